@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Ports: the only room that calls rte_ethdev. It owns the table of what each kind of port can send and
+ * how its buffers come back (DESIGN §3.8), and does in software what a port lacks.
+ */
+#ifndef ZS_DEV_DEV_H
+#define ZS_DEV_DEV_H
+
+#include <stdio.h>
+
+#include "pkt/pkt.h"
+
+struct dev; /* one port with all its queues */
+
+/* What the port can do, after start. A row of the table in dev_table.c, narrowed by what it reports. */
+struct dev_caps {
+	const char *driver;        /* "net_af_packet" … */
+	bool multi_seg;            /* sends chains */
+	bool indirect;             /* sends slices (indirect mbufs) */
+	bool external;             /* sends attached memory that EAL does not know */
+	bool tx_l4_csum, tx_ip_csum, tso, rx_l4_csum, rx_ip_csum, rss, lro;
+	bool rx_intr;              /* queue interrupts that work (asked, not believed) */
+	bool kernel_socket;        /* wake source: the PMD's own socket */
+	bool tx_done_cleanup;
+	bool lazy_free;            /* cleans sent buffers only when descriptors run out */
+	uint16_t max_segs;         /* per packet, 1 = none */
+	uint32_t tso_max_bytes;
+	uint16_t max_frame_bytes;  /* larger received frames are cut by the PMD */
+	uint16_t max_queues;
+	uint16_t mtu_max;
+};
+
+/* EAL: called once per process before anything else. */
+struct dev_eal_cfg {
+	const char *prefix;        /* for messages and runtime files; NULL = automatic, in-memory */
+	const char *const *vdevs;  /* NULL-terminated --vdev SPECs */
+	const char *const *pci;    /* NULL-terminated PCI addresses */
+	const char *cores;         /* CPU list "0,2-3"; NULL = where we run */
+	uint32_t mem_mb;           /* 0 = as needed */
+	bool no_huge;              /* do not even try hugepages */
+	uint32_t n_mbufs;          /* expected size of pools, for reserving memory */
+};
+/* Tries hugepages (reserving some in the kernel when root and none are free; released by dev_eal_fini)
+ * and falls back to ordinary memory, in one process start. 0 or -errno with a sentence in err. */
+int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len) must_check;
+void dev_eal_fini(void);
+
+struct dev_cfg {
+	uint16_t n_queues;         /* pairs; refused when the port has fewer */
+	uint16_t rx_desc, tx_desc; /* 0 = the default of the row */
+	uint16_t mtu;              /* 0 = the port's */
+	struct rte_mempool *const *rx_pools; /* one per queue */
+	bool promiscuous;
+};
+
+/* Ports of this process, in the order of vdevs then pci. */
+unsigned dev_count(void);
+int dev_open(unsigned index, const struct dev_cfg *cfg, struct dev **out, char *err, size_t err_len)
+	must_check;
+void dev_close(struct dev *d);
+const char *dev_name(const struct dev *d);
+const struct dev_caps *dev_caps(const struct dev *d);
+struct eth_addr dev_mac(const struct dev *d);
+uint16_t dev_mtu(const struct dev *d);
+bool dev_link_up(struct dev *d);
+/* One line: "port 0 net_af_packet0: 1 queue, mtu 1500; in software: checksum, TSO; wakes by socket". */
+void dev_describe(const struct dev *d, FILE *out);
+/* Suitable pools for a core: rx, hdr, ref. The names get `id`. Memory a PMD can use without a copy
+ * where it has a choice (af_xdp, memif zero-copy). */
+int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room, struct pkt_pools *out,
+		     char *err, size_t err_len) must_check;
+void dev_pools_destroy(struct pkt_pools *p);
+
+/* ---- one queue, called by its core only ---- */
+
+/* Receives at most n frames. Frames that the PMD cut (H19, FACTS) are dropped and counted here, with
+ * one warning; checksum flags are translated to PKT_F_CSUM_OK. Sets m and flags of each pkt. */
+unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
+		      struct drop_counters *drops);
+/* How many packets the queue will take now, at most n. */
+unsigned dev_tx_room(struct dev *d, uint16_t queue, unsigned n);
+/* Sends frames in order; p[i].flags say L4_CSUM, TSO. Completes in software what the port lacks
+ * (checksum, segmentation, linearizing: counted in *copied). Returns how many were taken (their
+ * mbufs are gone); the rest stays the caller's, unchanged. Packets that can never be sent are taken and
+ * counted as drops. */
+unsigned dev_tx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
+		      const struct pkt_pools *pools, struct drop_counters *drops, uint64_t *copied);
+/* Asks the port to give back sent buffers, for completions and when pools run low. */
+void dev_tx_reclaim(struct dev *d, uint16_t queue);
+
+/* ---- sleeping (DESIGN §3.12) ---- */
+enum dev_wake { DEV_WAKE_INTR, DEV_WAKE_SOCKET, DEV_WAKE_TIMER };
+enum dev_wake dev_wake_kind(const struct dev *d, uint16_t queue);
+/* Descriptor that becomes readable on arrival, or -1 (timer). Level-triggered; owned by dev. */
+int dev_wake_fd(struct dev *d, uint16_t queue);
+/* Arms before sleeping; after waking disarms. Between arming and sleeping the caller polls once more. */
+void dev_wake_arm(struct dev *d, uint16_t queue);
+void dev_wake_disarm(struct dev *d, uint16_t queue);
+
+struct dev_counters {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors,
+		rx_truncated, tx_linearized, tx_linearized_bytes, tx_sw_csum, tx_sw_tso, rx_nombuf;
+};
+void dev_counters(struct dev *d, struct dev_counters *out);
+
+#endif

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The one place that knows rte_mbuf. Everything here is inline over DPDK's inlines, so that the
+ * protocols, built on this header alone, need no DPDK library (three data symbols aside).
+ *
+ * Words:
+ *   packet   a chain of mbufs, owned by exactly one holder of its head pointer
+ *   slice    an indirect mbuf that refers to bytes of another mbuf and holds a reference on it
+ *   takes    the function owns the packet afterwards, on every return path
+ *   borrows  the caller still owns it
+ */
+#ifndef ZS_PKT_PKT_H
+#define ZS_PKT_PKT_H
+
+#include <rte_mbuf.h>
+
+#include "base/assert.h"
+#include "pkt/drop.h"
+#include "wire/addr.h"
+
+/* Room kept in front of every L4 header we build: Ethernet 14 + VLAN 4 + IPv6 40 = 58, rounded up. */
+#define PKT_HEADROOM 64
+/* Data room of a header mbuf, behind the DPDK headroom. Holds all headers and PKT_INLINE_MAX payload. */
+#define PKT_HDR_ROOM 768
+/* Payload from a copying call is copied beside its headers up to this size: two buffers cost more. */
+#define PKT_INLINE_MAX 512
+/* Most packets handled in one go. */
+#define PKT_BURST 64
+
+/* The pools of one core. All belong to that core; buffers freed elsewhere come home in batches. */
+struct pkt_pools {
+	struct rte_mempool *rx;  /* received packets: the packet region; also big copies */
+	struct rte_mempool *hdr; /* headers we build, PKT_HDR_ROOM of data */
+	struct rte_mempool *ref; /* no data room: slices and attached application memory */
+};
+
+/* Where a packet goes next. An input or output function returns this; src/stack dispatches. */
+enum next {
+	NEXT_DROP,     /* p->drop says why; the switchboard counts and frees */
+	NEXT_CONSUMED, /* the function took it */
+	NEXT_ARP,
+	NEXT_IP4,
+	NEXT_IP6,
+	NEXT_ICMP4,
+	NEXT_ICMP6,
+	NEXT_ND, /* ICMPv6 neighbour discovery, checksum verified */
+	NEXT_UDP,
+	NEXT_TCP,
+	NEXT_UNREACH_PORT,  /* answer with ICMP port unreachable (switchboard calls ip) */
+	NEXT_UNREACH_PROTO, /* answer with ICMP protocol unreachable / parameter problem */
+	NEXT_ICMP_ERROR,    /* an ICMP error for a flow of ours: see ip.h */
+	NEXT_IP_OUT,        /* m starts at the L4 header; p has src, dst, proto: route and send */
+	NEXT_NEIGH_OUT,     /* m starts at the IP header; p->port, p->nexthop set: resolve */
+	NEXT_TX,            /* m is a whole frame for p->port */
+};
+
+enum {
+	PKT_F_V6 = 1 << 0,
+	PKT_F_CSUM_OK = 1 << 1,    /* port verified the L4 checksum */
+	PKT_F_IPCSUM_OK = 1 << 2,  /* port verified the IPv4 header checksum */
+	PKT_F_BCAST = 1 << 3,      /* arrived by link-layer broadcast or multicast */
+	PKT_F_FRAGMENTED = 1 << 4, /* was reassembled */
+	PKT_F_DF = 1 << 5,         /* tx: do not fragment (IPv4 DF) */
+	PKT_F_L4_CSUM = 1 << 6,    /* tx: L4 checksum still to be completed, by port or software */
+	PKT_F_TSO = 1 << 7,        /* tx: m is larger than one segment, m->tso_segsz is set */
+};
+
+/* A packet on its way through one poll, with what has been learned of it. Lives on the poll's stack.
+ * Receive: filled layer by layer. Transmit: filled from the top down. */
+struct pkt {
+	struct rte_mbuf *m;
+	uint8_t port; /* index of the stack's port, not DPDK's */
+	uint8_t proto;
+	uint8_t ttl; /* tx: 0 = default */
+	uint8_t tos; /* DSCP and ECN */
+	uint16_t flags;
+	uint16_t vlan;  /* 0 = untagged */
+	uint16_t drop;  /* enum drop_reason, with NEXT_DROP */
+	uint16_t sport; /* host order */
+	uint16_t dport;
+	uint16_t l3_off; /* rx: from the start of m's data */
+	uint16_t l4_off;
+	uint16_t l4_hdr; /* tx: length of the L4 header, for offloads */
+	uint32_t l4_len; /* L4 header and payload */
+	uint32_t hash;   /* symmetric hash of the flow: its bucket, hence its owner */
+	uint32_t path;   /* tx: cached path of the connection, PATH_NONE = look the route up */
+	struct ip_addr src;
+	struct ip_addr dst;
+	struct ip_addr nexthop; /* NEXT_NEIGH_OUT */
+};
+
+#define PATH_NONE 0u
+
+static inline enum next pkt_refuse(struct pkt *p, enum drop_reason why)
+{
+	p->drop = (uint16_t)why;
+	return NEXT_DROP;
+}
+
+/* Frees a packet that is not wanted, and counts why. Takes m (may be NULL: only counted). */
+static inline void pkt_drop(struct drop_counters *d, struct rte_mbuf *m, enum drop_reason why)
+{
+	d->n[why]++;
+	rte_pktmbuf_free(m);
+}
+
+static inline void pkt_free(struct rte_mbuf *m)
+{
+	rte_pktmbuf_free(m);
+}
+
+/* An empty header mbuf with PKT_HEADROOM in front, or NULL. */
+static inline struct rte_mbuf *pkt_alloc_hdr(const struct pkt_pools *pools)
+{
+	return rte_pktmbuf_alloc(pools->hdr);
+}
+
+static inline uint8_t *pkt_data(struct rte_mbuf *m)
+{
+	return rte_pktmbuf_mtod(m, uint8_t *);
+}
+
+/* Makes room for n bytes in front; the caller knows that the headroom is there. */
+static inline uint8_t *pkt_push(struct rte_mbuf *m, uint16_t n)
+{
+	ASSERT(n <= rte_pktmbuf_headroom(m));
+	m->data_off -= n;
+	m->data_len += n;
+	m->pkt_len += n;
+	return rte_pktmbuf_mtod(m, uint8_t *);
+}
+
+/* Removes n bytes in front of the first segment; n <= data_len. */
+static inline void pkt_pull(struct rte_mbuf *m, uint16_t n)
+{
+	ASSERT(n <= m->data_len);
+	m->data_off += n;
+	m->data_len -= n;
+	m->pkt_len -= n;
+}
+
+/* Appends n bytes to a single-segment packet; the caller knows that the tailroom is there. */
+static inline uint8_t *pkt_put(struct rte_mbuf *m, uint16_t n)
+{
+	uint8_t *tail = rte_pktmbuf_mtod(m, uint8_t *) + m->data_len;
+
+	ASSERT(n <= rte_pktmbuf_tailroom(m));
+	m->data_len += n;
+	m->pkt_len += n;
+	return tail;
+}
+
+/* A slice of one segment: bytes [off, off + len) of seg. Borrows seg, adds a reference to its
+ * buffer. NULL when the pool is empty. seg may be direct, indirect, or attached to outside memory. */
+static inline struct rte_mbuf *pkt_slice(const struct pkt_pools *pools, struct rte_mbuf *seg,
+					 uint16_t off, uint16_t len)
+{
+	struct rte_mbuf *s = rte_pktmbuf_alloc(pools->ref);
+
+	if (unlikely(s == NULL))
+		return NULL;
+	ASSERT(off + len <= seg->data_len);
+	rte_pktmbuf_attach(s, seg);
+	s->data_off += off;
+	s->data_len = len;
+	s->pkt_len = len;
+	s->next = NULL;
+	s->nb_segs = 1;
+	s->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+	s->tx_offload = 0;
+	return s;
+}
+
+/* What a buffer costs its holder: the whole buffer, not its payload (DESIGN §3.8). */
+static inline uint32_t pkt_charge(const struct rte_mbuf *seg)
+{
+	return (uint32_t)seg->buf_len + (uint32_t)sizeof(*seg);
+}
+
+/* Makes the first n bytes of the packet contiguous in the first segment. 0, or -ENOBUFS when the
+ * packet is shorter or they cannot be brought together. Borrows m. Slow path of parsers (H22). */
+int pkt_linearize_head(struct rte_mbuf *m, uint16_t n) must_check;
+
+/* Copies len bytes at off of the packet to out. Returns the bytes copied. Borrows m. */
+uint32_t pkt_copy_out(const struct rte_mbuf *m, uint32_t off, uint32_t len, void *out);
+
+/* Cuts the first n bytes / keeps only the first n bytes of a chain; frees emptied segments but keeps
+ * the head mbuf valid (it may become empty). Takes m, returns the new head. */
+struct rte_mbuf *pkt_trim_front(struct rte_mbuf *m, uint32_t n);
+void pkt_trim_back(struct rte_mbuf *m, uint32_t keep);
+
+/* 16-bit one's-complement sum (not inverted) of len bytes at off, over the whole chain. */
+uint16_t pkt_csum(const struct rte_mbuf *m, uint32_t off, uint32_t len);
+
+#endif
