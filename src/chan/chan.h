@@ -208,11 +208,19 @@ struct chan_geometry {
 	uint64_t arena_bytes;
 };
 
+/* Largest ring: keeps every sum of 32-bit indices and sizes far from overflow. */
+#define CHAN_RING_MAX (1u << 22)
+
 void chan_geometry_defaults(struct chan_geometry *g);
+/* -EINVAL: a ring that is no power of two or out of range, fewer places in ret or done than names that
+ * may be in them, more names than their bits can carry, an arena not of whole 64 KiB spans. */
+int chan_geometry_check(const struct chan_geometry *g);
+/* Length of the rings region, whole pages. The geometry was checked. */
 uint64_t chan_bytes(const struct chan_geometry *g);
 /* Service: writes header and empties the rings in base (chan_bytes long, zeroed, 64-aligned). */
 void chan_format(void *base, const struct chan_geometry *g);
-/* Both sides: checks the header against the mapping's size; -EPROTO, -EPROTONOSUPPORT (version). */
+/* Both sides: copies the header once, checks the copy against the mapping's size; -EPROTO,
+ * -EPROTONOSUPPORT (version). Afterwards only the copy is used. */
 int chan_check(const void *base, uint64_t bytes, struct chan_hdr *copy);
 
 /* One side of the channel. */
@@ -221,7 +229,28 @@ struct chan_end {
 	struct chan_shared *sh;
 	struct chan_hdr hdr; /* private copy */
 };
+/* One side takes its place, once, before the other moves: hdr is what chan_check() accepted. */
 void chan_attach(struct chan_end *e, const struct chan_map *m, const struct chan_hdr *hdr);
+
+/* Where len bytes at off of a region lie in this process; NULL when any of the three is wrong. They
+ * come from the other side, so the comparison must not overflow: off is compared before it is used. */
+static inline const void *chan_at(const struct chan_map *m, uint32_t region, uint64_t off,
+				  uint32_t len)
+{
+	if (region >= CHAN_REGION_MAX || m->region[region].base == NULL)
+		return NULL;
+	uint64_t bytes = m->region[region].bytes;
+
+	if (off > bytes || len > bytes - off)
+		return NULL;
+	return (const char *)m->region[region].base + off;
+}
+
+/* The rings' arithmetic. For both sides other and own are private and always at most size apart (modulo
+ * 2^32); an index from shared memory is loaded once and accepted only if it keeps that true and
+ * does not go backwards. So neither function ever returns more than the ring's size, whatever the
+ * other side writes; a liar's index counts in `bad` and the ring stands still. For the same reason no
+ * side may *assert* that ret or done has room: they do by their size, unless the other side lies. */
 
 /* Producer: how many free slots (reads the other's index only when short). */
 static inline uint32_t chan_free(struct chan_ring *r, uint32_t want)
@@ -245,6 +274,14 @@ static inline void *chan_slot(const struct chan_ring *r, uint32_t i, uint32_t si
 	return (char *)r->slots + (uint64_t)(i & r->mask) * size;
 }
 
+/* Consumer: one entry out of shared memory, once. The barrier forbids the compiler to read the slot
+ * again when it uses the copy: the other side may have changed it after the check (H32). */
+static inline void chan_copy(void *copy, const void *slot, uint32_t size)
+{
+	__builtin_memcpy(copy, slot, size);
+	__asm__ volatile("" ::: "memory");
+}
+
 /* Producer: makes n filled slots visible. */
 static inline void chan_push(struct chan_ring *r, uint32_t n)
 {
@@ -252,7 +289,7 @@ static inline void chan_push(struct chan_ring *r, uint32_t n)
 	atomic_store_explicit(&r->idx->tail, r->own, memory_order_release);
 }
 
-/* Consumer: how many slots are filled. */
+/* Consumer: how many slots are filled, at least; 0 only after a look at the producer's index. */
 static inline uint32_t chan_ready(struct chan_ring *r)
 {
 	uint32_t n = r->other - r->own;
