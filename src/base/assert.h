@@ -30,13 +30,21 @@ _Noreturn void assert_fail(const char *what, const char *file, int line) __attri
 			assert_fail(#cond, __FILE__, __LINE__);                                    \
 	} while (0)
 
-#define must_check  __attribute__((warn_unused_result))
-#define noinline    __attribute__((noinline))
-#define cold        __attribute__((cold, noinline))
-#define likely(x)   __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
+/* `cold` and `noinline` themselves stay free: headers of others use them inside __attribute__. */
+#define must_check __attribute__((warn_unused_result))
+#define slow_path  __attribute__((__noinline__))
+#define cold_path  __attribute__((__cold__, __noinline__))
 
+/* DPDK's headers define these too, in either order. */
+#ifndef likely
+#define likely(x) __builtin_expect(!!(x), 1)
+#endif
+#ifndef unlikely
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#endif
+#ifndef container_of
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define array_size(a)                   (sizeof(a) / sizeof((a)[0]))
+#endif
+#define array_size(a) (sizeof(a) / sizeof((a)[0]))
 
 #endif

@@ -120,7 +120,7 @@ static void read_option(const uint8_t *opt, unsigned len, bool syn, struct tcp_o
 		read_sack(opt + LEN_SACK_HDR, len - LEN_SACK_HDR, out);
 }
 
-static noinline int parse_list(const uint8_t *opts, unsigned len, bool syn, struct tcp_opts *out)
+static slow_path int parse_list(const uint8_t *opts, unsigned len, bool syn, struct tcp_opts *out)
 {
 	unsigned left, n;
 
