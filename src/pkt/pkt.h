@@ -12,6 +12,9 @@
 #ifndef ZS_PKT_PKT_H
 #define ZS_PKT_PKT_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <rte_mbuf.h>
 
 #include "base/assert.h"
@@ -178,18 +181,25 @@ static inline uint32_t pkt_charge(const struct rte_mbuf *seg)
 }
 
 /* Makes the first n bytes of the packet contiguous in the first segment. 0, or -ENOBUFS when the
- * packet is shorter or they cannot be brought together. Borrows m. Slow path of parsers (H22). */
+ * packet is shorter or the first buffer is too small or not ours alone: then it is unchanged, and the
+ * caller drops it. May use the headroom up. Borrows m. Slow path of parsers (H22). */
 int pkt_linearize_head(struct rte_mbuf *m, uint16_t n) must_check;
 
-/* Copies len bytes at off of the packet to out. Returns the bytes copied. Borrows m. */
+/* Copies len bytes at off of the packet to out, or as many as there are. Returns the bytes copied.
+ * Borrows m. */
 uint32_t pkt_copy_out(const struct rte_mbuf *m, uint32_t off, uint32_t len, void *out);
 
-/* Cuts the first n bytes / keeps only the first n bytes of a chain; frees emptied segments but keeps
- * the head mbuf valid (it may become empty). Takes m, returns the new head. */
-struct rte_mbuf *pkt_trim_front(struct rte_mbuf *m, uint32_t n);
+/* Cuts the first n bytes of a packet, all of it when n is more, and frees the segments that this
+ * empties; the last one stays, maybe empty. Takes m, returns the new head, which inherits the lengths
+ * of the old one and nothing else (offload flags and the like are in struct pkt by then). */
+struct rte_mbuf *pkt_trim_front(struct rte_mbuf *m, uint32_t n) must_check;
+
+/* Keeps only the first keep bytes, all when there are fewer. Frees the segments behind them; the head
+ * stays the head, maybe empty. Borrows m. */
 void pkt_trim_back(struct rte_mbuf *m, uint32_t keep);
 
-/* 16-bit one's-complement sum (not inverted) of len bytes at off, over the whole chain. */
+/* 16-bit one's-complement sum (not inverted, in the order of base/csum.h) of len bytes at off, over as
+ * many segments as it takes, of odd lengths too. Bytes past the packet's end count as 0. Borrows m. */
 uint16_t pkt_csum(const struct rte_mbuf *m, uint32_t off, uint32_t len);
 
 #endif
