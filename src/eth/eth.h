@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Ethernet and neighbours: frames in and out, VLAN tags, ARP (RFC 826, 5227), neighbour discovery and
- * duplicate address detection (RFC 4861, 4862). One struct eth per core.
+ * Ethernet and neighbours: frames in and out, VLAN tags, ARP (RFC 826, 5227), neighbour discovery
+ * and duplicate address detection (RFC 4861, 4862). One struct eth per core.
  */
 #ifndef ZS_ETH_ETH_H
 #define ZS_ETH_ETH_H
@@ -11,8 +11,8 @@
 struct eth;
 
 struct eth_cfg {
-	uint32_t max_neigh;       /* table size: bounded, replaced fairly (H20) */
-	uint32_t queue_max;       /* packets that may wait for one neighbour */
+	uint32_t max_neigh; /* table size: bounded, replaced fairly (H20) */
+	uint32_t queue_max; /* packets that may wait for one neighbour */
 	const struct pkt_pools *pools;
 	struct drop_counters *drops;
 	uint64_t seed;
@@ -35,8 +35,9 @@ int eth_if_add(struct eth *e, const struct eth_if *i) must_check;
 const struct eth_if *eth_if_get(const struct eth *e, unsigned index);
 unsigned eth_if_count(const struct eth *e);
 
-/* Addresses that we own, for ARP and ND. dad: probe first (address is tentative until then; ip is told
- * by eth_event_next). Announces itself (gratuitous ARP, unsolicited NA) when it becomes usable. */
+/* Addresses that we own, for ARP and ND. dad: probe first (address is tentative until then; ip is
+ * told by eth_event_next). Announces itself (gratuitous ARP, unsolicited NA) when it becomes
+ * usable. */
 int eth_addr_add(struct eth *e, unsigned ifindex, const struct ip_addr *a, bool dad) must_check;
 int eth_addr_del(struct eth *e, unsigned ifindex, const struct ip_addr *a);
 
@@ -47,17 +48,17 @@ void eth_begin(struct eth *e, uint64_t now_ns);
 enum next eth_input(struct eth *e, struct pkt *p, uint8_t *ifindex);
 /* Learns; a request for us is turned into the reply in place: NEXT_TX. */
 enum next arp_input(struct eth *e, struct pkt *p, uint8_t ifindex);
-/* A neighbour discovery message (p->l4_off at ICMPv6, checksum verified by ip): NEXT_TX, CONSUMED, DROP.
- * Router advertisements are reported by eth_event_next. */
+/* A neighbour discovery message (p->l4_off at ICMPv6, checksum verified by ip): NEXT_TX, CONSUMED,
+ * DROP. Router advertisements are reported by eth_event_next. */
 enum next nd_input(struct eth *e, struct pkt *p, uint8_t ifindex);
 
-/* m starts at the IP header; p->nexthop and the interface are set. Broadcast and multicast are mapped;
- * a resolved neighbour gets the header pushed: NEXT_TX with p->port. Else the packet is queued
- * (NEXT_CONSUMED), and the solicitation comes out of eth_poll. */
+/* m starts at the IP header; p->nexthop and the interface are set. Broadcast and multicast are
+ * mapped; a resolved neighbour gets the header pushed: NEXT_TX with p->port. Else the packet is
+ * queued (NEXT_CONSUMED), and the solicitation comes out of eth_poll. */
 enum next eth_output(struct eth *e, struct pkt *p, uint8_t ifindex);
 
-/* Paths: a resolved neighbour remembered by a connection. A path is an index and a generation; it goes
- * stale when the neighbour changes, and then eth_output_path says so. */
+/* Paths: a resolved neighbour remembered by a connection. A path is an index and a generation; it
+ * goes stale when the neighbour changes, and then eth_output_path says so. */
 uint32_t eth_path(struct eth *e, uint8_t ifindex, const struct ip_addr *nexthop);
 /* As eth_output. false: the path is stale, nothing was done; use eth_output. */
 bool eth_output_path(struct eth *e, struct pkt *p);
@@ -72,12 +73,13 @@ uint64_t eth_deadline(const struct eth *e);
 
 struct eth_event {
 	enum {
-		ETH_EV_ADDR_OK,        /* DAD succeeded */
+		ETH_EV_ADDR_OK,	       /* DAD succeeded */
 		ETH_EV_ADDR_DUPLICATE, /* somebody else has it */
-		ETH_EV_UNREACHABLE,    /* neighbour failed: addr is the next hop; m is the first packet that
-					* waited (starts at the IP header, may be NULL): receiver owns it */
-		ETH_EV_ROUTER,         /* router advertisement: addr is the router */
-		ETH_EV_PREFIX,         /* prefix of a router advertisement */
+		ETH_EV_UNREACHABLE, /* neighbour failed: addr is the next hop; m is the first packet
+				     * that waited (starts at the IP header, may be NULL): receiver
+				     * owns it */
+		ETH_EV_ROUTER,	    /* router advertisement: addr is the router */
+		ETH_EV_PREFIX,	    /* prefix of a router advertisement */
 	} kind;
 	uint8_t ifindex;
 	struct ip_addr addr;
@@ -100,6 +102,7 @@ unsigned neigh_each(struct eth *e, uint32_t *cursor, unsigned n,
 /* A permanent entry. */
 int neigh_set(struct eth *e, uint8_t ifindex, const struct ip_addr *a, const struct eth_addr *mac);
 /* Other cores' news: learned there, applied here without sending anything. */
-void neigh_learn(struct eth *e, uint8_t ifindex, const struct ip_addr *a, const struct eth_addr *mac);
+void neigh_learn(struct eth *e, uint8_t ifindex, const struct ip_addr *a,
+		 const struct eth_addr *mac);
 
 #endif
