@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include "dev_test.h"
+
+#define ETHERTYPE_IP 0x0800
+
+static int far_end;
+
+/* The far end's next IPv4 frame; others (the kernel's own) are passed over. */
+static uint32_t far_receive(uint8_t *out, size_t len)
+{
+	struct pollfd pfd = {.fd = far_end, .events = POLLIN};
+
+	while (poll(&pfd, 1, 1000) == 1) {
+		ssize_t n = recv(far_end, out, len, 0);
+
+		if (n > 14 && out[12] == 8 && out[13] == 0)
+			return (uint32_t)n;
+	}
+	return 0;
+}
+
+static void check_arrives(struct rte_mbuf *m, const uint8_t *want, uint32_t len)
+{
+	uint8_t got[FRAME_MAX];
+
+	assert_int_equal(send_one(m, PKT_F_L4_CSUM), 1);
+	assert_int_equal(far_receive(got, sizeof(got)), len);
+	assert_memory_equal(got, want, 40);
+	assert_memory_equal(got + 42, want + 42, len - 42);
+	assert_int_equal(udp_sum(got, len), 0xffff);
+}
+
+static void chains_of_slices_arrive_whole_with_a_checksum(void **state)
+{
+	uint8_t f[FRAME_MAX];
+
+	for (uint32_t size = 18; size <= 1472; size += 53) {
+		uint32_t len = frame_make(f, size);
+		struct rte_mbuf *body = body_make(f, len);
+
+		check_arrives(chain_make(f, len, 5, body), f, len);
+		assert_int_equal(rte_mbuf_refcnt_read(body), 1);
+		pkt_free(body);
+	}
+}
+
+static void outside_memory_arrives_and_is_given_back_once(void **state)
+{
+	struct rte_mbuf_ext_shared_info info;
+	uint8_t f[FRAME_MAX];
+	unsigned freed = 0;
+	uint32_t len = frame_make(f, 1000);
+	struct rte_mbuf *body = body_attach(f, len, &info, &freed);
+	struct rte_mbuf *m = chain_make(f, len, 3, body);
+
+	pkt_free(body);
+	check_arrives(m, f, len);
+	assert_int_equal(freed, 1);
+}
+
+/* Many times the frames of the PMD's ring: never blocks, never loses. */
+static void two_thousand_frames_in_bursts_all_arrive_in_order(void **state)
+{
+	uint8_t f[FRAME_MAX], got[FRAME_MAX];
+	uint32_t len = frame_make(f, 100), sent = 0, seen = 0;
+
+	while (sent < 2000) {
+		struct pkt p[32] = {0};
+		unsigned n = dev_tx_room(port, 0, 32);
+
+		for (unsigned i = 0; i < n; i++) {
+			p[i].m = rte_pktmbuf_alloc(pools.rx);
+			assert_non_null(p[i].m);
+			f[50] = (uint8_t)(sent + i);
+			memcpy(pkt_put(p[i].m, (uint16_t)len), f, len);
+		}
+		assert_int_equal(dev_tx_burst(port, 0, p, n, &pools, &drops, &copied), n);
+		for (sent += n; seen < sent; seen++) {
+			assert_int_equal(far_receive(got, sizeof(got)), len);
+			assert_int_equal(got[50], (uint8_t)seen);
+		}
+	}
+}
+
+/* DESIGN §3.12: the PMD's socket is found and is readable when a frame is there. */
+static void frame_arrives_wakes_the_socket_and_is_received(void **state)
+{
+	struct pollfd pfd = {.fd = dev_wake_fd(port, 0), .events = POLLIN};
+	uint8_t f[FRAME_MAX];
+	struct pkt p[8];
+	uint32_t len = frame_make(f, 700);
+	unsigned n, found = 0;
+
+	assert_int_equal(dev_wake_kind(port, 0), DEV_WAKE_SOCKET);
+	while ((n = dev_rx_burst(port, 0, p, 8, &drops)) > 0)
+		while (n > 0)
+			pkt_free(p[--n].m);
+	dev_wake_arm(port, 0);
+	assert_int_equal(send(far_end, f, len, 0), len);
+	assert_int_equal(poll(&pfd, 1, 1000), 1);
+	assert_true(pfd.revents & POLLIN);
+	dev_wake_disarm(port, 0);
+	n = dev_rx_burst(port, 0, p, 8, &drops);
+	while (n-- > 0) {
+		found += p[n].m->pkt_len == len && memcmp(pkt_data(p[n].m), f, len) == 0;
+		assert_int_equal(p[n].flags, 0);
+		pkt_free(p[n].m);
+	}
+	assert_int_equal(found, 1);
+}
+
+/* H19: the PMD cuts what exceeds its frame size and says nothing. */
+static void frame_larger_than_the_ring_is_dropped_and_counted(void **state)
+{
+	uint8_t f[4096] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0};
+	struct dev_counters c;
+	uint64_t before = drops.n[DROP_ETH_TRUNCATED];
+	struct pkt p[8];
+
+	assert_int_equal(send(far_end, f, sizeof(f), 0), sizeof(f));
+	for (int i = 0; i < 1000 && drops.n[DROP_ETH_TRUNCATED] == before; i++, usleep(1000)) {
+		unsigned n = dev_rx_burst(port, 0, p, 8, &drops);
+
+		while (n > 0)
+			pkt_free(p[--n].m);
+	}
+	assert_int_equal(drops.n[DROP_ETH_TRUNCATED], before + 1);
+	dev_counters(port, &c);
+	assert_int_equal(c.rx_truncated, 1);
+}
+
+static int setup(void **state)
+{
+	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IP)};
+
+	if (system("ip link add za type veth peer name zb && ip link set za up mtu 9000 && "
+		   "ip link set zb up mtu 9000") != 0)
+		return -1;
+	far_end = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETHERTYPE_IP));
+	sll.sll_ifindex = (int)if_nametoindex("zb");
+	if (bind(far_end, (struct sockaddr *)&sll, sizeof(sll)) < 0)
+		return -1;
+	return start("net_af_packet0,iface=za");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chains_of_slices_arrive_whole_with_a_checksum),
+		cmocka_unit_test(outside_memory_arrives_and_is_given_back_once),
+		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
+		cmocka_unit_test(frame_arrives_wakes_the_socket_and_is_received),
+		cmocka_unit_test(frame_larger_than_the_ring_is_dropped_and_counted),
+	};
+
+	/* A name space of our own, which goes with us. */
+	if (unshare(CLONE_NEWNET) < 0)
+		return 77;
+	return cmocka_run_group_tests(tests, setup, stop);
+}
