@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The instance of IP, and the steps that both families share. All memory is taken by ip_create.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "ip/ip_priv.h"
+
+struct ip *ip_create(const struct ip_cfg *cfg)
+{
+	struct ip *ip;
+
+	if (cfg->pools == NULL || cfg->drops == NULL)
+		return NULL;
+	ip = calloc(1, sizeof(*ip));
+	if (ip == NULL)
+		return NULL;
+	ip->cfg = *cfg;
+	ip->rng = cfg->seed;
+	for (unsigned i = 0; i < sizeof(cfg->secret); i++)
+		ip->rng = ip->rng * 31 + cfg->secret[i];
+	ip->generation = 1;
+	ip->pmtus = pmtu_create(cfg->max_pmtu);
+	if (ip->pmtus == NULL) {
+		ip_destroy(ip);
+		return NULL;
+	}
+	return ip;
+}
+
+void ip_destroy(struct ip *ip)
+{
+	if (ip == NULL)
+		return;
+	free(ip->pmtus);
+	free(ip);
+}
+
+bool ip_head(struct pkt *p, uint32_t n)
+{
+	return p->m->data_len >= n || (n <= UINT16_MAX && pkt_linearize_head(p->m, n) == 0);
+}
+
+/* TCP never talks to groups (RFC 1122 §4.2.3.10); the ICMPs know their own family only. */
+enum next ip_deliver(struct ip *ip, struct pkt *p)
+{
+	bool v6 = (p->flags & PKT_F_V6) != 0;
+	enum next next = NEXT_UNREACH_PROTO;
+
+	if (p->proto == IP_PROTO_TCP && (p->flags & PKT_F_BCAST))
+		return pkt_refuse(p, DROP_IP_NOT_OURS);
+	if (p->proto == IP_PROTO_TCP)
+		next = NEXT_TCP;
+	else if (p->proto == IP_PROTO_UDP)
+		next = NEXT_UDP;
+	else if (p->proto == IP_PROTO_ICMP && !v6)
+		next = NEXT_ICMP4;
+	else if (p->proto == IP_PROTO_ICMP6 && v6)
+		next = NEXT_ICMP6;
+	if (next == NEXT_UNREACH_PROTO)
+		p->drop = DROP_IP_PROTO;
+	else
+		ip->counters.in_delivers++;
+	return next;
+}

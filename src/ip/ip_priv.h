@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the files of this room share. One struct ip per core, touched by that core only.
+ */
+#ifndef ZS_IP_IP_PRIV_H
+#define ZS_IP_IP_PRIV_H
+
+#include "ip/ip.h"
+#include "wire/ip4.h"
+#include "wire/ip6.h"
+
+#define IP_IFS_MAX    32
+#define IP_ADDRS_MAX  64
+#define IP_ROUTES_MAX 256
+#define IP_GROUPS_MAX 64
+#define SECOND_NS     UINT64_C(1000000000)
+
+struct ip_if {
+	bool used;
+	uint16_t mtu;
+	struct eth_addr mac;
+};
+
+/* r comes first: ip_route_at hands it out. The masks are in the 16-byte form of both families. */
+struct route {
+	struct ip_route r;
+	struct ip_addr mask;
+	bool connected; /* made by ip_addr_add, goes with the address */
+};
+
+struct group {
+	struct ip_addr addr;
+	uint16_t users;
+	uint8_t ifindex;
+};
+
+struct frag_table;
+struct pmtu_table;
+
+struct ip {
+	struct ip_cfg cfg;
+	uint64_t now_ns;
+	uint32_t generation;
+	unsigned n_addrs, n_routes, n_groups;
+	struct ip_if ifs[IP_IFS_MAX];
+	struct ip_ifaddr addrs[IP_ADDRS_MAX];
+	struct route routes[IP_ROUTES_MAX]; /* longest prefix first, then lowest metric */
+	struct group groups[IP_GROUPS_MAX];
+	uint64_t icmp_credit_ns; /* token bucket of icmp_rate_pps, in time */
+	uint64_t icmp_last_ns;
+	uint64_t rng;
+	struct frag_table *frags;
+	struct pmtu_table *pmtus;
+	struct ip_counters counters;
+};
+
+struct pmtu_table *pmtu_create(uint32_t max) must_check;
+/* The MTU towards dst over that interface: what was learned, or else the interface's. */
+uint16_t pmtu_over(struct ip *ip, const struct ip_addr *dst, uint8_t ifindex);
+
+uint64_t ip_random(struct ip *ip);
+unsigned ip_bits(const struct ip_addr *a,
+		 unsigned prefix_len); /* prefix length in the 16-byte form */
+struct ip_addr ip_mask(unsigned bits);
+bool ip_in_prefix(const struct ip_addr *a, const struct ip_addr *net, const struct ip_addr *mask);
+void ip_route_del_connected(struct ip *ip, const struct ip_ifaddr *a);
+int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a);
+/* A broadcast address of IPv4: 255.255.255.255, or all ones in a connected prefix. */
+bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a);
+bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
+/* Hands a checked packet to the protocol that p->proto names. */
+enum next ip_deliver(struct ip *ip, struct pkt *p);
+/* The first n bytes of the packet lie together in its first mbuf afterwards. */
+bool ip_head(struct pkt *p, uint32_t n);
+
+#endif
