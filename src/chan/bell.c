@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Why no wake-up is lost. The sleeper writes `armed` and then reads the rings' indices; the ringer
+ *writes an index and then reads `armed`. Were these plain loads and stores, each could read the old
+ *value of the other (store buffering, x86 does it) and the sleeper would sleep on a full ring. Here
+ *every access to `armed` on both sides is an atomic exchange with acquire and release. All
+ *modifications of one atomic have one order, and an exchange reads exactly its predecessor in it.
+ *So of arm A and ring R, either
+ *
+ *	A … R	R, or an earlier ring after A, is the first to read the 1 and writes the descriptor;
+ *or R … A	A reads a value written by R or by an exchange after R; a chain of exchanges is a
+ *release sequence, so A synchronizes with R, and the index stored before R is visible to the check
+ *		that follows A.
+ *
+ * Disarming must be an exchange too: a plain store between R and A would cut that chain. There is
+ *no fence in this argument, so the thread sanitizer can follow it. On x86 a fence would cost what
+ *the exchange costs; the ringer's line stays in its own cache as long as the other side does not
+ *sleep.
+ *
+ * Not done: the ringer can't be kept from blocking by a hostile sleeper that shares the eventfd.
+ *Whoever holds the same open file can clear O_NONBLOCK and fill the counter to 2^64 - 2, and
+ *write() has no per-call "don't wait" for an eventfd. A service that rings for applications it does
+ *not trust must not hand out the eventfd itself, but an epoll descriptor that has it registered
+ *(EPOLLIN | EPOLLET): that can be slept on and not be written.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "chan/bell.h"
+
+int bell_open(void)
+{
+	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+	return fd >= 0 ? fd : -errno;
+}
+
+void bell_arm(_Atomic uint32_t *armed)
+{
+	atomic_exchange_explicit(armed, 1, memory_order_acq_rel);
+}
+
+void bell_disarm(_Atomic uint32_t *armed)
+{
+	atomic_exchange_explicit(armed, 0, memory_order_acq_rel);
+}
+
+void bell_drain(int fd)
+{
+	uint64_t count;
+	struct iovec v = {&count, sizeof(count)};
+
+	/* O_NONBLOCK belongs to the open file, which the other side shares and can change: so
+	 * "don't wait" is said with the call. Nothing to read is as good as read. */
+	(void)!preadv2(fd, &v, 1, -1, RWF_NOWAIT);
+}
+
+int bell_sleep(int fd, int64_t timeout_ns)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	int n = ppoll(&p, 1, timeout_ns < 0 ? NULL : &ts, NULL);
+
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return 0;
+	if ((p.revents & POLLIN) == 0)
+		return -EBADF;
+	bell_drain(fd);
+	return 1;
+}
+
+void bell_wake(int fd)
+{
+	uint64_t one = 1;
+	ssize_t n;
+
+	/* EAGAIN: the counter is full, so the descriptor is readable and the sleeper awake. */
+	do {
+		n = write(fd, &one, sizeof(one));
+	} while (n < 0 && errno == EINTR);
+}

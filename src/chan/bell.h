@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Doorbells: how a side that found its rings empty sleeps, and how the other wakes it. The sleeper:
+ *
+ *	bell_arm(armed);
+ *	if (nothing in any ring that this bell stands for)
+ *		bell_sleep(fd, timeout);        (or fd in an epoll set, then bell_drain())
+ *	bell_disarm(armed);
+ *
+ * The other, once after each batch of chan_push() and also after chan_pop() when the sleeper may
+ *wait for room: bell_ring(armed, fd). A wake-up may come without cause; none is ever lost (see
+ *bell.c).
+ */
+#ifndef ZS_CHAN_BELL_H
+#define ZS_CHAN_BELL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/assert.h"
+
+/* A new descriptor to sleep on (eventfd, non-blocking, close-on-exec); or -errno. */
+must_check int bell_open(void);
+
+void bell_arm(_Atomic uint32_t *armed);
+void bell_disarm(_Atomic uint32_t *armed);
+
+/* Sleeps until the bell rings, at most timeout_ns (-1: forever). 1 rung (and drained), 0 time is
+ * up, -EINTR a signal, other -errno. */
+must_check int bell_sleep(int fd, int64_t timeout_ns);
+
+/* Forgets what was rung so far. Never blocks, whatever the other side did to the descriptor. */
+void bell_drain(int fd);
+
+/* The kernel's part of bell_ring(), only when somebody sleeps. */
+void bell_wake(int fd) __attribute__((cold));
+
+/* True if there was somebody to wake. Any value but 0 means armed: the word is shared, and a liar
+ * only makes its own bell ring. */
+static inline bool bell_ring(_Atomic uint32_t *armed, int fd)
+{
+	if (likely(atomic_exchange_explicit(armed, 0, memory_order_acq_rel) == 0))
+		return false;
+	bell_wake(fd);
+	return true;
+}
+
+#endif

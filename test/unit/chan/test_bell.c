@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "chan/bell.h"
+#include "chan/chan.h"
+
+#define MS	     1000000ll
+#define ROUNDS	     20000u
+#define LOST_WAKE_NS (5000 * MS)
+
+static bool readable(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void unarmed_bell_rung_does_not_enter_the_kernel(void **state)
+{
+	_Atomic uint32_t armed = 0;
+	int fd = bell_open();
+
+	assert_true(fd >= 0);
+	assert_false(bell_ring(&armed, fd));
+	assert_false(readable(fd));
+	bell_arm(&armed);
+	bell_disarm(&armed);
+	assert_false(bell_ring(&armed, fd));
+	assert_int_equal(bell_sleep(fd, MS), 0);
+	close(fd);
+}
+
+static void armed_bell_rung_twice_writes_once(void **state)
+{
+	_Atomic uint32_t armed = 0;
+	uint64_t count = 0;
+	int fd = bell_open();
+
+	bell_arm(&armed);
+	assert_true(bell_ring(&armed, fd));
+	assert_false(bell_ring(&armed, fd));
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	assert_int_equal(count, 1);
+	bell_arm(&armed);
+	assert_true(bell_ring(&armed, fd));
+	assert_int_equal(bell_sleep(fd, -1), 1);
+	assert_false(readable(fd));
+	close(fd);
+}
+
+/* H32: the shared word has any value. */
+static void h32_nonsense_in_armed_counts_as_armed(void **state)
+{
+	_Atomic uint32_t armed = 0xdeadbeef;
+	int fd = bell_open();
+
+	assert_true(bell_ring(&armed, fd));
+	assert_false(bell_ring(&armed, fd));
+	assert_int_equal(bell_sleep(fd, 0), 1);
+	close(fd);
+}
+
+/* H34: the other side holds the same open file and makes it blocking, or fills its counter. */
+static void h34_descriptor_made_blocking_does_not_block_the_drain(void **state)
+{
+	int fd = bell_open();
+	uint64_t most = UINT64_MAX - 1;
+
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	bell_drain(fd);
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(bell_sleep(fd, 0), 1);
+	assert_int_equal(bell_sleep(fd, 0), 0);
+	close(fd);
+}
+
+static void full_counter_of_a_nonblocking_bell_leaves_it_rung(void **state)
+{
+	_Atomic uint32_t armed = 1;
+	int fd = bell_open();
+	uint64_t most = UINT64_MAX - 1;
+
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_true(bell_ring(&armed, fd));
+	assert_int_equal(bell_sleep(fd, 0), 1);
+	close(fd);
+}
+
+/* H34: the form for sleepers that are not trusted: they get the set and never the eventfd. */
+static void h34_edge_triggered_set_wakes_for_each_ring_without_a_read(void **state)
+{
+	_Atomic uint32_t armed = 0;
+	int fd = bell_open(), set = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET};
+
+	assert_int_equal(epoll_ctl(set, EPOLL_CTL_ADD, fd, &ev), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(epoll_wait(set, &ev, 1, 0), 0);
+		bell_arm(&armed);
+		assert_true(bell_ring(&armed, fd));
+		assert_true(readable(set));
+		assert_int_equal(epoll_wait(set, &ev, 1, 0), 1);
+	}
+	assert_int_equal(write(set, &(uint64_t){1}, 8), -1);
+	close(set);
+	close(fd);
+}
+
+static void bad_descriptor_is_an_error_not_a_wake_up(void **state)
+{
+	int fd = bell_open();
+
+	close(fd);
+	assert_int_equal(bell_sleep(fd, 0), -EBADF);
+}
+
+/* Two threads over one small channel: commands one way, events the other. */
+struct side {
+	struct chan_ring *in, *out;
+	_Atomic uint32_t *my_armed, *other_armed;
+	int my_fd, other_fd;
+	uint32_t seed, slept, lost;
+};
+
+static void dawdle(struct side *s)
+{
+	s->seed = s->seed * 1664525 + 1013904223;
+	for (uint32_t i = s->seed >> 24 & 0x7f; i > 0; i--)
+		__asm__ volatile("");
+}
+
+static bool wait_for(struct side *s, struct chan_ring *r, bool room)
+{
+	for (;;) {
+		int woke = 1;
+
+		if ((room ? chan_free(r, 1) : chan_ready(r)) != 0)
+			return true;
+		dawdle(s);
+		bell_arm(s->my_armed); /* and at once the check: the window is a store buffer long */
+		if ((room ? chan_free(r, 1) : chan_ready(r)) == 0) {
+			woke = bell_sleep(s->my_fd, LOST_WAKE_NS);
+			s->slept++;
+		}
+		bell_disarm(s->my_armed);
+		if (woke == 0) {
+			s->lost++;
+			return false;
+		}
+	}
+}
+
+/* Each round trip is a chance to go to sleep just when the answer comes. */
+static void *ping_pong(void *arg)
+{
+	struct side *s = arg;
+
+	for (uint32_t i = 0; i < ROUNDS; i++) {
+		dawdle(s);
+		if (!wait_for(s, s->out, true))
+			return NULL;
+		chan_push(s->out, 1);
+		bell_ring(s->other_armed, s->other_fd);
+		if (!wait_for(s, s->in, false))
+			return NULL;
+		chan_pop(s->in, 1);
+		bell_ring(s->other_armed, s->other_fd);
+	}
+	return NULL;
+}
+
+static void *pour(void *arg)
+{
+	struct side *s = arg;
+
+	for (uint32_t i = 0; i < 10 * ROUNDS; i++) {
+		if (!wait_for(s, s->out, true))
+			return NULL;
+		chan_push(s->out, 1);
+		bell_ring(s->other_armed, s->other_fd);
+	}
+	return NULL;
+}
+
+static void *drink(void *arg)
+{
+	struct side *s = arg;
+
+	for (uint32_t i = 0; i < 10 * ROUNDS; i++) {
+		if (!wait_for(s, s->in, false))
+			return NULL;
+		chan_pop(s->in, 1);
+		bell_ring(s->other_armed, s->other_fd);
+	}
+	return NULL;
+}
+
+static void stress(void *(*app_does)(void *), void *(*stack_does)(void *))
+{
+	struct chan_geometry g = {4, 4, 4, 4, 4, 4, 1, 65536};
+	struct chan_map m = {.base = aligned_alloc(64, chan_bytes(&g))};
+	struct chan_end a, s;
+	struct chan_hdr h;
+	pthread_t thread;
+
+	assert_non_null(m.base);
+	memset(m.base, 0, chan_bytes(&g));
+	chan_format(m.base, &g);
+	assert_int_equal(chan_check(m.base, chan_bytes(&g), &h), 0);
+	chan_attach(&a, &m, &h);
+	chan_attach(&s, &m, &h);
+	m.app_bell_fd = bell_open();
+	m.stack_bell_fd = bell_open();
+	struct chan_bells *b = &a.sh->bells;
+	struct side app = {&a.cq,	    &a.sq, &b->app_armed, &b->stack_armed, m.app_bell_fd,
+			   m.stack_bell_fd, 1};
+	struct side stk = {&s.sq,	  &s.cq, &b->stack_armed, &b->app_armed, m.stack_bell_fd,
+			   m.app_bell_fd, 2};
+
+	assert_int_equal(pthread_create(&thread, NULL, stack_does, &stk), 0);
+	app_does(&app);
+	pthread_join(thread, NULL);
+	assert_int_equal(app.lost + stk.lost, 0);
+	assert_true(app.slept + stk.slept > 0);
+	close(m.app_bell_fd);
+	close(m.stack_bell_fd);
+	free(m.base);
+}
+
+static void two_threads_answering_each_other_lose_no_wake_up(void **state)
+{
+	stress(ping_pong, ping_pong);
+}
+
+static void ring_full_and_empty_in_turn_loses_no_wake_up(void **state)
+{
+	stress(pour, drink);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(unarmed_bell_rung_does_not_enter_the_kernel),
+		cmocka_unit_test(armed_bell_rung_twice_writes_once),
+		cmocka_unit_test(h32_nonsense_in_armed_counts_as_armed),
+		cmocka_unit_test(h34_descriptor_made_blocking_does_not_block_the_drain),
+		cmocka_unit_test(full_counter_of_a_nonblocking_bell_leaves_it_rung),
+		cmocka_unit_test(h34_edge_triggered_set_wakes_for_each_ring_without_a_read),
+		cmocka_unit_test(bad_descriptor_is_an_error_not_a_wake_up),
+		cmocka_unit_test(two_threads_answering_each_other_lose_no_wake_up),
+		cmocka_unit_test(ring_full_and_empty_in_turn_loses_no_wake_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
