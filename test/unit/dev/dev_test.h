@@ -18,7 +18,7 @@
 
 #define FRAME_MAX 2048
 
-static struct dev *port;
+static struct dev *port, *far;
 static struct pkt_pools pools;
 static struct drop_counters drops;
 static uint64_t copied;
@@ -28,18 +28,26 @@ static inline void outside_free(void *addr, void *opaque)
 	(*(unsigned *)opaque)++;
 }
 
-static inline int start(const char *spec)
+static inline int open_port(unsigned index, struct dev **out, char *err, size_t err_len)
 {
-	const char *const vdevs[] = {spec, NULL};
-	struct dev_eal_cfg cfg = {.vdevs = vdevs, .no_huge = true, .mem_mb = 96};
-	struct dev_cfg dc = {.n_queues = 1};
+	struct dev_cfg dc = {.n_queues = 1, .rx_pools = &pools.rx};
+
+	return dev_open(index, &dc, out, err, err_len);
+}
+
+/* `far` comes first, when there is a second SPEC: memif wants the server before the client. */
+static inline int start(const char *spec, const char *far_spec, bool huge)
+{
+	const char *const vdevs[] = {far_spec ? far_spec : spec, far_spec ? spec : NULL, NULL};
+	struct dev_eal_cfg cfg = {.vdevs = vdevs, .no_huge = !huge, .mem_mb = 96};
 	char err[200] = "";
 
-	if (dev_eal_init(&cfg, err, sizeof(err)) < 0 || dev_count() != 1 ||
-	    dev_pools_create(0, 2048, 1024, 0, &pools, err, sizeof(err)) < 0)
+	if (dev_eal_init(&cfg, err, sizeof(err)) < 0 || dev_count() != 1 + (far_spec != NULL) ||
+	    dev_pools_create(0, 8192, 2048, 0, &pools, err, sizeof(err)) < 0)
 		goto fail;
-	dc.rx_pools = &pools.rx;
-	if (dev_open(0, &dc, &port, err, sizeof(err)) < 0)
+	if (far_spec != NULL && open_port(0, &far, err, sizeof(err)) < 0)
+		goto fail;
+	if (open_port(far_spec != NULL, &port, err, sizeof(err)) < 0)
 		goto fail;
 	dev_describe(port, stdout);
 	return 0;
@@ -51,6 +59,7 @@ fail:
 static inline int stop(void **state)
 {
 	dev_close(port);
+	dev_close(far);
 	dev_pools_destroy(&pools);
 	dev_eal_fini();
 	return 0;

@@ -151,7 +151,7 @@ static void nothing_leaks_and_everything_is_counted(void **state)
 
 static int setup(void **state)
 {
-	return start("net_ring0");
+	return start("net_ring0", NULL, false);
 }
 
 int main(void)

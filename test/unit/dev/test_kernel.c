@@ -1,4 +1,8 @@
-/* SPDX-License-Identifier: BSD-3-Clause */
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Ports whose other side is the kernel: af_packet on a veth pair, and tap (argument "tap"). A raw
+ * socket stands at the far end.
+ */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -138,32 +142,75 @@ static void frame_larger_than_the_ring_is_dropped_and_counted(void **state)
 	assert_int_equal(c.rx_truncated, 1);
 }
 
-static int setup(void **state)
+static int far_open(const char *ifname)
 {
 	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IP)};
 
-	if (system("ip link add za type veth peer name zb && ip link set za up mtu 9000 && "
-		   "ip link set zb up mtu 9000") != 0)
-		return -1;
 	far_end = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETHERTYPE_IP));
-	sll.sll_ifindex = (int)if_nametoindex("zb");
-	if (bind(far_end, (struct sockaddr *)&sll, sizeof(sll)) < 0)
-		return -1;
-	return start("net_af_packet0,iface=za");
+	sll.sll_ifindex = (int)if_nametoindex(ifname);
+	return bind(far_end, (struct sockaddr *)&sll, sizeof(sll));
 }
 
-int main(void)
+static int setup_af_packet(void **state)
 {
-	const struct CMUnitTest tests[] = {
+	if (system("ip link add za type veth peer name zb && ip link set za up mtu 9000 && "
+		   "ip link set zb up mtu 9000") != 0 ||
+	    far_open("zb") < 0)
+		return -1;
+	return start("net_af_packet0,iface=za", NULL, false);
+}
+
+static int setup_tap(void **state)
+{
+	if (start("net_tap0,iface=zt", NULL, false) < 0 || system("ip link set zt up") != 0)
+		return -1;
+	return far_open("zt");
+}
+
+/* What the far end sends is received byte for byte. */
+static void frame_from_the_kernel_arrives_whole(void **state)
+{
+	uint8_t f[FRAME_MAX];
+	struct pkt p[8];
+	uint32_t len = frame_make(f, 1000);
+	unsigned found = 0;
+
+	assert_int_equal(send(far_end, f, len, 0), len);
+	for (int i = 0; i < 1000 && found == 0; i++, usleep(1000)) {
+		unsigned n = dev_rx_burst(port, 0, p, 8, &drops);
+
+		while (n-- > 0) {
+			found += p[n].m->pkt_len == len && memcmp(pkt_data(p[n].m), f, len) == 0;
+			assert_int_equal(p[n].flags, 0);
+			pkt_free(p[n].m);
+		}
+	}
+	assert_int_equal(found, 1);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest af_packet[] = {
 		cmocka_unit_test(chains_of_slices_arrive_whole_with_a_checksum),
 		cmocka_unit_test(outside_memory_arrives_and_is_given_back_once),
 		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
+		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
 		cmocka_unit_test(frame_arrives_wakes_the_socket_and_is_received),
 		cmocka_unit_test(frame_larger_than_the_ring_is_dropped_and_counted),
+	};
+	const struct CMUnitTest tap[] = {
+		cmocka_unit_test(chains_of_slices_arrive_whole_with_a_checksum),
+		cmocka_unit_test(outside_memory_arrives_and_is_given_back_once),
+		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
+		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
 	};
 
 	/* A name space of our own, which goes with us. */
 	if (unshare(CLONE_NEWNET) < 0)
 		return 77;
-	return cmocka_run_group_tests(tests, setup, stop);
+	if (argc > 1 && strcmp(argv[1], "tap") == 0)
+		return access("/dev/net/tun", R_OK | W_OK) < 0
+			       ? 77
+			       : cmocka_run_group_tests(tap, setup_tap, stop);
+	return cmocka_run_group_tests(af_packet, setup_af_packet, stop);
 }
