@@ -21,6 +21,7 @@ struct ip *ip_create(const struct ip_cfg *cfg)
 	for (unsigned i = 0; i < sizeof(cfg->secret); i++)
 		ip->rng = ip->rng * 31 + cfg->secret[i];
 	ip->generation = 1;
+	ip->icmp_credit_ns = SECOND_NS;
 	ip->pmtus = pmtu_create(cfg->max_pmtu);
 	if (ip->pmtus == NULL) {
 		ip_destroy(ip);

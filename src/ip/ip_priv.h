@@ -68,6 +68,13 @@ int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a);
 /* A broadcast address of IPv4: 255.255.255.255, or all ones in a connected prefix. */
 bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a);
 bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
+/* Takes one message from the bucket of icmp_rate_pps; false: not now. */
+bool icmp_may_send(struct ip *ip);
+/* Turns a checked echo request at p->l4_off into the reply; p->m starts at ICMP afterwards. */
+enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);
+/* The ports and sequence number of the quoted 8 bytes, if the flow can be one of ours. */
+enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
+			  struct icmp_error *err);
 /* Hands a checked packet to the protocol that p->proto names. */
 enum next ip_deliver(struct ip *ip, struct pkt *p);
 /* The first n bytes of the packet lie together in its first mbuf afterwards. */

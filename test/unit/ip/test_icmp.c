@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ip_test.h"
+
+#include <errno.h>
+
+static struct icmp_error err;
+
+static enum next in4(uint8_t *msg, unsigned n, struct pkt *p)
+{
+	struct icmp_hdr *h = (struct icmp_hdr *)msg;
+
+	if (n >= 4) {
+		h->csum.v = 0;
+		h->csum.v = csum_finish(csum_add(0, msg, n));
+	}
+	*p = rx4(hdr4(IP_PROTO_ICMP, n), msg, n);
+	assert_int_equal(ip4_input(ip, p, 0), NEXT_ICMP4);
+	return icmp4_input(ip, p, &err);
+}
+
+static enum next in6(uint8_t *msg, unsigned n, struct pkt *p)
+{
+	struct icmp_hdr *h = (struct icmp_hdr *)msg;
+	struct ip_addr src = PEER6, dst = OUR6;
+
+	h->csum.v = 0;
+	h->csum.v = csum_finish(
+		csum_add(csum_pseudo(0, src.b, dst.b, true, IP_PROTO_ICMP6, n), msg, n));
+	*p = rx6(hdr6(IP_PROTO_ICMP6, n), msg, n);
+	assert_int_equal(ip6_input(ip, p, 0), NEXT_ICMP6);
+	return icmp6_input(ip, p, &err);
+}
+
+/* An error quoting a TCP segment of ours: ports 80 and 1234, sequence 0x01020304. */
+static unsigned error4(uint8_t *b, uint8_t type, uint8_t code, uint16_t mtu)
+{
+	struct icmp_hdr h = {.type = type, .code = code, .rest = be32(mtu)};
+	struct ip4_hdr q = hdr4(IP_PROTO_TCP, 1480);
+	static const uint8_t tcp[8] = {0, 80, 4, 210, 1, 2, 3, 4};
+
+	q.src = OUR4.w[3];
+	q.dst = v4(8, 8, 8, 8).w[3];
+	memcpy(b, &h, 8);
+	memcpy(b + 8, &q, 20);
+	memcpy(b + 28, tcp, 8);
+	return 36;
+}
+
+static unsigned error6(uint8_t *b, uint8_t type, uint8_t code, uint32_t mtu)
+{
+	struct icmp_hdr h = {.type = type, .code = code, .rest = be32(mtu)};
+	struct ip6_hdr q = hdr6(IP_PROTO_TCP, 1480);
+	static const uint8_t tcp[8] = {0, 80, 4, 210, 1, 2, 3, 4};
+	struct ip_addr src = OUR6, dst = PEER6;
+
+	memcpy(q.src, src.b, 16);
+	memcpy(q.dst, dst.b, 16);
+	memcpy(b, &h, 8);
+	memcpy(b + 8, &q, 40);
+	memcpy(b + 48, tcp, 8);
+	return 56;
+}
+
+/* RFC 1122 §3.2.2.6. */
+static void echo_request_becomes_the_reply(void **state)
+{
+	uint8_t msg[64] = {ICMP4_ECHO, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7};
+	struct ip_addr peer = PEER4, our = OUR4;
+	struct pkt p;
+	uint8_t ifindex = 0;
+
+	assert_int_equal(in4(msg, 63, &p), NEXT_IP_OUT);
+	assert_int_equal(pkt_data(p.m)[0], ICMP4_ECHO_REPLY);
+	assert_int_equal(pkt_csum(p.m, 0, 63), 0xffff);
+	assert_memory_equal(pkt_data(p.m) + 4, msg + 4, 59);
+	assert_true(ip_addr_eq(&p.dst, &peer) && ip_addr_eq(&p.src, &our));
+	assert_int_equal(ip_output(ip, &p, &ifindex), NEXT_NEIGH_OUT);
+	pkt_free(p.m);
+}
+
+/* RFC 4443 §4.2. */
+static void echo6_request_becomes_the_reply(void **state)
+{
+	uint8_t msg[64] = {ICMP6_ECHO, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7};
+	struct pkt p;
+	uint32_t sum;
+
+	assert_int_equal(in6(msg, 63, &p), NEXT_IP_OUT);
+	assert_int_equal(pkt_data(p.m)[0], ICMP6_ECHO_REPLY);
+	sum = csum_pseudo(0, p.src.b, p.dst.b, true, IP_PROTO_ICMP6, 63);
+	assert_int_equal(csum_fold(csum_add(sum, pkt_data(p.m), 63)), 0xffff);
+	pkt_free(p.m);
+}
+
+static void echo_to_broadcast_or_flood_is_not_answered(void **state)
+{
+	uint8_t msg[8] = {ICMP4_ECHO, 0, 0xf7, 0xff};
+	struct ip4_hdr h = hdr4(IP_PROTO_ICMP, 8);
+	unsigned answered = 0;
+	struct pkt p;
+
+	h.dst = v4(10, 0, 0, 255).w[3];
+	p = rx4(h, msg, 8);
+	assert_int_equal(ip4_input(ip, &p, 0), NEXT_ICMP4);
+	refused(icmp4_input(ip, &p, &err), &p, DROP_ICMP_TYPE);
+	for (unsigned i = 0; i < 10000; i++) {
+		answered += in4(msg, 8, &p) == NEXT_IP_OUT;
+		pkt_free(p.m);
+	}
+	assert_in_range(answered, 500, 2000);
+	ip_begin(ip, UINT64_C(2000000000));
+	assert_int_equal(in4(msg, 8, &p), NEXT_IP_OUT);
+	pkt_free(p.m);
+}
+
+static void h19_icmp_with_bad_checksum_or_cut_dropped(void **state)
+{
+	uint8_t msg[8] = {ICMP4_ECHO, 0, 1, 1};
+	struct pkt p = rx4(hdr4(IP_PROTO_ICMP, 8), msg, 8);
+
+	p.flags = PKT_F_CSUM_OK; /* no port checks ICMP: the claim counts for nothing */
+	assert_int_equal(ip4_input(ip, &p, 0), NEXT_ICMP4);
+	refused(icmp4_input(ip, &p, &err), &p, DROP_ICMP_CSUM);
+	p = rx4(hdr4(IP_PROTO_ICMP, 7), msg, 7);
+	assert_int_equal(ip4_input(ip, &p, 0), NEXT_ICMP4);
+	refused(icmp4_input(ip, &p, &err), &p, DROP_ICMP_SHORT);
+}
+
+static void unreachable_names_the_flow_and_errno(void **state)
+{
+	struct ip_addr our = OUR4, peer = PEER4;
+	uint8_t b[64];
+	struct pkt p;
+
+	assert_int_equal(in4(b, error4(b, 3, 3, 0), &p), NEXT_ICMP_ERROR);
+	pkt_free(p.m);
+	assert_int_equal(err.err, ECONNREFUSED);
+	assert_true(err.hard && err.have_seq);
+	assert_int_equal(err.sport, 80);
+	assert_int_equal(err.dport, 1234);
+	assert_int_equal(err.tcp_seq, 0x01020304);
+	assert_true(ip_addr_eq(&err.src, &our) && ip_addr_eq(&err.offender, &peer));
+	assert_int_equal(in6(b, error6(b, 1, 4, 0), &p), NEXT_ICMP_ERROR);
+	pkt_free(p.m);
+	assert_int_equal(err.err, ECONNREFUSED);
+	assert_int_equal(err.tcp_seq, 0x01020304);
+}
+
+static void h18_forged_mtu_is_clamped(void **state)
+{
+	static const uint16_t said[] = {1, 67, 68, 1400, 0}, got[] = {68, 68, 68, 1400, 1492};
+	uint8_t b[64];
+	struct pkt p;
+
+	for (unsigned i = 0; i < array_size(said); i++) {
+		assert_int_equal(in4(b, error4(b, 3, 4, said[i]), &p), NEXT_ICMP_ERROR);
+		assert_int_equal(err.err, EMSGSIZE);
+		assert_int_equal(err.mtu, got[i]);
+		pkt_free(p.m);
+	}
+	for (uint32_t mtu = 0; mtu < 1400; mtu += 100) {
+		assert_int_equal(in6(b, error6(b, 2, 0, mtu), &p), NEXT_ICMP_ERROR);
+		assert_int_equal(err.mtu, mtu < 1280 ? 1280 : mtu);
+		pkt_free(p.m);
+	}
+	assert_int_equal(in6(b, error6(b, 2, 0, UINT32_MAX), &p), NEXT_ICMP_ERROR);
+	assert_int_equal(err.mtu, UINT16_MAX);
+	pkt_free(p.m);
+}
+
+static void h18_error_quoting_what_we_never_sent_dropped(void **state)
+{
+	struct ip4_hdr *q;
+	uint8_t b[64];
+	struct pkt p;
+
+	q = (struct ip4_hdr *)(b + 8);
+	error4(b, 3, 3, 0);
+	q->src = v4(10, 0, 0, 77).w[3];
+	refused(in4(b, 36, &p), &p, DROP_ICMP_UNMATCHED);
+	error4(b, 3, 3, 0);
+	q->frag = be16(100);
+	refused(in4(b, 36, &p), &p, DROP_ICMP_UNMATCHED);
+	error4(b, 3, 3, 0);
+	q->dst = v4(10, 0, 0, 255).w[3];
+	refused(in4(b, 36, &p), &p, DROP_ICMP_UNMATCHED);
+	error4(b, 3, 3, 0);
+	q->proto = IP_PROTO_ICMP;
+	refused(in4(b, 36, &p), &p, DROP_ICMP_UNMATCHED);
+	error4(b, 3, 3, 0);
+	q->ver_ihl = 0x4f;
+	refused(in4(b, 36, &p), &p, DROP_ICMP_SHORT);
+	for (unsigned n = 8; n < 36; n++) {
+		error4(b, 3, 3, 0);
+		refused(in4(b, n, &p), &p, DROP_ICMP_SHORT);
+	}
+	for (unsigned n = 8; n < 56; n++) {
+		error6(b, 1, 4, 0);
+		refused(in6(b, n, &p), &p, DROP_ICMP_SHORT);
+	}
+	error4(b, ICMP4_REDIRECT, 0, 0);
+	refused(in4(b, 36, &p), &p, DROP_ICMP_TYPE);
+}
+
+/* RFC 4861 §7.1.1. */
+static void neighbour_discovery_from_another_link_dropped(void **state)
+{
+	uint8_t msg[24] = {135};
+	struct pkt p;
+
+	refused(in6(msg, 24, &p), &p, DROP_ND_BAD);
+	p = rx6(hdr6(IP_PROTO_ICMP6, 24), msg, 24);
+	((struct ip6_hdr *)(pkt_data(p.m) + 14))->hop_limit = 255;
+	assert_int_equal(ip6_input(ip, &p, 0), NEXT_ICMP6);
+	assert_int_equal(icmp6_input(ip, &p, &err), NEXT_ND);
+	pkt_free(p.m);
+}
+
+/* RFC 1122 §3.2.2.1, RFC 4443 §3.1. */
+static void datagram_without_socket_is_answered_with_a_quote(void **state)
+{
+	uint8_t pay[1000] = {1, 2, 3};
+	struct pkt p = rx4(hdr4(IP_PROTO_UDP, 1000), pay, 1000), r;
+
+	assert_int_equal(ip4_input(ip, &p, 0), NEXT_UDP);
+	assert_int_equal(icmp_error_build(ip, &p, ICMP_WHY_PORT, &r), NEXT_IP_OUT);
+	assert_int_equal(pkt_data(r.m)[0], 3);
+	assert_int_equal(pkt_data(r.m)[1], 3);
+	assert_int_equal(pkt_csum(r.m, 0, r.m->pkt_len), 0xffff);
+	assert_in_range(r.m->pkt_len, 36, 556);
+	assert_memory_equal(pkt_data(r.m) + 8, pkt_data(p.m) + 14, 500);
+	pkt_free(r.m);
+	pkt_free(p.m);
+	p = rx6(hdr6(200, 100), pay, 100);
+	assert_int_equal(ip6_input(ip, &p, 0), NEXT_UNREACH_PROTO);
+	assert_int_equal(icmp_error_build(ip, &p, ICMP_WHY_PROTO, &r), NEXT_IP_OUT);
+	assert_int_equal(pkt_data(r.m)[0], ICMP6_PARAM);
+	assert_int_equal(pkt_data(r.m)[7], 6);
+	pkt_free(r.m);
+	pkt_free(p.m);
+}
+
+/* RFC 1122 §3.2.2, RFC 4443 §2.4 (e). */
+static void error_is_never_sent_about_errors_or_groups(void **state)
+{
+	struct ip4_hdr h = hdr4(IP_PROTO_UDP, 8);
+	uint8_t b[64];
+	struct pkt p, r;
+
+	assert_int_equal(in4(b, error4(b, 3, 3, 0), &p), NEXT_ICMP_ERROR);
+	assert_int_equal(icmp_error_build(ip, &p, ICMP_WHY_PROTO, &r), NEXT_DROP);
+	pkt_free(p.m);
+	h.dst = v4(10, 0, 0, 255).w[3];
+	p = rx4(h, b, 8);
+	assert_int_equal(ip4_input(ip, &p, 0), NEXT_UDP);
+	assert_int_equal(icmp_error_build(ip, &p, ICMP_WHY_PORT, &r), NEXT_DROP);
+	assert_int_equal(r.drop, DROP_ICMP_TYPE);
+	pkt_free(p.m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(echo_request_becomes_the_reply),
+		T(echo6_request_becomes_the_reply),
+		T(echo_to_broadcast_or_flood_is_not_answered),
+		T(h19_icmp_with_bad_checksum_or_cut_dropped),
+		T(unreachable_names_the_flow_and_errno),
+		T(h18_forged_mtu_is_clamped),
+		T(h18_error_quoting_what_we_never_sent_dropped),
+		T(neighbour_discovery_from_another_link_dropped),
+		T(datagram_without_socket_is_answered_with_a_quote),
+		T(error_is_never_sent_about_errors_or_groups),
+	};
+
+	return run(tests, array_size(tests));
+}
