@@ -181,7 +181,7 @@ static bool work_frame(struct eth *e, struct neigh *n, struct pkt *p)
 	if (n->want_solicit) {
 		n->want_solicit = false;
 		/* Without a buffer the timer tries again. */
-		if (arp_solicit(e, n, p))
+		if (ip_addr_is_v4(&n->addr) ? arp_solicit(e, n, p) : nd_solicit(e, n, p))
 			return true;
 	}
 	if (!neigh_has_mac(n))

@@ -4,6 +4,7 @@
  * the address is usable and is announced.
  *
  *   IPv4 (RFC 5227 §2.1.1): 3 probes 1 to 2 s apart, 2 s of silence; 2 announcements 2 s apart
+ *   IPv6 (RFC 4862 §5.4.2): 1 probe, 1 s of silence; 2 announcements 2 s apart (RFC 4861 §7.2.6)
  *
  * A usable address that another station claims is defended by at most one announcement in 10 s
  * (RFC 5227 §2.4 (c): never given up; an appliance's address is configured by its owner).
@@ -19,7 +20,7 @@
 #define DEFEND_NS	 (10 * SEC_NS)
 #define NO_BUFFER_NS	 (SEC_NS / 10)
 
-enum { PROBES_V4 = 3, ANNOUNCES_V4 = 2 };
+enum { PROBES_V4 = 3, PROBES_V6 = 1, ANNOUNCES = 2 };
 
 struct own *own_find(struct eth *e, uint8_t ifindex, const struct ip_addr *a)
 {
@@ -80,18 +81,16 @@ int eth_addr_add(struct eth *e, unsigned ifindex, const struct ip_addr *a, bool 
 
 	if (ifindex >= e->n_ifs || ip_addr_is_any(a) || ip_addr_is_multicast(a))
 		return -EINVAL;
-	if (!ip_addr_is_v4(a))
-		return -EAFNOSUPPORT;
 	if (own_find(e, (uint8_t)ifindex, a) != NULL)
 		return -EEXIST;
 	if (e->n_own == ETH_ADDR_MAX)
 		return -ENOSPC;
 	o = &e->own[e->n_own++];
 	*o = (struct own){.addr = *a, .ifindex = (uint8_t)ifindex, .event = -1, .due = e->now};
-	o->announces = ANNOUNCES_V4;
+	o->announces = ANNOUNCES;
 	o->state = dad ? OWN_TENTATIVE : OWN_USABLE;
 	if (dad) {
-		o->probes = PROBES_V4;
+		o->probes = ip_addr_is_v4(a) ? PROBES_V4 : PROBES_V6;
 		o->due += eth_random(e) % SEC_NS;
 	}
 	due_update(e);
@@ -129,20 +128,21 @@ void own_conflict(struct eth *e, struct own *o)
 /* One step of one address; true: a frame is in p. */
 static bool own_step(struct eth *e, struct own *o, struct pkt *p)
 {
-	bool sent = false;
+	bool v4 = ip_addr_is_v4(&o->addr), sent = false;
 
 	*p = (struct pkt){0};
 	if (o->probes > 0) {
-		sent = arp_probe(e, o, p);
+		sent = v4 ? arp_probe(e, o, p) : nd_probe(e, o, p);
 		o->probes -= sent;
-		o->due = e->now + (o->probes == 0 ? ANNOUNCE_WAIT_NS
-						  : PROBE_MIN_NS + eth_random(e) % SEC_NS);
+		o->due = e->now + (!v4		    ? NEIGH_RETRANS_NS
+				   : o->probes == 0 ? ANNOUNCE_WAIT_NS
+						    : PROBE_MIN_NS + eth_random(e) % SEC_NS);
 	} else if (o->announces > 0) {
 		if (o->state == OWN_TENTATIVE) {
 			o->state = OWN_USABLE;
 			event_set(e, o, ETH_EV_ADDR_OK);
 		}
-		sent = arp_announce(e, o, p);
+		sent = v4 ? arp_announce(e, o, p) : nd_announce(e, o, p);
 		o->announces -= sent;
 		o->due = o->announces > 0 ? e->now + ANNOUNCE_INT_NS : UINT64_MAX;
 	} else {

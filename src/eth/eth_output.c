@@ -56,8 +56,6 @@ enum next eth_output(struct eth *e, struct pkt *p, uint8_t ifindex)
 		return NEXT_TX;
 	}
 	n = neigh_find(e, ifindex, &p->nexthop);
-	if (n == NULL && !ip_addr_is_v4(&p->nexthop))
-		return pkt_refuse(p, DROP_NEIGH_UNREACHABLE);
 	if (n == NULL)
 		n = neigh_create(e, ifindex, &p->nexthop);
 	if (n == NULL)

@@ -162,9 +162,12 @@ static inline bool neigh_has_mac(const struct neigh *n)
 	return n->state >= NEIGH_REACHABLE;
 }
 
-/* arp.c: each makes one frame in p; false: no buffer, counted. */
+/* arp.c, nd.c: each makes one frame in p; false: no buffer, counted. */
 bool arp_solicit(struct eth *e, const struct neigh *n, struct pkt *p);
 bool arp_probe(struct eth *e, const struct own *o, struct pkt *p);
 bool arp_announce(struct eth *e, const struct own *o, struct pkt *p);
+bool nd_solicit(struct eth *e, const struct neigh *n, struct pkt *p);
+bool nd_probe(struct eth *e, const struct own *o, struct pkt *p);
+bool nd_announce(struct eth *e, const struct own *o, struct pkt *p);
 
 #endif
