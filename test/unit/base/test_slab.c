@@ -99,6 +99,20 @@ static void impossible_sizes_are_refused(void **state)
 	slab_fini(&s);
 }
 
+/* H32: a name from an application is asked about before it is used. */
+static void any_number_may_be_asked_whether_it_is_live(void **state)
+{
+	struct slab s;
+
+	assert_int_equal(slab_init(&s, 8, 2), 0);
+	assert_int_equal(slab_alloc(&s), 0);
+	assert_true(slab_is_live(&s, 0));
+	for (uint32_t bit = 1; bit; bit <<= 1)
+		assert_false(slab_is_live(&s, bit) || slab_is_live(&s, UINT32_MAX - bit));
+	assert_false(slab_is_live(&s, SLAB_NONE));
+	slab_fini(&s);
+}
+
 static void double_free_asserts(void **state)
 {
 #ifdef ZS_DEBUG
@@ -133,6 +147,7 @@ int main(void)
 		cmocka_unit_test(full_slab_gives_none_until_one_is_freed),
 		cmocka_unit_test(huge_limit_is_only_reserved),
 		cmocka_unit_test(impossible_sizes_are_refused),
+		cmocka_unit_test(any_number_may_be_asked_whether_it_is_live),
 		cmocka_unit_test(double_free_asserts),
 	};
 

@@ -212,6 +212,37 @@ static void crowded_slot_is_worked_off_in_budgets(void **state)
 	assert_true(rounds <= N * WHEEL_LEVELS / 5 + 1);
 }
 
+static void node_armed_never_leaves_the_wheel_when_its_slot_comes(void **state)
+{
+	start(HOUR);
+	arm(0, now + WHEEL_TICK_NS);
+	arm(0, WHEEL_NEVER);
+	now += 2 * WHEEL_TICK_NS;
+	assert_int_equal(expire_and_compare(10), 0);
+	assert_false(list_linked(&node[0].link));
+	assert_true(wheel_next(&w) == WHEEL_NEVER);
+}
+
+/* Finding a new place for a node that was pushed is work too. */
+static void nodes_pushed_later_use_up_the_budget(void **state)
+{
+	unsigned budget = 5;
+
+	start(HOUR);
+	for (int i = 0; i < N; i++) {
+		arm(i, now + WHEEL_TICK_NS);
+		arm(i, now + HOUR);
+	}
+	now += 2 * WHEEL_TICK_NS;
+	assert_null(wheel_expire(&w, now, &budget));
+	assert_int_equal(budget, 0);
+	assert_true(wheel_next(&w) <= now);
+	budget = N;
+	assert_null(wheel_expire(&w, now, &budget));
+	assert_int_equal(budget, 5);
+	assert_true(wheel_next(&w) > now);
+}
+
 static void time_that_goes_back_is_taken_as_the_last(void **state)
 {
 	unsigned budget = 10;
@@ -235,6 +266,8 @@ int main(void)
 		cmocka_unit_test(pulling_a_deadline_earlier_fires_earlier),
 		cmocka_unit_test(node_armed_in_the_past_again_and_again_ends_with_the_budget),
 		cmocka_unit_test(crowded_slot_is_worked_off_in_budgets),
+		cmocka_unit_test(node_armed_never_leaves_the_wheel_when_its_slot_comes),
+		cmocka_unit_test(nodes_pushed_later_use_up_the_budget),
 		cmocka_unit_test(time_that_goes_back_is_taken_as_the_last),
 	};
 
