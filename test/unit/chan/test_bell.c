@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,9 +17,10 @@
 #include "chan/bell.h"
 #include "chan/chan.h"
 
-#define MS	     1000000ll
-#define ROUNDS	     20000u
-#define LOST_WAKE_NS (5000 * MS)
+#define MS	      1000000ll
+#define ROUNDS	      20000u
+#define LITMUS_ROUNDS 60000u
+#define LOST_WAKE_NS  (5000 * MS)
 
 static bool readable(int fd)
 {
@@ -149,7 +151,8 @@ static bool wait_for(struct side *s, struct chan_ring *r, bool room)
 		if ((room ? chan_free(r, 1) : chan_ready(r)) != 0)
 			return true;
 		dawdle(s);
-		bell_arm(s->my_armed); /* and at once the check: the window is a store buffer long */
+		bell_arm(
+			s->my_armed); /* and at once the check: the window is a store buffer long */
 		if ((room ? chan_free(r, 1) : chan_ready(r)) == 0) {
 			woke = bell_sleep(s->my_fd, LOST_WAKE_NS);
 			s->slept++;
@@ -249,6 +252,64 @@ static void ring_full_and_empty_in_turn_loses_no_wake_up(void **state)
 	stress(pour, drink);
 }
 
+/* Store buffering, provoked: in each round both sides start at once, one arms and looks, the other
+ * pushes and rings. That the look finds nothing and the ring nobody is the lost wake-up. */
+struct litmus {
+	_Atomic uint32_t armed, round, finished;
+	struct chan_idx idx;
+	struct chan_ring p, c;
+	bool rung;
+};
+
+static void spin_until(_Atomic uint32_t *word, uint32_t value)
+{
+	for (uint32_t i = 1; atomic_load_explicit(word, memory_order_acquire) != value; i++)
+		if (i % 2048 == 0)
+			sched_yield();
+}
+
+static void *litmus_ringer(void *arg)
+{
+	struct litmus *l = arg;
+	struct side jitter = {.seed = 3};
+
+	for (uint32_t i = 1; i <= LITMUS_ROUNDS; i++) {
+		spin_until(&l->round, i);
+		dawdle(&jitter);
+		chan_push(&l->p, 1);
+		l->rung = bell_ring(&l->armed, -1);
+		atomic_store_explicit(&l->finished, i, memory_order_release);
+	}
+	return NULL;
+}
+
+static void arming_while_the_other_pushes_never_misses_both_ways(void **state)
+{
+	static uint32_t slots[4];
+	static struct litmus l;
+	struct side jitter = {.seed = 4};
+	uint32_t missed = 0;
+	pthread_t thread;
+
+	l.p = l.c = (struct chan_ring){.idx = &l.idx, .slots = slots, .mask = 3};
+	assert_int_equal(pthread_create(&thread, NULL, litmus_ringer, &l), 0);
+	for (uint32_t i = 1; i <= LITMUS_ROUNDS; i++) {
+		atomic_store_explicit(&l.round, i, memory_order_release);
+		dawdle(&jitter);
+		bell_arm(&l.armed);
+		uint32_t seen = chan_ready(&l.c);
+
+		spin_until(&l.finished, i);
+		missed += seen == 0 && !l.rung;
+		bell_disarm(&l.armed);
+		assert_int_equal(chan_ready(&l.c), 1);
+		chan_pop(&l.c, 1);
+		l.p.other = l.p.own;
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(missed, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,6 +320,7 @@ int main(void)
 		cmocka_unit_test(full_counter_of_a_nonblocking_bell_leaves_it_rung),
 		cmocka_unit_test(h34_edge_triggered_set_wakes_for_each_ring_without_a_read),
 		cmocka_unit_test(bad_descriptor_is_an_error_not_a_wake_up),
+		cmocka_unit_test(arming_while_the_other_pushes_never_misses_both_ways),
 		cmocka_unit_test(two_threads_answering_each_other_lose_no_wake_up),
 		cmocka_unit_test(ring_full_and_empty_in_turn_loses_no_wake_up),
 	};
