@@ -34,7 +34,7 @@ must_check int bell_sleep(int fd, int64_t timeout_ns);
 void bell_drain(int fd);
 
 /* The kernel's part of bell_ring(), only when somebody sleeps. */
-void bell_wake(int fd) __attribute__((cold));
+void bell_wake(int fd) cold_path;
 
 /* True if there was somebody to wake. Any value but 0 means armed: the word is shared, and a liar
  * only makes its own bell ring. */
