@@ -63,7 +63,7 @@ const struct dev_caps *dev_caps(const struct dev *d);
 struct eth_addr dev_mac(const struct dev *d);
 uint16_t dev_mtu(const struct dev *d);
 bool dev_link_up(struct dev *d);
-/* One line: "port 0 net_af_packet0: 1 queue, mtu 1500; in software: checksum, TSO; wakes by socket". */
+/* One line: "port 0 net_af_packet0: 1 queue, mtu 1500; in software: checksum; wakes by socket". */
 void dev_describe(const struct dev *d, FILE *out);
 /* Suitable pools for a core: rx, hdr, ref. The names get `id`. Memory a PMD can use without a copy
  * where it has a choice (af_xdp, memif zero-copy). */
@@ -80,12 +80,14 @@ unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 /* How many packets the queue will take now, at most n. */
 unsigned dev_tx_room(struct dev *d, uint16_t queue, unsigned n);
 /* Sends frames in order; p[i].flags say L4_CSUM, TSO. Completes in software what the port lacks
- * (checksum, segmentation, linearizing: counted in *copied). Returns how many were taken (their
+ * (checksum, linearizing: counted in *copied), but not segmentation: a TSO packet for a port without
+ * caps.tso is dropped (IP_TOO_BIG). With L4_CSUM the field holds the sum of the pseudo-header. Returns how many were taken (their
  * mbufs are gone); the rest stays the caller's, unchanged. Packets that can never be sent are taken and
  * counted as drops. */
 unsigned dev_tx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 		      const struct pkt_pools *pools, struct drop_counters *drops, uint64_t *copied);
-/* Asks the port to give back sent buffers, for completions and when pools run low. */
+/* Asks the port to give back sent buffers, for completions and when pools run low. Does nothing where
+ * the PMD has no such call (caps.tx_done_cleanup). */
 void dev_tx_reclaim(struct dev *d, uint16_t queue);
 
 /* ---- sleeping (DESIGN §3.12) ---- */
