@@ -255,10 +255,11 @@ void tcp_sent_unmark_lost(struct tcp_sent *s)
 	for (uint32_t i = 0; s->lost_bytes && i < s->count; i++) {
 		struct tcp_sent_rec *r = tcp_sent_at(s, i);
 
+		if (r->n_xmit > 1 && !(r->flags & TCP_SENT_RTX))
+			continue;
 		uncount(s, r->flags & TCP_SENT_LOST, r->end - r->start);
 		r->flags &= ~TCP_SENT_LOST;
 	}
-	s->lost_hint = s->nxt;
 }
 
 int64_t tcp_sent_next_lost(struct tcp_sent *s)

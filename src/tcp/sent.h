@@ -98,7 +98,8 @@ bool tcp_sent_mark_lost(struct tcp_sent *s, uint32_t i);
 /* RTO: everything not SACKED is lost. forget_sacks: the peer may have dropped what it held
  * (RFC 2018 §8). */
 void tcp_sent_mark_all_lost(struct tcp_sent *s, bool forget_sacks);
-/* The loss was none: nothing waits for retransmission. */
+/* The loss was none: what was sent once, or is on its way again, is not lost. A record whose
+ * retransmission was lost too stays so. */
 void tcp_sent_unmark_lost(struct tcp_sent *s);
 /* First record that is LOST and not RTX, or -1. */
 int64_t tcp_sent_next_lost(struct tcp_sent *s);

@@ -241,8 +241,12 @@ static void model_step(struct tcp_sent *s, uint64_t now)
 				model[o] = TCP_SENT_LOST;
 		tcp_sent_mark_all_lost(s, forget);
 	} else {
-		for (uint64_t o = s->una; o < s->nxt; o++)
-			model[o] &= ~TCP_SENT_LOST;
+		for (uint64_t o = s->una; o < s->nxt; o++) {
+			const struct tcp_sent_rec *r = tcp_sent_at(s, tcp_sent_find(s, o));
+
+			if (r->n_xmit == 1 || model[o] & TCP_SENT_RTX)
+				model[o] &= ~TCP_SENT_LOST;
+		}
 		tcp_sent_unmark_lost(s);
 	}
 }
