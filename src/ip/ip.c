@@ -23,7 +23,8 @@ struct ip *ip_create(const struct ip_cfg *cfg)
 	ip->generation = 1;
 	ip->icmp_credit_ns = SECOND_NS;
 	ip->pmtus = pmtu_create(cfg->max_pmtu);
-	if (ip->pmtus == NULL) {
+	ip->frags = frag_create(cfg->max_frag_datagrams);
+	if (ip->pmtus == NULL || ip->frags == NULL) {
 		ip_destroy(ip);
 		return NULL;
 	}
@@ -34,6 +35,7 @@ void ip_destroy(struct ip *ip)
 {
 	if (ip == NULL)
 		return;
+	frag_destroy(ip);
 	free(ip->pmtus);
 	free(ip);
 }

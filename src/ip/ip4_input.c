@@ -81,6 +81,18 @@ static enum drop_reason check_header(struct pkt *p, unsigned *ihl, unsigned *tot
 	return DROP_NONE;
 }
 
+static enum next fragment_input(struct ip *ip, struct pkt *p)
+{
+	const struct ip4_hdr *h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
+	uint16_t frag = be16_host(h->frag);
+	enum next next;
+
+	if (!frag_input(ip, p, be16_host(h->id), (frag & IP4_FRAG_OFFSET) * 8u,
+			(frag & IP4_FRAG_MF) != 0, &next))
+		return next;
+	return ip_deliver(ip, p);
+}
+
 enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
 	const struct ip4_hdr *h;
@@ -108,6 +120,6 @@ enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 	if (p->m->pkt_len > p->l3_off + total)
 		pkt_trim_back(p->m, p->l3_off + total);
 	if (unlikely(frag & (IP4_FRAG_MF | IP4_FRAG_OFFSET)))
-		return pkt_refuse(p, DROP_FRAG_LIMIT);
+		return fragment_input(ip, p);
 	return ip_deliver(ip, p);
 }

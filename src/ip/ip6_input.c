@@ -94,9 +94,24 @@ static bool is_ext(uint8_t proto)
 	       proto == IP6_NEXT_FRAGMENT || proto == IP6_NEXT_DST_OPTS;
 }
 
+/* The fragment header at p->l4_off, contiguous. True: p is whole, and the walk goes on behind it.
+ */
+static bool fragment_input(struct ip *ip, struct pkt *p, enum next *next)
+{
+	const struct ip6_frag_hdr *f = (const struct ip6_frag_hdr *)(pkt_data(p->m) + p->l4_off);
+	uint16_t off_m = be16_host(f->off_m);
+	uint32_t id = be32_host(f->id);
+
+	p->proto = f->next;
+	p->l4_off += IP6_FRAG_LEN;
+	p->l4_len -= IP6_FRAG_LEN;
+	return (off_m & ~6) == 0 || frag_input(ip, p, id, off_m & ~7u, off_m & 1, next);
+}
+
 static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
 	unsigned seen = 0;
+	enum next next = NEXT_DROP;
 
 	for (unsigned nth = 0; is_ext(p->proto); nth++) {
 		uint8_t type = p->proto;
@@ -106,8 +121,11 @@ static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 			return pkt_refuse(p, DROP_IP_EXT_HDR);
 		if (!ip_head(p, p->l4_off + 8u))
 			return pkt_refuse(p, DROP_NO_MBUF);
-		if (type == IP6_NEXT_FRAGMENT)
-			return pkt_refuse(p, DROP_FRAG_LIMIT);
+		if (type == IP6_NEXT_FRAGMENT) {
+			if (!fragment_input(ip, p, &next))
+				return next;
+			continue;
+		}
 		why = ext_skip(p, type);
 		if (why != DROP_NONE)
 			return pkt_refuse(p, why);

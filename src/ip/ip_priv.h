@@ -54,6 +54,11 @@ struct ip {
 	struct ip_counters counters;
 };
 
+struct frag_table *frag_create(uint32_t max) must_check;
+void frag_destroy(struct ip *ip);
+/* Takes a fragment. True: *p is the whole datagram now. False: return *next. */
+bool frag_input(struct ip *ip, struct pkt *p, uint32_t id, uint32_t off, bool more,
+		enum next *next);
 struct pmtu_table *pmtu_create(uint32_t max) must_check;
 /* The MTU towards dst over that interface: what was learned, or else the interface's. */
 uint16_t pmtu_over(struct ip *ip, const struct ip_addr *dst, uint8_t ifindex);
