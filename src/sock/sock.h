@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What an application sees, on the service's side of the channel: sockets over TCP and UDP, ports,
+ * options, readiness, lending of buffers. One struct socks per stack core; it serves every application
+ * attached to that core. It calls the protocols; src/stack calls it, and carries out what it hands over.
+ */
+#ifndef ZS_SOCK_SOCK_H
+#define ZS_SOCK_SOCK_H
+
+#include "chan/chan.h"
+#include "ip/ip.h"
+#include "pkt/pkt.h"
+#include "tcp/tcp.h"
+#include "udp/udp.h"
+
+struct socks;
+struct sock_app; /* one attached application */
+
+struct socks_cfg {
+	struct ip *ip;
+	struct udp *udp;
+	struct tcp *tcp;
+	const struct pkt_pools *pools;
+	struct drop_counters *drops;
+	uint32_t max_socks;
+	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
+	uint64_t seed;
+	/* Regions that payload of received buffers lies in, as the applications have them mapped. */
+	struct {
+		const void *base;
+		uint64_t bytes;
+	} region[CHAN_REGION_MAX]; /* [0] unused: each application's own arena */
+	/* The link of a destination, for a connection about to be opened: mtu, offloads, path. Part of the
+	 * stack; a plain function of its state, called on connect and accept only. */
+	int (*link_of)(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
+		       struct tcp_link *out);
+	/* Writes a text dump for CHAN_OP_DUMP of what sock itself does not know (neighbours, ports…). */
+	int (*dump)(void *stack, int what, uint32_t *cursor, char *out, uint32_t len);
+	void *stack;
+};
+
+int socks_create(const struct socks_cfg *cfg, struct socks **out) must_check;
+void socks_destroy(struct socks *s);
+void socks_begin(struct socks *s, uint64_t now_ns);
+
+/* Takes a formatted channel into service. The map stays the caller's and outlives the application. */
+int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **out) must_check;
+/* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if `orderly`,
+ * else RST), its loans and tokens are reaped, its ports are free again (H31). */
+void socks_detach(struct socks *s, struct sock_app *app, bool orderly);
+
+/* Returned buffers and commands of every application, at most budget each. Returns how many were done.
+ * Datagrams to send are left in the output queue below. */
+unsigned socks_commands(struct socks *s, unsigned budget);
+
+/* A received datagram for an endpoint (udp_input said so). Takes p->m. */
+void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p);
+/* An ICMP error about a UDP or TCP flow of ours: pending socket error (RFC 1122 §4.1.3.3). */
+void socks_icmp_error(struct socks *s, const struct icmp_error *e);
+
+/* Datagrams that sockets want to send: at most n, ready for NEXT_IP_OUT. */
+unsigned socks_output(struct socks *s, struct pkt *out, unsigned n);
+bool socks_output_pending(const struct socks *s);
+
+/* Publishes news of the protocols (tcp_event_next, tcp_accept_next) and what waited for room in an
+ * event ring; then rings the doorbells that are armed. Returns the number of events written. */
+unsigned socks_publish(struct socks *s);
+
+/* Would socks_commands or socks_publish find work now? For going to sleep: arms every application's
+ * doorbell towards the stack first, and disarms when it returns true. */
+bool socks_arm(struct socks *s);
+void socks_disarm(struct socks *s);
+/* Deadline of linger and the like, ns, UINT64_MAX = none. */
+uint64_t socks_deadline(const struct socks *s);
+
+struct socks_counters {
+	uint64_t commands, bad_commands, events, events_delayed, loans, loans_bad_return, tokens_bad,
+		doorbells, pressure_copied_bytes;
+};
+const struct socks_counters *socks_counters(const struct socks *s);
+
+#endif
