@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The channel between one application and one stack core: shared memory with four single-producer
- * single-consumer rings. The same layout in one process and between two. Everything is an offset; each
- * side reads what the other can write once, validates the copy, then uses it (H32).
+ * single-consumer rings. The same layout in one process and between two. Everything is an offset;
+ *each side reads what the other can write once, validates the copy, then uses it (H32).
  *
  *	sq    application → stack   commands, 64 bytes
- *	cq    stack → application   events and results, 64 bytes; a socket that finds it full waits on a
- *	                            list inside the stack and holds one place there, so it can't overflow
- *	ret   application → stack   received buffers given back: 4-byte loans
- *	done  stack → application   sent buffers given back: 4-byte tokens; as large as the number of
- *	                            tokens, so it can't overflow
+ *	cq    stack → application   events and results, 64 bytes; a socket that finds it full waits
+ *on a list inside the stack and holds one place there, so it can't overflow ret   application →
+ *stack   received buffers given back: 4-byte loans done  stack → application   sent buffers given
+ *back: 4-byte tokens; as large as the number of tokens, so it can't overflow
  *
  *	┌ header ┬ indices (one cache line each) ┬ sq ┬ cq ┬ ret ┬ done ┐   rings region
  *	┌ application's payload arena ──────────────────────────────────┐   arena region
@@ -26,7 +25,8 @@
 
 /* ---- names ---- */
 
-/* A socket: index into the application's table in the service, and a generation. 0 is never valid. */
+/* A socket: index into the application's table in the service, and a generation. 0 is never valid.
+ */
 #define SID_INDEX_BITS 21
 static inline uint32_t sid_index(uint32_t sid)
 {
@@ -35,7 +35,7 @@ static inline uint32_t sid_index(uint32_t sid)
 
 /* A received buffer lent to the application: index into its loan table, and a generation (H33). */
 #define LOAN_INDEX_BITS 20
-#define LOAN_NONE       0u
+#define LOAN_NONE	0u
 static inline uint32_t loan_index(uint32_t loan)
 {
 	return loan & ((1u << LOAN_INDEX_BITS) - 1);
@@ -48,32 +48,87 @@ enum chan_region {
 	CHAN_REGION_MAX = 16,
 };
 
-/* ---- commands ---- */
+/* ---- commands ----
+ *
+ * Order. Every command but SOCKET, DUMP and NOP names a socket and carries its ticket: 0 for the
+ * first command of a sid, then one more each. They are executed in ticket order, whatever their
+ * order in sq (at most CHAN_TICKETS_AHEAD early); a ticket is used up by a command that fails, too.
+ *
+ * Results. Every command has exactly one RESULT (token echoed in `loan`, sid of the socket, res = 0
+ * or -errno), but SEND, SEND_LOAN, SENDTO and RCVBUF_MORE, which have none. A command that makes no
+ * sense (unknown op, sid that is not there: -EBADF, ticket, offset…) is answered with its error and
+ * counted.
+ *
+ * How much may be sent. Each socket has a limit in bytes: aux of SOCKET's result, res of ACCEPT,
+ * then aux of WRITABLE whenever it changes. The client counts, for each socket, the bytes of its
+ * sends whose tokens have not come back in `done`; it may send while that is below the limit (so
+ * the last send may pass it). A client that sends regardless gets -ENOBUFS by ERROR. The stack
+ * keeps the same count. A token comes back when its bytes are acknowledged (TCP) or gone (UDP) and
+ * no driver holds them, and when the send failed. So writability needs no event of its own.
+ *
+ * Failed sends. The token comes back in `done` (if it was the client's to use), and an ERROR event
+ * without CHAN_CQ_FATAL says why (TCP: once for each connection state, -EPIPE, -ENOTCONN…).
+ *
+ * Kept by the client alone, never asked of the service: O_NONBLOCK, SO_ERROR (fed by ERROR events),
+ * SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT, MSG_PEEK, the urgent byte (URG), what shutdown(SHUT_RD)
+ * discards. */
 enum chan_op {
+	/* A fence: result 0. sid 0, no ticket. */
 	CHAN_OP_NOP,
-	CHAN_OP_SOCKET,   /* domain, type, proto in arg[0..2]; result: sid */
-	CHAN_OP_BIND,     /* addr, port; result 0 or -errno; aux gets the port */
-	CHAN_OP_LISTEN,   /* arg[0] = backlog */
-	CHAN_OP_CONNECT,  /* addr, port; result when established or refused (TCP), at once (UDP) */
-	CHAN_OP_SEND,     /* off, len in the arena, token; flags CHAN_SEND_*. No result unless it fails: then
-			   * the token comes back in done and the socket's ERROR event says why */
-	CHAN_OP_SEND_LOAN,/* loan + (off,len relative to the lent bytes): send what was received; token as for
-			   * SEND, given back when sent. The loan itself stays held until returned in ret */
-	CHAN_OP_SENDTO,   /* as SEND, addr and port given: one datagram; CHAN_SEND_PART = more pieces follow */
-	CHAN_OP_SHUTDOWN, /* arg[0] = SHUT_RD, SHUT_WR, SHUT_RDWR */
-	CHAN_OP_CLOSE,    /* arg[0] = linger: -1 default, 0 reset, else seconds; result when done */
-	CHAN_OP_SETOPT,   /* arg[0] = level, arg[1] = name, value in data[] (len bytes) */
-	CHAN_OP_GETOPT,   /* result carries up to CHAN_DATA_MAX bytes; TCP_INFO in the arena at off */
-	CHAN_OP_NAME,     /* arg[0] = 0 local, 1 peer: result has addr, port */
-	CHAN_OP_RCVBUF_MORE, /* socket's reader consumed: arg[0] bytes (window and autotuning hint) */
-	CHAN_OP_DUMP,     /* text dump into the arena at off, len: arg[0] = what (CHAN_DUMP_*), arg[1] cursor;
-			   * result: bytes written; aux = next cursor, 0 at the end */
+	/* arg[0..2] = domain (AF_INET, AF_INET6), type (SOCK_STREAM, SOCK_DGRAM, no flags),
+	 * protocol or 0. Result: sid, aux = send limit. sid 0, no ticket. */
+	CHAN_OP_SOCKET,
+	/* addr (any = wildcard), port (0 = choose). Result: aux = port. */
+	CHAN_OP_BIND,
+	/* arg[0] = backlog; again: changes it. An unbound socket gets a port. See CHAN_EV_ACCEPT.
+	 */
+	CHAN_OP_LISTEN,
+	/* addr, port. TCP: result when established or failed; UDP at once, and port 0 with addr any
+	 * dissolves the peer. Result has addr, port = peer, laddr, lport = local. */
+	CHAN_OP_CONNECT,
+	/* off, len in the arena (0 < len <= CHAN_SEND_MAX), token, flags CHAN_SEND_*. The bytes
+	 * must not change until the token is back. UDP: a datagram, or a piece, for the connected
+	 * peer. */
+	CHAN_OP_SEND,
+	/* loan, off and len relative to the lent bytes: sends what was received as it is. Token as
+	 * for SEND. The loan stays held until it is returned in ret, which may be at once. UDP:
+	 * when port is not 0, addr and port as in SENDTO. */
+	CHAN_OP_SEND_LOAN,
+	/* UDP: as SEND, with addr and port. CHAN_SEND_PART: more pieces follow, each with a token
+	 * of its own; the one without it ends the datagram, and its addr counts. len may be 0 (also
+	 * in SEND to a UDP socket): the token comes back too. */
+	CHAN_OP_SENDTO,
+	/* arg[0] = SHUT_RD, SHUT_WR, SHUT_RDWR. WR sends FIN after what was sent. */
+	CHAN_OP_SHUTDOWN,
+	/* arg[0] = linger: -1 close in the background, 0 reset, else seconds to wait for the last
+	 * acknowledgement (the result comes then). arg[1] = 1: the client threw announced data away
+	 * unread: TCP resets (RFC 2525 §2.17). The result is the last event of the sid; a CONNECT
+	 * still open is answered -ECONNABORTED before. Loans and tokens live on and are returned as
+	 * ever. Before a listener the client closes what it announced and nobody took. */
+	CHAN_OP_CLOSE,
+	/* opt.level, opt.name, opt.value, len = length of value. */
+	CHAN_OP_SETOPT,
+	/* opt.level, opt.name; result: res = length, value in data[]. TCP_INFO: into the arena at
+	 * off, at most len bytes, res = length written. */
+	CHAN_OP_GETOPT,
+	/* arg[0] = 0 local, 1 peer: result has addr, port. */
+	CHAN_OP_NAME,
+	/* Of a listener: arg[0] announced connections were taken by accept(). May be sent late (see
+	 * CHAN_EV_ACCEPT), rather not one by one. No meaning for others: ret tells what was read.
+	 */
+	CHAN_OP_RCVBUF_MORE,
+	/* Text dump into the arena at off, len: arg[0] = CHAN_DUMP_*, arg[1] = cursor, first 0.
+	 * Result: bytes written, whole lines; aux = next cursor, 0 at the end. sid 0, no ticket. */
+	CHAN_OP_DUMP,
 	CHAN_OP_MAX,
 };
 
+#define CHAN_TICKETS_AHEAD 64
+#define CHAN_SEND_MAX	   (1u << 20) /* bytes of one send */
+
 enum {
-	CHAN_SEND_MORE = 1 << 0,
-	CHAN_SEND_OOB = 1 << 1,
+	CHAN_SEND_MORE = 1 << 0,   /* TCP: do not push a partial segment yet */
+	CHAN_SEND_OOB = 1 << 1,	   /* TCP: the last byte is urgent */
 	CHAN_SEND_COPIED = 1 << 2, /* from a copying call */
 	CHAN_SEND_PART = 1 << 3,   /* datagram: further pieces follow */
 };
@@ -87,9 +142,9 @@ struct chan_sqe {
 	uint8_t flags; /* CHAN_SEND_* */
 	uint16_t port; /* host order */
 	uint32_t sid;
-	uint32_t ticket; /* of the socket; order of execution (DESIGN §3.10) */
+	uint32_t ticket; /* of the socket, from 0: order of execution (DESIGN §3.10) */
 	uint32_t len;
-	uint64_t off;   /* in the arena */
+	uint64_t off;	/* in the arena */
 	uint32_t token; /* sends: below the number of tokens; commands: echoed in the result */
 	uint32_t loan;
 	union {
@@ -108,25 +163,45 @@ struct chan_sqe {
 };
 _Static_assert(sizeof(struct chan_sqe) == 64, "one cache line");
 
-/* ---- events ---- */
+/* ---- events ----
+ *
+ * A socket's events come in this order: the result of CONNECT, then DATA in stream order, then FIN,
+ * then a fatal ERROR (data that came before a reset stays readable). Every DATA and DGRAM lends one
+ * buffer; the client returns each in ret, in any order, whether read or not: that opens the receive
+ * window. */
 enum chan_ev {
-	CHAN_EV_RESULT = 1, /* of a command: token, res, aux, addr/data */
-	CHAN_EV_DATA,       /* TCP: res = payload length at region:off, loan; FIN may follow in flags */
-	CHAN_EV_DGRAM,      /* UDP: as DATA, with the sender's addr and port; CHAN_CQ_MORE: next piece follows */
-	CHAN_EV_ACCEPT,     /* sid = listener, aux = new socket, addr, port = peer; local address in data2 */
-	CHAN_EV_FIN,        /* end of stream after all DATA */
-	CHAN_EV_CONNECTED,  /* active open is established (result of CONNECT comes too) */
-	CHAN_EV_ERROR,      /* res = -errno: pending socket error; CHAN_CQ_FATAL: the connection is gone */
-	CHAN_EV_WRITABLE,   /* aux = bytes of send buffer limit (it grew) */
-	CHAN_EV_URG,        /* aux = offset of the urgent byte from the first byte not yet announced */
-	CHAN_EV_CLOSED,     /* the service forgot the socket: sid may be reused */
+	/* Of a command: token (in loan), res, aux, sid, addr or data. */
+	CHAN_EV_RESULT = 1,
+	/* TCP: res = payload length (> 0) at region:off, loan. CHAN_CQ_FIN: the stream ends behind
+	 * these bytes, and no FIN event comes. */
+	CHAN_EV_DATA,
+	/* UDP: as DATA (res = 0: no loan); addr, port of the sender, laddr = destination, aux =
+	 * CHAN_DGRAM_AUX. CHAN_CQ_MORE: the next piece of the same datagram follows at once. */
+	CHAN_EV_DGRAM,
+	/* sid = listener, aux = new socket, res = its send limit, addr, port = peer, laddr, lport =
+	 * local. At most backlog of them stand announced and not yet taken (CHAN_OP_RCVBUF_MORE);
+	 * the rest wait in the stack. So the client tells at the latest when it has none left. */
+	CHAN_EV_ACCEPT,
+	/* End of stream after all DATA. */
+	CHAN_EV_FIN,
+	/* res = -errno: pending socket error. CHAN_CQ_FATAL: the connection is gone, nothing
+	 * follows. Not sent for a CONNECT that fails: its result says it. */
+	CHAN_EV_ERROR,
+	/* aux = the send limit changed to so many bytes. */
+	CHAN_EV_WRITABLE,
+	/* aux = offset of the urgent byte from the first byte not yet announced by DATA. The byte
+	 * stands in the stream; without SO_OOBINLINE the client takes it out. */
+	CHAN_EV_URG,
 };
+
+/* DGRAM's aux: index of the interface, TTL and TOS of the first fragment. */
+#define CHAN_DGRAM_AUX(ifindex, ttl, tos)                                                          \
+	((uint32_t)(ifindex) | (uint32_t)(ttl) << 16 | (uint32_t)(tos) << 24)
 
 enum {
 	CHAN_CQ_FIN = 1 << 0,
 	CHAN_CQ_MORE = 1 << 1,
 	CHAN_CQ_FATAL = 1 << 2,
-	CHAN_CQ_OOB = 1 << 3,
 };
 
 struct chan_cqe {
@@ -139,7 +214,7 @@ struct chan_cqe {
 	uint64_t off;
 	uint16_t region;
 	uint16_t lport;
-	uint32_t loan;  /* DATA, DGRAM */
+	uint32_t loan; /* DATA, DGRAM */
 	union {
 		struct {
 			uint8_t addr[16];  /* peer */
@@ -185,22 +260,22 @@ struct chan_ring {
 	struct chan_idx *idx;
 	void *slots;
 	uint32_t mask;
-	uint32_t own;   /* my free-running index, the truth (never read back from shared memory) */
+	uint32_t own;	/* my free-running index, the truth (never read back from shared memory) */
 	uint32_t other; /* last valid index read of the other side */
-	uint64_t bad;   /* times the other side's index was impossible */
+	uint64_t bad;	/* times the other side's index was impossible */
 };
 
 /* Where one side has the memory mapped. */
 struct chan_map {
-	void *base;          /* chan_hdr at its start */
-	void *arena;         /* writable for the application */
+	void *base;  /* chan_hdr at its start */
+	void *arena; /* writable for the application */
 	uint64_t arena_bytes;
 	struct {
 		const void *base;
 		uint64_t bytes;
 	} region[CHAN_REGION_MAX]; /* [0] is the arena */
-	int app_bell_fd;     /* eventfd the application sleeps on */
-	int stack_bell_fd;   /* eventfd the stack sleeps on */
+	int app_bell_fd;	   /* eventfd the application sleeps on */
+	int stack_bell_fd;	   /* eventfd the stack sleeps on */
 };
 
 struct chan_geometry {
@@ -212,8 +287,8 @@ struct chan_geometry {
 #define CHAN_RING_MAX (1u << 22)
 
 void chan_geometry_defaults(struct chan_geometry *g);
-/* -EINVAL: a ring that is no power of two or out of range, fewer places in ret or done than names that
- * may be in them, more names than their bits can carry, an arena not of whole 64 KiB spans. */
+/* -EINVAL: a ring that is no power of two or out of range, fewer places in ret or done than names
+ * that may be in them, more names than their bits can carry, an arena not of whole 64 KiB spans. */
 int chan_geometry_check(const struct chan_geometry *g);
 /* Length of the rings region, whole pages. The geometry was checked. */
 uint64_t chan_bytes(const struct chan_geometry *g);
@@ -233,7 +308,8 @@ struct chan_end {
 void chan_attach(struct chan_end *e, const struct chan_map *m, const struct chan_hdr *hdr);
 
 /* Where len bytes at off of a region lie in this process; NULL when any of the three is wrong. They
- * come from the other side, so the comparison must not overflow: off is compared before it is used. */
+ * come from the other side, so the comparison must not overflow: off is compared before it is used.
+ */
 static inline const void *chan_at(const struct chan_map *m, uint32_t region, uint64_t off,
 				  uint32_t len)
 {
@@ -246,11 +322,12 @@ static inline const void *chan_at(const struct chan_map *m, uint32_t region, uin
 	return (const char *)m->region[region].base + off;
 }
 
-/* The rings' arithmetic. For both sides other and own are private and always at most size apart (modulo
- * 2^32); an index from shared memory is loaded once and accepted only if it keeps that true and
- * does not go backwards. So neither function ever returns more than the ring's size, whatever the
- * other side writes; a liar's index counts in `bad` and the ring stands still. For the same reason no
- * side may *assert* that ret or done has room: they do by their size, unless the other side lies. */
+/* The rings' arithmetic. For both sides other and own are private and always at most size apart
+ * (modulo 2^32); an index from shared memory is loaded once and accepted only if it keeps that true
+ * and does not go backwards. So neither function ever returns more than the ring's size, whatever
+ * the other side writes; a liar's index counts in `bad` and the ring stands still. For the same
+ * reason no side may *assert* that ret or done has room: they do by their size, unless the other
+ * side lies. */
 
 /* Producer: how many free slots (reads the other's index only when short). */
 static inline uint32_t chan_free(struct chan_ring *r, uint32_t want)

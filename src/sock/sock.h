@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What an application sees, on the service's side of the channel: sockets over TCP and UDP, ports,
- * options, readiness, lending of buffers. One struct socks per stack core; it serves every application
- * attached to that core. It calls the protocols; src/stack calls it, and carries out what it hands over.
+ * options, readiness, lending of buffers. One struct socks per stack core; it serves every
+ * application attached to that core. It calls the protocols; src/stack calls it, and carries out
+ * what it hands over.
  */
 #ifndef ZS_SOCK_SOCK_H
 #define ZS_SOCK_SOCK_H
@@ -25,32 +26,43 @@ struct socks_cfg {
 	uint32_t max_socks;
 	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
 	uint64_t seed;
-	/* Regions that payload of received buffers lies in, as the applications have them mapped. */
+	/* Regions that payload of received buffers lies in, as the applications have them mapped.
+	 */
 	struct {
 		const void *base;
 		uint64_t bytes;
 	} region[CHAN_REGION_MAX]; /* [0] unused: each application's own arena */
-	/* The link of a destination, for a connection about to be opened: mtu, offloads, path. Part of the
-	 * stack; a plain function of its state, called on connect and accept only. */
+	/* The link of a destination, for a connection about to be opened: mtu, offloads, path. Part
+	 * of the stack; a plain function of its state, called on connect and accept only. */
 	int (*link_of)(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
 		       struct tcp_link *out);
-	/* Writes a text dump for CHAN_OP_DUMP of what sock itself does not know (neighbours, ports…). */
+	/* With several cores: does a flow's hash fall to this one? Asked when an ephemeral port is
+	 * chosen. NULL: every flow does. */
+	bool (*owns)(void *stack, const struct tcp_key *key);
+	/* Writes a text dump for CHAN_OP_DUMP of what sock itself does not know (neighbours,
+	 * ports): whole lines, returns the bytes; *cursor is where to go on, 0 at the end. */
 	int (*dump)(void *stack, int what, uint32_t *cursor, char *out, uint32_t len);
 	void *stack;
 };
 
 int socks_create(const struct socks_cfg *cfg, struct socks **out) must_check;
+/* Every application was detached, and every buffer came home: tcp_destroy() was called and the
+ * ports are closed. */
 void socks_destroy(struct socks *s);
 void socks_begin(struct socks *s, uint64_t now_ns);
 
-/* Takes a formatted channel into service. The map stays the caller's and outlives the application. */
+/* Takes a formatted channel into service. The map stays the caller's and outlives the application.
+ */
 int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **out) must_check;
-/* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if `orderly`,
- * else RST), its loans and tokens are reaped, its ports are free again (H31). */
+/* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if
+ * `orderly`, else RST), its loans and tokens are reaped, its ports are free again (H31). */
 void socks_detach(struct socks *s, struct sock_app *app, bool orderly);
+/* The map of a detached application whose last sent buffer came home, so that its memory may be
+ * unmapped; NULL when there is none. Each is told once. */
+const struct chan_map *socks_reaped(struct socks *s);
 
-/* Returned buffers and commands of every application, at most budget each. Returns how many were done.
- * Datagrams to send are left in the output queue below. */
+/* Returned buffers and commands of every application, at most budget each. Returns how many were
+ * done. Datagrams to send are left in the output queue below. */
 unsigned socks_commands(struct socks *s, unsigned budget);
 
 /* A received datagram for an endpoint (udp_input said so). Takes p->m. */
@@ -74,8 +86,8 @@ void socks_disarm(struct socks *s);
 uint64_t socks_deadline(const struct socks *s);
 
 struct socks_counters {
-	uint64_t commands, bad_commands, events, events_delayed, loans, loans_bad_return, tokens_bad,
-		doorbells, pressure_copied_bytes;
+	uint64_t commands, bad_commands, events, events_delayed, loans, loans_bad_return,
+		tokens_bad, doorbells, pressure_copied_bytes;
 };
 const struct socks_counters *socks_counters(const struct socks *s);
 
