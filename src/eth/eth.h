@@ -60,6 +60,8 @@ enum next eth_output(struct eth *e, struct pkt *p, uint8_t ifindex);
 /* Paths: a resolved neighbour remembered by a connection. A path is an index and a generation; it
  * goes stale when the neighbour changes, and then eth_output_path says so. */
 uint32_t eth_path(struct eth *e, uint8_t ifindex, const struct ip_addr *nexthop);
+/* The interface of a path that eth_output_path would take now, or -1: stale, or PATH_NONE. */
+int eth_path_if(const struct eth *e, uint32_t path);
 /* As eth_output. false: the path is stale, nothing was done; use eth_output. */
 bool eth_output_path(struct eth *e, struct pkt *p);
 /* Upper layers confirm that the neighbour answers (RFC 4861 §7.3.1). Cheap: called per ACK. */

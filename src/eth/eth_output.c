@@ -68,7 +68,7 @@ enum next eth_output(struct eth *e, struct pkt *p, uint8_t ifindex)
 	return NEXT_TX;
 }
 
-static struct neigh *path_neigh(struct eth *e, uint32_t path)
+static struct neigh *path_neigh(const struct eth *e, uint32_t path)
 {
 	uint32_t slot = path & ((1u << e->path_bits) - 1);
 	struct neigh *n;
@@ -88,6 +88,13 @@ uint32_t eth_path(struct eth *e, uint8_t ifindex, const struct ip_addr *nexthop)
 	if (n == NULL || !neigh_has_mac(n))
 		return PATH_NONE;
 	return n->generation << e->path_bits | (uint32_t)(n - e->neigh + 1);
+}
+
+int eth_path_if(const struct eth *e, uint32_t path)
+{
+	const struct neigh *n = path_neigh(e, path);
+
+	return n == NULL || n->waiting > 0 ? -1 : n->ifindex;
 }
 
 bool eth_output_path(struct eth *e, struct pkt *p)

@@ -191,6 +191,8 @@ uint64_t tcp_listener_user(const struct tcp_listener *l);
  * to and from unlinked peers carry link.path = PATH_NONE and the defaults set here. */
 void tcp_default_link(struct tcp *t, bool v6, const struct tcp_link *link);
 void tcp_conn_link(struct tcp *t, struct tcp_conn *c, const struct tcp_link *link);
+/* Only the path changed. The one call that is allowed between tcp_output and tcp_output_done. */
+void tcp_conn_set_path(struct tcp_conn *c, uint32_t path);
 
 enum {
 	TCP_SEND_MORE = 1 << 0, /* MSG_MORE / cork: do not push a partial segment yet */

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Making a stack, its addresses, its applications.
+ *
+ * The protocols are made from the bottom up and taken down the other way round; whatever is still
+ * in a queue then is freed and counted as DROP_SHUTDOWN.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stack/stack_priv.h"
+
+void stack_cfg_defaults(struct stack_cfg *cfg)
+{
+	*cfg = (struct stack_cfg){
+		.max_conns = 1u << 20,
+		.max_socks = 1u << 20,
+		.port_min = 32768,
+		.port_max = 60999,
+	};
+}
+
+static struct eth *make_eth(struct stack *s)
+{
+	struct eth_cfg c;
+
+	eth_cfg_defaults(&c);
+	c.pools = &s->cfg.pools;
+	c.drops = &s->drops;
+	c.seed = s->cfg.seed;
+	return eth_create(&c);
+}
+
+static struct ip *make_ip(struct stack *s)
+{
+	struct ip_cfg c;
+
+	ip_cfg_defaults(&c);
+	c.pools = &s->cfg.pools;
+	c.drops = &s->drops;
+	c.seed = s->cfg.seed + 1;
+	memcpy(c.secret, s->cfg.secret, sizeof(c.secret));
+	return ip_create(&c);
+}
+
+static struct tcp *make_tcp(struct stack *s)
+{
+	struct tcp_cfg c;
+
+	tcp_cfg_defaults(&c);
+	c.max_conns = s->cfg.max_conns;
+	if (s->cfg.congestion != NULL)
+		c.cc = s->cfg.congestion;
+	c.pools = &s->cfg.pools;
+	c.drops = &s->drops;
+	c.seed = s->cfg.seed + 2;
+	memcpy(c.secret, s->cfg.secret, sizeof(c.secret));
+	return tcp_create(&c);
+}
+
+static int make_socks(struct stack *s)
+{
+	struct socks_cfg c = {
+		.ip = s->ip,
+		.udp = s->udp,
+		.tcp = s->tcp,
+		.pools = &s->cfg.pools,
+		.drops = &s->drops,
+		.max_socks = s->cfg.max_socks,
+		.port_min = s->cfg.port_min,
+		.port_max = s->cfg.port_max,
+		.seed = s->cfg.seed + 3,
+		.link_of = stack_link_of,
+		.owns = s->cfg.group != NULL ? group_owns : NULL,
+		.dump = stack_dump_other,
+		.stack = s,
+	};
+
+	for (unsigned i = 0; i < CHAN_REGION_MAX; i++) {
+		c.region[i].base = s->cfg.region[i].base;
+		c.region[i].bytes = s->cfg.region[i].bytes;
+	}
+	return socks_create(&c, &s->socks);
+}
+
+/* What failed, or NULL; *rc is its errno. */
+static const char *make(struct stack *s, int *rc)
+{
+	*rc = -ENOMEM;
+	s->eth = make_eth(s);
+	s->ip = make_ip(s);
+	s->udp = udp_create(s->cfg.max_socks, s->cfg.seed + 4, &s->drops);
+	if (s->eth == NULL || s->ip == NULL || s->udp == NULL)
+		return "no memory for the tables of IP";
+	s->tcp = make_tcp(s);
+	if (s->tcp == NULL)
+		return "no memory for the tables of TCP: allow fewer sockets";
+	*rc = make_socks(s);
+	if (*rc < 0)
+		return "no memory for sockets: allow fewer";
+	*rc = stack_wait_init(s);
+	return *rc < 0 ? "no descriptors left to sleep on" : NULL;
+}
+
+int stack_create(const struct stack_cfg *cfg, struct stack **out, char *err, size_t err_len)
+{
+	struct stack *s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
+	const char *what;
+	int rc;
+
+	if (s == NULL) {
+		snprintf(err, err_len, "no memory for a stack");
+		return -ENOMEM;
+	}
+	memset(s, 0, sizeof(*s));
+	s->cfg = *cfg;
+	s->epoll_fd = s->wake_fd = -1;
+	clock_init(&s->clock);
+	s->now = clock_ns(&s->clock);
+	what = make(s, &rc);
+	if (what != NULL) {
+		snprintf(err, err_len, "%s (%s)", what, strerror(-rc));
+		stack_destroy(s);
+		return rc;
+	}
+	eth_begin(s->eth, s->now);
+	ip_begin(s->ip, s->now);
+	tcp_begin(s->tcp, s->now);
+	socks_begin(s->socks, s->now);
+	if (cfg->group != NULL)
+		group_join(s);
+	*out = s;
+	return 0;
+}
+
+void stack_halt(struct stack *s)
+{
+	if (s->tcp != NULL)
+		tcp_destroy(s->tcp);
+	s->tcp = NULL;
+	eth_destroy(s->eth);
+	s->eth = NULL;
+	if (s->ip != NULL)
+		ip_destroy(s->ip);
+	s->ip = NULL;
+	for (unsigned i = 0; i < s->cfg.n_ports; i++) {
+		for (unsigned k = 0; k < s->txq[i].n; k++)
+			pkt_drop(&s->drops, s->txq[i].p[k].m, DROP_SHUTDOWN);
+		s->txq[i].n = 0;
+	}
+}
+
+void stack_destroy(struct stack *s)
+{
+	if (s == NULL)
+		return;
+	stack_halt(s);
+	if (s->socks != NULL)
+		socks_destroy(s->socks);
+	if (s->udp != NULL)
+		udp_destroy(s->udp);
+	stack_wait_fini(s);
+	free(s);
+}
+
+/* ---- interfaces and addresses ---- */
+
+int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu)
+{
+	struct eth_if i = {.port = (uint8_t)port, .vlan = vlan, .mtu = mtu};
+	int n, rc;
+
+	if (port >= s->cfg.n_ports)
+		return -ENODEV;
+	for (unsigned k = 0; k < eth_if_count(s->eth); k++)
+		if (eth_if_get(s->eth, k)->port == port && eth_if_get(s->eth, k)->vlan == vlan)
+			return (int)k;
+	i.mac = dev_mac(s->cfg.port[port].dev);
+	if (mtu == 0)
+		i.mtu = dev_mtu(s->cfg.port[port].dev);
+	n = eth_if_add(s->eth, &i);
+	if (n < 0)
+		return n;
+	rc = ip_if_add(s->ip, (unsigned)n, i.mtu, &i.mac);
+	if (rc < 0)
+		return rc;
+	stack_default_links(s);
+	return n;
+}
+
+int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a, uint8_t prefix_len)
+{
+	/* One core probes and announces for all of its group. */
+	bool dad = !ip_addr_is_v4(a) && s->cfg.core == 0;
+	struct ip_ifaddr ia = {.addr = *a,
+			       .prefix_len = prefix_len,
+			       .ifindex = (uint8_t)ifindex,
+			       .tentative = dad};
+	int rc = ip_addr_add(s->ip, &ia);
+
+	if (rc < 0)
+		return rc;
+	rc = eth_addr_add(s->eth, ifindex, a, dad);
+	if (rc < 0)
+		ip_addr_del(s->ip, a);
+	return rc;
+}
+
+int stack_gateway_add(struct stack *s, const struct ip_addr *gateway)
+{
+	const struct ip_route *r = ip_route_find(s->ip, gateway);
+	struct ip_route add = {.gateway = *gateway};
+
+	if (r == NULL || !ip_addr_is_any(&r->gateway))
+		return -EHOSTUNREACH;
+	add.ifindex = r->ifindex;
+	if (ip_addr_is_v4(gateway))
+		add.prefix = ip_addr_v4((be32_t){0});
+	return ip_route_add(s->ip, &add);
+}
+
+bool stack_addr_tentative(const struct stack *s)
+{
+	const struct ip_ifaddr *a;
+
+	for (unsigned i = 0; (a = ip_addr_at(s->ip, i)) != NULL; i++)
+		if (a->tentative)
+			return true;
+	return false;
+}
+
+/* ---- applications ---- */
+
+int stack_attach(struct stack *s, const struct chan_map *map, struct sock_app **out)
+{
+	int rc = socks_attach(s->socks, map, out);
+
+	if (rc < 0)
+		return rc;
+	rc = stack_wait_bell(s, map->stack_bell_fd);
+	if (rc < 0)
+		socks_detach(s->socks, *out, false);
+	return rc;
+}
+
+void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly)
+{
+	stack_unwait_bell(s, bell_fd);
+	socks_detach(s->socks, app, orderly);
+}
+
+bool stack_idle(struct stack *s)
+{
+	return !stack_tx_pending(s) && tcp_counters(s->tcp)->curr_estab == 0;
+}

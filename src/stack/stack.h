@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One core's run-to-completion loop: it owns one instance of each protocol, reads its queue of each
+ * port, and serves the applications attached to it. Nothing is shared between stacks but the rings
+ * through which packets that arrived on the wrong core go to their owner (struct stack_group).
+ *
+ * Everything here is called by the thread that runs the stack, or before it starts.
+ */
+#ifndef ZS_STACK_STACK_H
+#define ZS_STACK_STACK_H
+
+#include "chan/chan.h"
+#include "dev/dev.h"
+#include "wire/addr.h"
+
+struct stack;
+struct stack_group;
+struct sock_app;
+struct capture;
+
+#define STACK_PORTS_MAX 16
+#define STACK_CORES_MAX 16
+
+/* A port as a stack sees it: its own queue of it. */
+struct stack_port {
+	struct dev *dev;
+	uint16_t queue;
+};
+
+struct stack_cfg {
+	struct stack_group
+		*group; /* stacks of one node, from stack_group_create; NULL: it is alone */
+	unsigned core;	/* this stack's place in the group, 0 when alone */
+	struct stack_port port[STACK_PORTS_MAX];
+	unsigned n_ports;
+	struct pkt_pools pools;
+	uint32_t max_conns, max_socks;
+	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
+	const char *congestion;	     /* name in the table of tcp/cc.h; NULL = its default */
+	uint8_t secret[16];	     /* the same in all stacks of a group */
+	uint64_t seed;
+	/* Regions that payload of received buffers lies in: see sock.h. */
+	struct {
+		const void *base;
+		uint64_t bytes;
+	} region[CHAN_REGION_MAX];
+	struct capture *capture; /* borrowed; NULL = none */
+};
+
+void stack_cfg_defaults(struct stack_cfg *cfg);
+/* 0 or -errno with a sentence in err. */
+int stack_create(const struct stack_cfg *cfg, struct stack **out, char *err,
+		 size_t err_len) must_check;
+/* The end, in two steps, since sent buffers come home only when no driver holds them: applications
+ * are detached; stack_halt frees every packet; the ports are closed; stack_destroy frees the rest.
+ */
+void stack_halt(struct stack *s);
+void stack_destroy(struct stack *s);
+
+/* An interface: a port (index in the configuration) and a VLAN of it, 0 = untagged. mtu 0: the
+ * port's. Returns its index, the same in each stack that is told the same; the existing one when
+ * there is one. */
+int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu) must_check;
+/* Adds an address with the route to its prefix. IPv6 addresses pass duplicate address detection. */
+int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a,
+		   uint8_t prefix_len) must_check;
+/* A default route; the gateway must be on a link of ours. */
+int stack_gateway_add(struct stack *s, const struct ip_addr *gateway) must_check;
+/* Is an address still being probed for duplicates? */
+bool stack_addr_tentative(const struct stack *s);
+
+int stack_attach(struct stack *s, const struct chan_map *map, struct sock_app **out) must_check;
+void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly);
+
+/* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
+ * done; 0: everything was found empty. */
+unsigned stack_poll(struct stack *s);
+/* Nothing left to be sent or acknowledged? For an orderly end. */
+bool stack_idle(struct stack *s);
+
+/* Sleeps until a frame, a command, a deadline or a write to extra_fd (-1: none); at most timeout_ns
+ * (-1: no limit). Does not sleep when there is work. 0, -EINTR, other -errno. */
+int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd);
+/* Wakes a stack that sleeps in stack_wait; the one function that other threads may call. */
+void stack_wake(struct stack *s);
+
+/* ---- several cores ---- */
+
+/* Rings between n stacks. -ENOMEM. */
+int stack_group_create(unsigned n, struct stack_group **out) must_check;
+void stack_group_destroy(struct stack_group *g);
+
+/* ---- capture to pcapng (stack/capture.c) ---- */
+
+/* Opens a file, truncating it; snap: most bytes kept of a frame, 0 = all. -errno. May be shared by
+ * stacks of several threads. */
+int capture_open(const char *path, uint32_t snap, struct capture **out) must_check;
+void capture_close(struct capture *c);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * News that concern more than one protocol: what the neighbours' room found out (RFC 4861, 4862),
+ * ICMP errors about flows of ours, and what the way to a destination can carry.
+ */
+#include <errno.h>
+
+#include "stack/stack_priv.h"
+
+/* RFC 5927, RFC 1122 §4.1.3.3, §4.2.3.9: TCP checks the quoted sequence number itself. */
+void stack_icmp_error(struct stack *s, const struct icmp_error *e)
+{
+	struct tcp_icmp t = {
+		.key = {.laddr = e->src, .raddr = e->dst, .lport = e->sport, .rport = e->dport},
+		.seq = e->tcp_seq,
+		.err = e->err,
+		.hard = e->hard,
+		.mtu = e->mtu,
+	};
+
+	if (e->proto != IP_PROTO_TCP)
+		socks_icmp_error(s->socks, e);
+	else if (e->have_seq)
+		tcp_icmp_error(s->tcp, &t);
+}
+
+/* The neighbour of m, the first packet that waited, does not answer: its flow is told. */
+static void unreachable(struct stack *s, struct rte_mbuf *m)
+{
+	struct icmp_error e = {.err = EHOSTUNREACH};
+	uint8_t h[48];
+	bool v6;
+	uint32_t got, l4;
+
+	if (m == NULL)
+		return;
+	got = pkt_copy_out(m, 0, sizeof(h), h);
+	v6 = got > 0 && h[0] >> 4 == 6;
+	l4 = v6 ? 40 : (h[0] & 15u) * 4;
+	pkt_drop(&s->drops, m, DROP_NEIGH_UNREACHABLE);
+	if (got < 28 || l4 + 8 > got)
+		return;
+	e.proto = v6 ? h[6] : h[9];
+	if (v6) {
+		memcpy(e.src.b, h + 8, 16);
+		memcpy(e.dst.b, h + 24, 16);
+	} else {
+		memcpy(&e.src, &(struct ip_addr){.b = {[10] = 0xff, [11] = 0xff}}, 16);
+		e.dst = e.src;
+		memcpy(e.src.b + 12, h + 12, 4);
+		memcpy(e.dst.b + 12, h + 16, 4);
+	}
+	e.sport = (uint16_t)(h[l4] << 8 | h[l4 + 1]);
+	e.dport = (uint16_t)(h[l4 + 2] << 8 | h[l4 + 3]);
+	e.tcp_seq = (uint32_t)h[l4 + 4] << 24 | (uint32_t)h[l4 + 5] << 16 |
+		    (uint32_t)h[l4 + 6] << 8 | h[l4 + 7];
+	e.have_seq = e.proto == IP_PROTO_TCP;
+	stack_icmp_error(s, &e);
+}
+
+/* A router introduced itself: RFC 4861 §6.3.4. A lifetime of 0 takes the route back. */
+static void router(struct stack *s, const struct eth_event *ev)
+{
+	struct ip_route r = {.ifindex = ev->ifindex, .gateway = ev->addr, .metric = 1024};
+
+	if (ev->lifetime_s == 0)
+		ip_route_del(s->ip, &r);
+	else if (ip_route_add(s->ip, &r) == 0)
+		stack_default_links(s);
+}
+
+static void event(struct stack *s, const struct eth_event *ev)
+{
+	switch (ev->kind) {
+	case ETH_EV_ADDR_OK:
+		ip_addr_set_tentative(s->ip, &ev->addr, false, false);
+		break;
+	case ETH_EV_ADDR_DUPLICATE:
+		ip_addr_set_tentative(s->ip, &ev->addr, false, true);
+		break;
+	case ETH_EV_UNREACHABLE:
+		unreachable(s, ev->m);
+		break;
+	case ETH_EV_ROUTER:
+		router(s, ev);
+		break;
+	case ETH_EV_PREFIX:
+		break; /* addresses are those of the configuration */
+	}
+}
+
+unsigned stack_events(struct stack *s)
+{
+	struct eth_event ev;
+	unsigned n = 0;
+
+	while (n < 64 && eth_event_next(s->eth, &ev)) {
+		event(s, &ev);
+		n++;
+	}
+	return n;
+}
+
+/* ---- links ---- */
+
+static void link_of_if(const struct stack *s, unsigned ifindex, struct tcp_link *out)
+{
+	const struct eth_if *i = eth_if_get(s->eth, ifindex);
+	const struct dev_caps *caps = dev_caps(s->cfg.port[i->port].dev);
+
+	*out = (struct tcp_link){
+		.mtu = i->mtu,
+		.tso_segs = 1,
+		.path = PATH_NONE,
+		.l4_csum = caps->tx_l4_csum,
+		.inline_all = caps->max_segs == 1,
+	};
+	if (!caps->tso)
+		return;
+	out->tso_bytes = caps->tso_max_bytes;
+	out->tso_segs = (uint16_t)(out->tso_bytes / 536 + 1);
+}
+
+int stack_link_of(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
+		  struct tcp_link *out)
+{
+	struct stack *s = stack;
+	const struct ip_ifaddr *own = ip_addr_find(s->ip, src);
+	const struct ip_route *r = ip_route_find(s->ip, dst);
+	unsigned ifindex;
+	uint16_t mtu;
+
+	/* Link-local destinations have no route: the source's link is meant. */
+	if (ip_addr_is_link_local6(dst) && own != NULL)
+		r = NULL;
+	else if (r == NULL)
+		return -ENETUNREACH;
+	ifindex = r != NULL ? r->ifindex : own->ifindex;
+	link_of_if(s, ifindex, out);
+	mtu = ip_pmtu(s->ip, dst);
+	if (mtu != 0 && mtu < out->mtu)
+		out->mtu = mtu;
+	out->path = eth_path(s->eth, (uint8_t)ifindex,
+			     r != NULL && !ip_addr_is_any(&r->gateway) ? &r->gateway : dst);
+	return 0;
+}
+
+/* For replies before a connection exists: the least of all interfaces, so that no MSS announced is
+ * too large. */
+void stack_default_links(struct stack *s)
+{
+	struct tcp_link least = {.mtu = 0};
+
+	for (unsigned i = 0; i < eth_if_count(s->eth); i++) {
+		struct tcp_link l;
+
+		link_of_if(s, i, &l);
+		if (least.mtu == 0 || l.mtu < least.mtu)
+			least = l;
+	}
+	if (least.mtu == 0)
+		return;
+	least.tso_segs = 1;
+	tcp_default_link(s->tcp, false, &least);
+	tcp_default_link(s->tcp, true, &least);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the files of this room share.
+ *
+ *   stack_poll.c   the loop: start reading here
+ *   stack_rx.c     the road of a received packet; with stack_tx.c the only switchboard
+ *   stack_tx.c     the road of a sent one
+ *   stack_event.c  what the neighbours' room and ICMP report
+ *   stack_wait.c   sleeping and waking
+ *   stack.c        making, addresses, applications
+ *   group.c        packets that arrived on the wrong core
+ *   dump.c         text for people
+ *   clock.c, capture.c
+ */
+#ifndef ZS_STACK_PRIV_H
+#define ZS_STACK_PRIV_H
+
+#include "eth/eth.h"
+#include "ip/ip.h"
+#include "sock/sock.h"
+#include "stack/clock.h"
+#include "stack/stack.h"
+#include "tcp/tcp.h"
+#include "udp/udp.h"
+#include "wire/ip4.h"
+
+/* Frames of one port that wait for room in its queue: replies, datagrams, solicitations. Segments
+ * of TCP never wait here: the engine offers them again. */
+struct stack_txq {
+	struct pkt p[PKT_BURST];
+	unsigned n;
+};
+
+struct stack {
+	struct clock clock;
+	uint64_t now; /* ns, of this poll */
+	struct eth *eth;
+	struct ip *ip;
+	struct udp *udp;
+	struct tcp *tcp;
+	struct socks *socks;
+	struct stack_cfg cfg;
+	uint64_t copied_bytes; /* by the device, for ports that can't send what they were given */
+	uint32_t path_generation; /* ip_generation at which the connections' paths were learned */
+	bool reclaim;		  /* sent since the ports were last asked for their buffers */
+	int epoll_fd;		  /* of stack_wait */
+	int wake_fd;		  /* eventfd of stack_wake */
+	uint64_t polls, idle_polls, sleeps;
+	struct drop_counters drops;
+	struct stack_txq txq[STACK_PORTS_MAX];
+};
+
+/* ---- stack_rx.c ---- */
+/* One burst from a port. Returns how many frames. */
+unsigned stack_rx(struct stack *s, unsigned port);
+/* Packets that other cores received and this one owns, see group.c. */
+unsigned stack_rx_group(struct stack *s);
+
+/* ---- stack_tx.c ---- */
+/* Sends on a packet from NEXT_IP_OUT, NEXT_NEIGH_OUT (on ifindex) or NEXT_TX; counts a NEXT_DROP.
+ * Takes p->m. */
+void stack_out(struct stack *s, struct pkt *p, enum next next, uint8_t ifindex);
+/* Everything that wants to be sent and that the ports take. */
+unsigned stack_tx(struct stack *s);
+bool stack_tx_pending(const struct stack *s);
+
+/* ---- stack_event.c ---- */
+unsigned stack_events(struct stack *s);
+void stack_icmp_error(struct stack *s, const struct icmp_error *e);
+/* For socks_cfg and tcp: what the way to dst can carry. */
+int stack_link_of(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
+		  struct tcp_link *out);
+void stack_default_links(struct stack *s);
+
+/* ---- stack_wait.c ---- */
+int stack_wait_init(struct stack *s) must_check;
+void stack_wait_fini(struct stack *s);
+/* A doorbell of an application, among what wakes the stack. */
+int stack_wait_bell(struct stack *s, int fd) must_check;
+void stack_unwait_bell(struct stack *s, int fd);
+
+/* ---- group.c ---- */
+/* True: p was given to its owner, another core. p is a TCP or UDP packet, IP done. */
+bool group_pass(struct stack *s, struct pkt *p);
+/* The same for an ICMP error, by the flow it is about. */
+bool group_pass_error(struct stack *s, const struct icmp_error *e);
+/* All other cores see an ARP or ND message too. Borrows p. */
+void group_copy(struct stack *s, const struct pkt *p, enum next next, uint8_t ifindex);
+bool group_owns(void *stack, const struct tcp_key *key);
+/* Before sleeping: who has a message for this core wakes it. Then: is there one already? */
+void group_arm(struct stack *s);
+bool group_pending(struct stack *s);
+
+enum group_kind { GROUP_PACKET, GROUP_NEWS, GROUP_ERROR };
+struct group_msg {
+	enum group_kind kind;
+	enum next next;
+	uint8_t ifindex;
+	union {
+		struct pkt p;
+		struct icmp_error error;
+	};
+};
+/* The next message for this core; false when there is none. */
+bool group_take(struct stack *s, struct group_msg *out);
+void group_join(struct stack *s);
+
+/* ---- capture.c ---- */
+/* A copy of the frame goes to the file. Borrows p; completes checksums in the copy. */
+void capture_frame(struct capture *c, const struct pkt *p, unsigned port, bool out);
+void capture_flush(struct capture *c);
+
+/* ---- dump.c ---- */
+int stack_dump_other(void *stack, int what, uint32_t *cursor, char *out, uint32_t len);
+
+#endif

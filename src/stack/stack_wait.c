@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sleeping (DESIGN §3.12). Everything that can make work is armed first, then all rings are looked
+ *at once more, and only then does the thread sleep: so nothing that comes in between is missed.
+ *
+ *	a frame         the port's interrupt or socket, else a timer of at most 1 ms
+ *	a command       the doorbell of each application
+ *	another core    the eventfd of stack_wake
+ *	a deadline      the earliest of the protocols'
+ */
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "chan/bell.h"
+#include "stack/stack_priv.h"
+
+#define BLIND_NS 1000000 /* longest sleep when a port can't wake us */
+
+enum { WAKE_PORT, WAKE_DRAIN };
+
+static int64_t least(int64_t a, uint64_t deadline, uint64_t now)
+{
+	int64_t left;
+
+	if (deadline == UINT64_MAX)
+		return a;
+	left = deadline > now ? (int64_t)(deadline - now) : 0;
+	return a < 0 || left < a ? left : a;
+}
+
+static int64_t time_left(struct stack *s, int64_t limit_ns)
+{
+	limit_ns = least(limit_ns, tcp_deadline(s->tcp), s->now);
+	limit_ns = least(limit_ns, eth_deadline(s->eth), s->now);
+	limit_ns = least(limit_ns, ip_deadline(s->ip), s->now);
+	limit_ns = least(limit_ns, socks_deadline(s->socks), s->now);
+	for (unsigned i = 0; i < s->cfg.n_ports; i++)
+		if (dev_wake_kind(s->cfg.port[i].dev, s->cfg.port[i].queue) == DEV_WAKE_TIMER &&
+		    (limit_ns < 0 || limit_ns > BLIND_NS))
+			limit_ns = BLIND_NS;
+	return limit_ns;
+}
+
+static void ports_arm(struct stack *s, bool on)
+{
+	for (unsigned i = 0; i < s->cfg.n_ports; i++) {
+		const struct stack_port *p = &s->cfg.port[i];
+
+		if (on)
+			dev_wake_arm(p->dev, p->queue);
+		else
+			dev_wake_disarm(p->dev, p->queue);
+	}
+}
+
+/* Level-triggered wake-ups of ours are emptied; ports' are the PMD's to read. */
+static void drain(const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++)
+		if ((ev[i].data.u64 >> 32) == WAKE_DRAIN)
+			bell_drain((int)(uint32_t)ev[i].data.u64);
+}
+
+static int sleep_on(struct stack *s, int64_t ns, int extra_fd)
+{
+	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+	struct epoll_event ev[16], extra = {.events = EPOLLIN};
+	int n, rc;
+
+	extra.data.u64 = (uint64_t)WAKE_PORT << 32 | (uint32_t)extra_fd;
+	if (extra_fd >= 0 && epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, extra_fd, &extra) < 0)
+		return -errno;
+	n = epoll_pwait2(s->epoll_fd, ev, array_size(ev), ns < 0 ? NULL : &ts, NULL);
+	rc = n < 0 ? -errno : 0;
+	if (extra_fd >= 0)
+		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, extra_fd, NULL);
+	if (n > 0)
+		drain(ev, n);
+	return rc;
+}
+
+int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd)
+{
+	int rc = 0;
+	int64_t ns;
+
+	ports_arm(s, true);
+	group_arm(s);
+	/* socks_arm looks at the applications' rings itself. */
+	if (!socks_arm(s->socks) && stack_poll(s) == 0 && !group_pending(s)) {
+		ns = time_left(s, timeout_ns);
+		if (stack_tx_pending(s) && (ns < 0 || ns > BLIND_NS))
+			ns = BLIND_NS; /* a port was full: it says nothing when it has room again */
+		s->sleeps++;
+		if (ns != 0)
+			rc = sleep_on(s, ns, extra_fd);
+	}
+	socks_disarm(s->socks);
+	ports_arm(s, false);
+	return rc;
+}
+
+void stack_wake(struct stack *s)
+{
+	bell_wake(s->wake_fd);
+}
+
+static int watch(struct stack *s, int fd, unsigned kind)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	ev.data.u64 = (uint64_t)kind << 32 | (uint32_t)fd;
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+int stack_wait_init(struct stack *s)
+{
+	int rc;
+
+	s->wake_fd = bell_open();
+	if (s->wake_fd < 0)
+		return s->wake_fd;
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll_fd < 0)
+		return -errno;
+	rc = watch(s, s->wake_fd, WAKE_DRAIN);
+	for (unsigned i = 0; i < s->cfg.n_ports && rc == 0; i++) {
+		int fd = dev_wake_fd(s->cfg.port[i].dev, s->cfg.port[i].queue);
+
+		if (fd >= 0)
+			rc = watch(s, fd, WAKE_PORT);
+	}
+	return rc;
+}
+
+void stack_wait_fini(struct stack *s)
+{
+	if (s->epoll_fd >= 0)
+		close(s->epoll_fd);
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+}
+
+int stack_wait_bell(struct stack *s, int fd)
+{
+	return watch(s, fd, WAKE_DRAIN);
+}
+
+void stack_unwait_bell(struct stack *s, int fd)
+{
+	epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
