@@ -24,8 +24,8 @@ struct embed; /* the stacks of this process */
 struct embed_cfg {
 	const char *const *vdevs; /* --vdev SPEC: "net_af_packet0,iface=veth0" */
 	const char *const *pci;	  /* --port PCI address */
-	const char *const
-		*addrs; /* --addr IP/LEN[@PORT[.VLAN]]; PORT counts vdevs, then pci, from 0 */
+	/* --addr IP/LEN[@PORT[.VLAN]]; PORT counts vdevs, then pci, from 0 */
+	const char *const *addrs;
 	const char *const *gateways; /* --gateway IP */
 	const char *cores;	/* --cores LIST of CPUs: a stack each; NULL = one, where it runs */
 	const char *capture;	/* --capture FILE: pcapng of all frames; NULL = none */
@@ -33,9 +33,10 @@ struct embed_cfg {
 	uint32_t mtu;		/* 0 = the port's */
 	uint32_t mem_mb;	/* 0 = as needed */
 	uint32_t max_sockets;	/* of the process; 0 = default */
+	uint32_t spin_us;	/* threads look for work that long before they sleep */
+	uint32_t linger_ms;	/* close waits that long for what was sent last */
 	bool no_huge;
-	bool threaded; /* stacks run in threads of their own; else the program calls poll and wait
-			*/
+	bool threaded; /* stacks run in threads of their own; else the program calls poll, wait */
 	struct chan_geometry geometry; /* of each channel */
 };
 

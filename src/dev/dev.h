@@ -45,6 +45,13 @@ struct dev_eal_cfg {
 int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len) must_check;
 void dev_eal_fini(void);
 
+/* From the lowest to the highest byte of EAL's memory: every buffer of every pool lies in it. */
+struct dev_span {
+	const void *base;
+	uint64_t bytes;
+};
+struct dev_span dev_mem_span(void);
+
 struct dev_cfg {
 	uint16_t n_queues;         /* pairs; refused when the port has fewer */
 	uint16_t rx_desc, tx_desc; /* 0 = the default of the row */

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * See svc_cfg.h. Nothing is guessed: what is not wholly understood is refused.
+ */
+#define _GNU_SOURCE
+#include "svc/svc_cfg.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wire/eth.h"
+
+/* A decimal number up to max at *p; moves *p behind it. */
+static bool number(const char **p, unsigned long max, unsigned long *out)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)**p))
+		return false;
+	errno = 0;
+	*out = strtoul(*p, &end, 10);
+	if (errno != 0 || *out > max)
+		return false;
+	*p = end;
+	return true;
+}
+
+/* "@PORT[.VLAN]" or nothing. */
+static bool place_parse(const char *p, struct svc_addr *out)
+{
+	unsigned long v;
+
+	if (*p == '\0')
+		return true;
+	if (*p++ != '@' || !number(&p, UINT8_MAX, &v))
+		return false;
+	out->port = (uint16_t)v;
+	if (*p == '.') {
+		p++;
+		if (!number(&p, 4094, &v) || v == 0)
+			return false;
+		out->vlan = (uint16_t)v;
+	}
+	return *p == '\0';
+}
+
+int svc_addr_parse(const char *text, struct svc_addr *out, char *err, size_t err_len)
+{
+	const char *slash = strchr(text, '/'), *p;
+	char ip[ADDR_TEXT_MAX];
+	unsigned long len;
+
+	*out = (struct svc_addr){0};
+	if (slash == NULL || (size_t)(slash - text) >= sizeof(ip))
+		goto bad;
+	snprintf(ip, sizeof(ip), "%.*s", (int)(slash - text), text);
+	p = slash + 1;
+	if (ip_addr_parse(ip, &out->addr) < 0 ||
+	    !number(&p, ip_addr_is_v4(&out->addr) ? 32 : 128, &len) || !place_parse(p, out))
+		goto bad;
+	out->prefix_len = (uint8_t)len;
+	return 0;
+bad:
+	snprintf(err, err_len,
+		 "--addr %s: write IP/LEN, or IP/LEN@PORT.VLAN, for example 10.0.0.2/24 or "
+		 "fd00::2/64",
+		 text);
+	return -EINVAL;
+}
+
+int svc_gateway_parse(const char *text, struct ip_addr *out, char *err, size_t err_len)
+{
+	if (ip_addr_parse(text, out) == 0)
+		return 0;
+	snprintf(err, err_len, "--gateway %s: write an IP address, for example 10.0.0.1", text);
+	return -EINVAL;
+}
+
+static const char *cpus_add(const cpu_set_t *may, unsigned long from, unsigned long to,
+			    unsigned *cpu, unsigned *n)
+{
+	if (from > to)
+		return "a range goes from low to high";
+	for (; from <= to; from++) {
+		if (!CPU_ISSET(from, may))
+			return "this process may not run on one of them";
+		for (unsigned i = 0; i < *n; i++)
+			if (cpu[i] == from)
+				return "one stands there twice";
+		if (*n == SVC_CPUS_MAX)
+			return "these are too many";
+		cpu[(*n)++] = (unsigned)from;
+	}
+	return NULL;
+}
+
+int svc_cpus_parse(const char *text, unsigned cpu[SVC_CPUS_MAX], unsigned *n, char *err,
+		   size_t err_len)
+{
+	const char *p = text, *why = "write CPU numbers, for example 0,2-3";
+	unsigned long from, to;
+	cpu_set_t may;
+
+	*n = 0;
+	if (sched_getaffinity(0, sizeof(may), &may) < 0)
+		goto bad;
+	do {
+		if (!number(&p, CPU_SETSIZE - 1, &from))
+			goto bad;
+		to = from;
+		if (*p == '-') {
+			p++;
+			if (!number(&p, CPU_SETSIZE - 1, &to))
+				goto bad;
+		}
+		if (*p != '\0' && *p != ',')
+			goto bad;
+		why = cpus_add(&may, from, to, cpu, n);
+		if (why != NULL)
+			goto bad;
+		why = "write CPU numbers, for example 0,2-3";
+	} while (*p++ == ',');
+	return 0;
+bad:
+	snprintf(err, err_len, "--cores %s: %s", text, why);
+	return -EINVAL;
+}
