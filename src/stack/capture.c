@@ -118,7 +118,8 @@ static unsigned csum_at(uint8_t proto)
 /* Computes the transport checksum of a frame anew. */
 static void complete(uint8_t *f, uint32_t len)
 {
-	uint32_t l3 = 14, l4, l4_len, sum;
+	uint32_t l3 = 14, l4, end, l4_len, sum;
+	const uint8_t *len16;
 	struct ip_addr src = {0}, dst = {0};
 	uint8_t proto;
 	uint16_t field;
@@ -133,9 +134,11 @@ static void complete(uint8_t *f, uint32_t len)
 		return;
 	l4 = l3 + (v6 ? 40 : (f[l3] & 15u) * 4);
 	proto = v6 ? f[l3 + 6] : f[l3 + 9];
-	if (csum_at(proto) == 0 || l4 + 20 > len)
+	len16 = f + l3 + (v6 ? 4 : 2);
+	end = l3 + (v6 ? 40u : 0u) + ((uint32_t)len16[0] << 8 | len16[1]);
+	if (csum_at(proto) == 0 || end > len || l4 + csum_at(proto) + 2 > end)
 		return;
-	l4_len = len - l4;
+	l4_len = end - l4;
 	if (v6) {
 		memcpy(src.b, f + l3 + 8, 16);
 		memcpy(dst.b, f + l3 + 24, 16);
@@ -146,6 +149,8 @@ static void complete(uint8_t *f, uint32_t len)
 	memset(f + l4 + csum_at(proto), 0, 2);
 	sum = csum_pseudo(0, src.b, dst.b, v6, proto, l4_len);
 	field = csum_finish(csum_add(sum, f + l4, l4_len));
+	if (field == 0 && proto == IP_PROTO_UDP)
+		field = 0xffff; /* RFC 768: 0 means none */
 	memcpy(f + l4 + csum_at(proto), &field, 2);
 }
 
