@@ -21,6 +21,8 @@ struct ip *ip_create(const struct ip_cfg *cfg)
 	for (unsigned i = 0; i < sizeof(cfg->secret); i++)
 		ip->rng = ip->rng * 31 + cfg->secret[i];
 	ip->generation = 1;
+	for (unsigned i = 0; i < IP_IDENTS; i++)
+		ip->ident[i] = (uint32_t)ip_random(ip);
 	ip->icmp_credit_ns = SECOND_NS;
 	ip->pmtus = pmtu_create(cfg->max_pmtu);
 	ip->frags = frag_create(cfg->max_frag_datagrams);

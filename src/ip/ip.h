@@ -103,6 +103,7 @@ enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why
 enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex);
 /* Splits p (as left by ip_output's refusal: L4 packet intact) into at most n fragments, each for
  * NEXT_NEIGH_OUT. Takes p->m. Returns the count, or a negative errno. The L4 checksum is completed first. */
+#define IP_FRAGMENTS_MAX 128 /* enough for 64 KB in the smallest fragments that we make */
 int ip_fragment(struct ip *ip, struct pkt *p, struct pkt *out, unsigned n, uint8_t *ifindex);
 
 /* ---- timers ---- */

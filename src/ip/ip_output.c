@@ -31,7 +31,7 @@ static bool find_way(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 	return true;
 }
 
-static enum drop_reason resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex)
+enum drop_reason ip_resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 {
 	const struct ip_ifaddr *own;
 
@@ -61,7 +61,7 @@ static void push_v4(struct ip *ip, struct pkt *p)
 		.ver_ihl = 0x45,
 		.tos = p->tos,
 		.total_len = be16((uint16_t)p->m->pkt_len),
-		.id = be16(df ? 0 : (uint16_t)ip_random(ip)),
+		.id = be16(df ? 0 : (uint16_t)ip_ident(ip, &p->src, &p->dst, p->proto)),
 		.frag = be16(df ? IP4_FRAG_DF : 0),
 		.ttl = p->ttl,
 		.proto = p->proto,
@@ -88,7 +88,7 @@ enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 {
 	bool v4 = ip_addr_is_v4(&p->dst);
 	uint32_t total = p->m->pkt_len + (v4 ? IP4_HDR_LEN : IP6_HDR_LEN);
-	enum drop_reason why = resolve(ip, p, ifindex);
+	enum drop_reason why = ip_resolve(ip, p, ifindex);
 
 	if (why != DROP_NONE)
 		return pkt_refuse(p, why);

@@ -13,6 +13,7 @@
 #define IP_ADDRS_MAX  64
 #define IP_ROUTES_MAX 256
 #define IP_GROUPS_MAX 64
+#define IP_IDENTS     1024
 #define SECOND_NS     UINT64_C(1000000000)
 
 struct ip_if {
@@ -49,6 +50,7 @@ struct ip {
 	uint64_t icmp_credit_ns; /* token bucket of icmp_rate_pps, in time */
 	uint64_t icmp_last_ns;
 	uint64_t rng;
+	uint32_t ident[IP_IDENTS]; /* counters of identifications, see ip_fragment.c */
 	struct frag_table *frags;
 	struct pmtu_table *pmtus;
 	struct ip_counters counters;
@@ -64,6 +66,11 @@ struct pmtu_table *pmtu_create(uint32_t max) must_check;
 uint16_t pmtu_over(struct ip *ip, const struct ip_addr *dst, uint8_t ifindex);
 
 uint64_t ip_random(struct ip *ip);
+/* Source, next hop and interface for p; DROP_NONE or why there is no way. */
+enum drop_reason ip_resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex);
+/* The next identification of a datagram that may be cut. */
+uint32_t ip_ident(struct ip *ip, const struct ip_addr *src, const struct ip_addr *dst,
+		  uint8_t proto);
 unsigned ip_bits(const struct ip_addr *a,
 		 unsigned prefix_len); /* prefix length in the 16-byte form */
 struct ip_addr ip_mask(unsigned bits);

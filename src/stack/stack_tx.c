@@ -13,8 +13,7 @@
 #include "stack/stack_priv.h"
 
 enum {
-	TCP_BURSTS = 4,	    /* most bursts of TCP in one poll */
-	FRAGMENTS_MAX = 48, /* of one datagram: 64 KB in the least MTU of IPv6 */
+	TCP_BURSTS = 4, /* most bursts of TCP in one poll */
 };
 
 /* Offers n frames to their port; returns how many it took. */
@@ -66,9 +65,9 @@ static void enqueue(struct stack *s, struct pkt *p)
 /* Larger than the path takes, and may be cut. */
 static void fragment(struct stack *s, struct pkt *p)
 {
-	struct pkt part[FRAGMENTS_MAX];
+	struct pkt part[IP_FRAGMENTS_MAX];
 	uint8_t ifindex = 0;
-	int n = ip_fragment(s->ip, p, part, FRAGMENTS_MAX, &ifindex);
+	int n = ip_fragment(s->ip, p, part, IP_FRAGMENTS_MAX, &ifindex);
 
 	if (n < 0)
 		pkt_drop(&s->drops, NULL, n == -ENOBUFS ? DROP_NO_MBUF : DROP_IP_TOO_BIG);

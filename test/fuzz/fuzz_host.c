@@ -112,6 +112,17 @@ static void neigh_out(struct pkt *p, uint8_t ifindex)
 		refused(p);
 }
 
+static void fragments_out(struct pkt *p)
+{
+	struct pkt f[IP_FRAGMENTS_MAX];
+	uint8_t ifindex = 0;
+	int n = ip_fragment(ip, p, f, IP_FRAGMENTS_MAX, &ifindex);
+
+	expect(n != 0);
+	for (int i = 0; i < n; i++)
+		neigh_out(&f[i], ifindex);
+}
+
 static void ip_out(struct pkt *p)
 {
 	uint8_t ifindex = 0;
@@ -119,6 +130,8 @@ static void ip_out(struct pkt *p)
 
 	if (n == NEXT_NEIGH_OUT)
 		neigh_out(p, ifindex);
+	else if (p->drop == DROP_IP_TOO_BIG && !(p->flags & PKT_F_DF))
+		fragments_out(p);
 	else
 		refused(p);
 }

@@ -99,9 +99,9 @@ static void h09_flood_is_bounded_and_expires(void **state)
 	for (unsigned i = 0; i < 5000; i++)
 		assert_int_equal(frag4((uint16_t)i, 8 * (1 + i % 9), 8, true, &p), NEXT_CONSUMED);
 	assert_true(rte_mempool_avail_count(pools.rx) >= POOL_SIZE - 64);
-	for (unsigned i = 0; i < 64; i++)
+	for (unsigned i = 0; i < 128; i++)
 		assert_int_equal(frag4(6000, 16 * (i + 1), 8, true, &p), NEXT_CONSUMED);
-	refused(frag4(6000, 16 * 70, 8, true, &p), &p, DROP_FRAG_LIMIT);
+	refused(frag4(6000, 16 * 140, 8, true, &p), &p, DROP_FRAG_LIMIT);
 	assert_int_equal(frag4(6001, 0, 800, true, &p), NEXT_CONSUMED);
 	assert_int_equal(ip_deadline(ip), UINT64_C(31000000000));
 	ip_begin(ip, ip_deadline(ip));

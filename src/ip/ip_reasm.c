@@ -11,7 +11,7 @@
 
 #include "ip/ip_priv.h"
 
-#define FRAGS_MAX 64
+#define FRAGS_MAX 128 /* 64 KB over links of 576 bytes */
 
 struct frag {
 	uint32_t off, len;
@@ -184,6 +184,14 @@ static bool make_room(struct ip *ip, const struct datagram *keep)
 	return true;
 }
 
+/* What the length field of the whole datagram's header counts besides the payload. */
+static uint32_t uncut_len(const struct pkt *p)
+{
+	uint32_t headers = p->l4_off - p->l3_off;
+
+	return p->flags & PKT_F_V6 ? headers - IP6_HDR_LEN - IP6_FRAG_LEN : headers;
+}
+
 bool frag_input(struct ip *ip, struct pkt *p, uint32_t id, uint32_t off, bool more, enum next *next)
 {
 	struct frag f = {.off = off, .len = p->l4_len};
@@ -192,8 +200,7 @@ bool frag_input(struct ip *ip, struct pkt *p, uint32_t id, uint32_t off, bool mo
 	unsigned at = 0;
 
 	*next = NEXT_CONSUMED;
-	if (f.len == 0 || (more && f.len % 8 != 0) ||
-	    off + f.len + (p->l4_off - p->l3_off) > UINT16_MAX) {
+	if (f.len == 0 || (more && f.len % 8 != 0) || off + f.len + uncut_len(p) > UINT16_MAX) {
 		*next = pkt_refuse(p, DROP_FRAG_BAD);
 		return false;
 	}
