@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Ports: the only room that calls rte_ethdev. It owns the table of what each kind of port can send and
- * how its buffers come back (DESIGN §3.8), and does in software what a port lacks.
+ * Ports: the only room that calls rte_ethdev. It owns the table of what each kind of port can send
+ * and how its buffers come back (DESIGN §3.8), and does in software what a port lacks.
  */
 #ifndef ZS_DEV_DEV_H
 #define ZS_DEV_DEV_H
@@ -12,36 +12,46 @@
 
 struct dev; /* one port with all its queues */
 
-/* What the port can do, after start. A row of the table in dev_table.c, narrowed by what it reports. */
+/* What the port can do, after start. A row of the table in dev_table.c, narrowed by what it
+ * reports. */
 struct dev_caps {
-	const char *driver;        /* "net_af_packet" … */
-	bool multi_seg;            /* sends chains */
-	bool indirect;             /* sends slices (indirect mbufs) */
-	bool external;             /* sends attached memory that EAL does not know */
+	const char *driver; /* "net_af_packet" … */
+	bool multi_seg;	    /* sends chains */
+	bool indirect;	    /* sends slices (indirect mbufs) */
+	bool external;	    /* sends attached memory that EAL does not know; any port sends that
+			     * of dev_mem_alloc() */
 	bool tx_l4_csum, tx_ip_csum, tso, rx_l4_csum, rx_ip_csum, rss, lro;
-	bool rx_intr;              /* queue interrupts that work (asked, not believed) */
-	bool kernel_socket;        /* wake source: the PMD's own socket */
+	bool rx_intr;	    /* queue interrupts that work (asked, not believed) */
+	bool kernel_socket; /* wake source: the PMD's own socket */
 	bool tx_done_cleanup;
-	bool lazy_free;            /* cleans sent buffers only when descriptors run out */
-	uint16_t max_segs;         /* per packet, 1 = none */
+	bool lazy_free;	   /* cleans sent buffers only when descriptors run out */
+	uint16_t max_segs; /* per packet, 1 = none */
 	uint32_t tso_max_bytes;
-	uint16_t max_frame_bytes;  /* larger received frames are cut by the PMD */
+	bool shares_memory;	  /* the peer can write all of EAL's memory: trust it */
+	uint32_t max_frame_bytes; /* received frames of this size and above are cut by the PMD */
 	uint16_t max_queues;
 	uint16_t mtu_max;
 };
 
-/* EAL: called once per process before anything else. */
+/* EAL: called once per process before anything else. What a SPEC leaves open gets good values
+ * (dev_spec.c); what it gets wrong is said in one line before DPDK starts. DPDK itself says errors
+ * only; the environment variable ZS_DPDK_LOG gives another level ("info", "pmd.net.memif:debug").
+ */
 struct dev_eal_cfg {
-	const char *prefix;        /* for messages and runtime files; NULL = automatic, in-memory */
-	const char *const *vdevs;  /* NULL-terminated --vdev SPECs */
-	const char *const *pci;    /* NULL-terminated PCI addresses */
-	const char *cores;         /* CPU list "0,2-3"; NULL = where we run */
-	uint32_t mem_mb;           /* 0 = as needed */
-	bool no_huge;              /* do not even try hugepages */
-	uint32_t n_mbufs;          /* expected size of pools, for reserving memory */
+	const char *prefix;	  /* for messages and runtime files; NULL = automatic, in-memory */
+	const char *const *vdevs; /* NULL-terminated --vdev SPECs */
+	const char *const *pci;	  /* NULL-terminated PCI addresses */
+	const char *cores;	  /* CPU list "0,2-3"; NULL = where we run */
+	uint32_t mem_mb;	  /* 0 = as needed, by the next two */
+	bool no_huge;		  /* do not even try hugepages */
+	uint32_t n_mbufs;  /* all pools together, for mem_mb = 0; 0 = of one core's defaults */
+	size_t mem_bytes;  /* to be asked of dev_mem_alloc(), for mem_mb = 0 */
+	uint16_t n_queues; /* pairs that each vdev will be opened with; 0 = 1 */
 };
-/* Tries hugepages (reserving some in the kernel when root and none are free; released by dev_eal_fini)
- * and falls back to ordinary memory, in one process start. 0 or -errno with a sentence in err. */
+/* Tries hugepages (when root and none are free, by raising the kernel's limit for surplus pages,
+ * which go when the process goes, however it ends) and falls back to ordinary memory, in one
+ * process start. 0 or -errno with a sentence in err. The calling thread is as after
+ * dev_thread_init(). */
 int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len) must_check;
 void dev_eal_fini(void);
 
@@ -51,19 +61,30 @@ struct dev_span {
 	uint64_t bytes;
 };
 struct dev_span dev_mem_span(void);
+/* Whichever thread runs a stack calls init first and fini last. DPDK keeps a cache of each pool's
+ * buffers for threads that it knows; a thread that it does not know goes to the pool's shared ring
+ * for each buffer, which costs several times as much (bench/dev_burst). 0 or -errno. */
+int dev_thread_init(void);
+void dev_thread_fini(void);
+
+/* Zeroed memory of EAL's, page-aligned: what every port can send from without a copy, also those
+ * without caps.external (virtio_user, zero-copy memif, NICs). For the payload arenas of
+ * applications. To be allocated before the ports are opened. NULL: none left. */
+void *dev_mem_alloc(size_t len);
+void dev_mem_free(void *p);
 
 struct dev_cfg {
-	uint16_t n_queues;         /* pairs; refused when the port has fewer */
-	uint16_t rx_desc, tx_desc; /* 0 = the default of the row */
-	uint16_t mtu;              /* 0 = the port's */
+	uint16_t n_queues;		     /* pairs; refused when the port has fewer */
+	uint16_t rx_desc, tx_desc;	     /* 0 = the default of the row */
+	uint16_t mtu;			     /* 0 = the port's */
 	struct rte_mempool *const *rx_pools; /* one per queue */
 	bool promiscuous;
 };
 
 /* Ports of this process, in the order of vdevs then pci. */
 unsigned dev_count(void);
-int dev_open(unsigned index, const struct dev_cfg *cfg, struct dev **out, char *err, size_t err_len)
-	must_check;
+int dev_open(unsigned index, const struct dev_cfg *cfg, struct dev **out, char *err,
+	     size_t err_len) must_check;
 void dev_close(struct dev *d);
 const char *dev_name(const struct dev *d);
 const struct dev_caps *dev_caps(const struct dev *d);
@@ -72,43 +93,57 @@ uint16_t dev_mtu(const struct dev *d);
 bool dev_link_up(struct dev *d);
 /* One line: "port 0 net_af_packet0: 1 queue, mtu 1500; in software: checksum; wakes by socket". */
 void dev_describe(const struct dev *d, FILE *out);
+/* The port is there and its link is up? Notices a port that vanished (interface deleted, peer gone)
+ * or came back: counts it and says so in one line. A few microseconds; about once a second is
+ * enough. */
+bool dev_check(struct dev *d);
+
 /* Suitable pools for a core: rx, hdr, ref. The names get `id`. Memory a PMD can use without a copy
- * where it has a choice (af_xdp, memif zero-copy). */
-int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room, struct pkt_pools *out,
-		     char *err, size_t err_len) must_check;
+ * where it has a choice (af_xdp, memif zero-copy). Sizes of 0 are the defaults. A core's pools are
+ * cheap for the thread of that core alone; others may free to them. */
+#define DEV_POOL_RX 8192
+#define DEV_POOL_TX 4096
+int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
+		     struct pkt_pools *out, char *err, size_t err_len) must_check;
 void dev_pools_destroy(struct pkt_pools *p);
 
 /* ---- one queue, called by its core only ---- */
 
-/* Receives at most n frames. Frames that the PMD cut (H19, FACTS) are dropped and counted here, with
- * one warning; checksum flags are translated to PKT_F_CSUM_OK. Sets m and flags of each pkt. */
+/* Receives at most n frames. Frames that the PMD cut (H19, FACTS) are dropped and counted here,
+ * with one warning; checksum flags are translated to PKT_F_CSUM_OK. Sets m and flags of each pkt.
+ */
 unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 		      struct drop_counters *drops);
 /* How many packets the queue will take now, at most n. */
 unsigned dev_tx_room(struct dev *d, uint16_t queue, unsigned n);
 /* Sends frames in order; p[i].flags say L4_CSUM, TSO. Completes in software what the port lacks
- * (checksum, linearizing: counted in *copied), but not segmentation: a TSO packet for a port without
- * caps.tso is dropped (IP_TOO_BIG). With L4_CSUM the field holds the sum of the pseudo-header. Returns how many were taken (their
- * mbufs are gone); the rest stays the caller's, unchanged. Packets that can never be sent are taken and
- * counted as drops. */
+ * (checksum, linearizing: counted in *copied), but not segmentation: a TSO packet for a port
+ * without caps.tso is dropped (IP_TOO_BIG). With L4_CSUM the field holds the sum of the
+ * pseudo-header. Returns how many were taken (their mbufs are gone); the rest stays the caller's,
+ * unchanged. Packets that can never be sent are taken and counted as drops. */
 unsigned dev_tx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 		      const struct pkt_pools *pools, struct drop_counters *drops, uint64_t *copied);
-/* Asks the port to give back sent buffers, for completions and when pools run low. Does nothing where
- * the PMD has no such call (caps.tx_done_cleanup). */
-void dev_tx_reclaim(struct dev *d, uint16_t queue);
+/* Takes back what the port has finished sending: needed where it cleans lazily (caps.lazy_free),
+ * for completions and when pools run low. Each PMD has its own way (dev_reclaim.c): buffers that
+ * the far end has taken are home after this call. True: some are still out, to be called again
+ * before long, which bounds a sleep (1 ms). Cheap where there is nothing to do. Calls dev_check()
+ * once a second. */
+bool dev_tx_reclaim(struct dev *d, uint16_t queue);
 
 /* ---- sleeping (DESIGN §3.12) ---- */
 enum dev_wake { DEV_WAKE_INTR, DEV_WAKE_SOCKET, DEV_WAKE_TIMER };
 enum dev_wake dev_wake_kind(const struct dev *d, uint16_t queue);
-/* Descriptor that becomes readable on arrival, or -1 (timer). Level-triggered; owned by dev. */
+/* Descriptor that becomes readable on arrival, or -1 (timer). Level-triggered; owned by dev. It
+ * changes when a peer comes and goes: to be asked before each sleep, after arming. */
 int dev_wake_fd(struct dev *d, uint16_t queue);
-/* Arms before sleeping; after waking disarms. Between arming and sleeping the caller polls once more. */
+/* Arms before sleeping; after waking disarms. Between arming and sleeping the caller polls once
+ * more. */
 void dev_wake_arm(struct dev *d, uint16_t queue);
 void dev_wake_disarm(struct dev *d, uint16_t queue);
 
 struct dev_counters {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors,
-		rx_truncated, tx_linearized, tx_linearized_bytes, tx_sw_csum, tx_sw_tso, rx_nombuf;
+		rx_truncated, tx_linearized, tx_linearized_bytes, tx_sw_csum, rx_nombuf, vanished;
 };
 void dev_counters(struct dev *d, struct dev_counters *out);
 

@@ -4,7 +4,9 @@
  * everything that decides between hugepages and ordinary memory is found out before the one call.
  *
  * Hugepages: in-memory with single file segments (virtio_user and readers of our memory need the
- * descriptors; nothing stays in a file system). Not done: 1 GB pages, choosing NUMA nodes.
+ * descriptors; nothing stays in a file system). When none are free and we may, the kernel's limit
+ * of surplus pages is raised instead of reserving some: those are made when mapped and are gone
+ * when the process is, even if it was killed. Not done: 1 GB pages, choosing NUMA nodes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -24,15 +25,18 @@
 #define HUGE_DIR   "/sys/kernel/mm/hugepages/hugepages-2048kB/"
 #define HUGE_BYTES (2u << 20)
 #define ARGS_MAX   96
+#define SPEC_MAX   512
 /* One buffer with its mbuf, pool header and share of rings, rounded up. */
 #define MBUF_BYTES 2560
 /* What EAL, PMDs and the stack's tables need beside buffers. */
-#define BASE_MB 64
+#define BASE_MB 40
+/* Largest frame of af_packet's ring whose data fits a buffer of the receive pool. */
+#define FRAME_MAX 2048
 
 /* Per process, control thread only. */
 static struct {
 	bool up;
-	long huge_added; /* pages we reserved, to give back */
+	long huge_added; /* surplus pages that we allowed, to be taken back */
 	unsigned n_ports;
 	uint16_t port[RTE_MAX_ETHPORTS];
 } eal;
@@ -71,63 +75,67 @@ static long huge_read(const char *what)
 	return n;
 }
 
-static void huge_write(long n)
+static bool huge_allow(long surplus)
 {
-	FILE *f = fopen(HUGE_DIR "nr_hugepages", "we");
+	FILE *f = fopen(HUGE_DIR "nr_overcommit_hugepages", "we");
 
 	if (f == NULL)
-		return;
-	fprintf(f, "%ld\n", n);
-	fclose(f);
+		return false;
+	fprintf(f, "%ld\n", surplus);
+	return fclose(f) == 0;
 }
 
 static void huge_release(void)
 {
-	long total = huge_read("nr_hugepages");
+	long limit = huge_read("nr_overcommit_hugepages");
 
-	if (eal.huge_added > 0 && total >= 0)
-		huge_write(total > eal.huge_added ? total - eal.huge_added : 0);
+	if (eal.huge_added > 0 && limit >= 0)
+		huge_allow(limit > eal.huge_added ? limit - eal.huge_added : 0);
 	eal.huge_added = 0;
 }
 
-/* Free pages are no promise: a cgroup or another user's reservation may stand in the way. */
-static bool huge_can_map(void)
+/* Free pages are no promise: a cgroup, another user's reservation or fragmented memory may stand in
+ * the way. So all are mapped once. */
+static bool huge_can_map(size_t len)
 {
-	void *p = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
+		       -1, 0);
 
 	if (p == MAP_FAILED)
 		return false;
-	munmap(p, HUGE_BYTES);
+	munmap(p, len);
 	return true;
 }
 
-/* Are there hugepages for mem_mb, if need be after reserving some? */
+/* Are there hugepages for mem_mb, if need be after allowing some? */
 static bool huge_prepare(uint32_t mem_mb)
 {
-	long need = (mem_mb + 1) / 2, free_pages = huge_read("free_hugepages"), total;
+	/* One more: EAL's own tables. */
+	long need = (mem_mb + 1) / 2 + 1, limit = huge_read("nr_overcommit_hugepages");
+	long free_pages = huge_read("free_hugepages") - huge_read("resv_hugepages");
 
-	if (free_pages < 0)
+	if (limit < 0)
 		return false;
-	if (free_pages < need && geteuid() == 0) {
-		total = huge_read("nr_hugepages");
-		huge_write(total + need - free_pages);
-		eal.huge_added = huge_read("nr_hugepages") - total;
-		free_pages = huge_read("free_hugepages");
-	}
-	if (free_pages >= need && huge_can_map())
+	if (free_pages < need && huge_allow(limit + need))
+		eal.huge_added = need;
+	if (huge_can_map((size_t)need * HUGE_BYTES))
 		return true;
 	huge_release();
 	return false;
 }
 
-static void args_memory(struct args *a, const struct dev_eal_cfg *cfg)
+static uint32_t memory_mb(const struct dev_eal_cfg *cfg)
 {
-	uint32_t mb = cfg->mem_mb;
+	uint64_t mbufs = cfg->n_mbufs ? cfg->n_mbufs : DEV_POOL_RX + 2 * DEV_POOL_TX;
 
-	if (mb == 0)
-		mb = BASE_MB + (uint32_t)(((uint64_t)cfg->n_mbufs * MBUF_BYTES) >> 20);
-	if (!cfg->no_huge && huge_prepare(mb)) {
+	if (cfg->mem_mb != 0)
+		return cfg->mem_mb;
+	return BASE_MB + (uint32_t)((mbufs * MBUF_BYTES + cfg->mem_bytes) >> 20);
+}
+
+static void args_memory(struct args *a, uint32_t mb, bool huge)
+{
+	if (huge) {
 		args_add(a, "--in-memory");
 		args_add(a, "--single-file-segments");
 	} else {
@@ -138,18 +146,51 @@ static void args_memory(struct args *a, const struct dev_eal_cfg *cfg)
 	args_add(a, "%u", mb);
 }
 
-static void args_ports(struct args *a, const struct dev_eal_cfg *cfg)
+static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, char *err,
+		      size_t err_len)
 {
+	const struct dev_spec_env env = {
+		.huge = huge,
+		.n_queues = cfg->n_queues ? cfg->n_queues : 1,
+		.frame_max = FRAME_MAX,
+	};
+	char spec[SPEC_MAX];
+
 	for (const char *const *s = cfg->vdevs; s != NULL && *s != NULL; s++) {
-		args_add(a, "--vdev=%s", *s);
-		/* A vhost peer that leaves would kill us. */
-		if (strncmp(*s, "net_virtio_user", 15) == 0)
-			signal(SIGPIPE, SIG_IGN);
+		int rc = dev_spec_complete(*s, &env, spec, sizeof(spec), err, err_len);
+
+		if (rc < 0)
+			return rc;
+		args_add(a, "--vdev=%s", spec);
 	}
 	if (cfg->pci == NULL || cfg->pci[0] == NULL)
 		args_add(a, "--no-pci");
 	for (const char *const *s = cfg->pci; s != NULL && *s != NULL; s++)
 		args_add(a, "--allow=%s", *s);
+	return 0;
+}
+
+static void args_common(struct args *a, const struct dev_eal_cfg *cfg)
+{
+	const char *level = getenv("ZS_DPDK_LOG");
+	int cpu = sched_getcpu();
+
+	args_add(a, "zstack");
+	args_add(a, "--no-telemetry");
+	args_add(a, "--log-level=*:error");
+	/* Calls it an error that there is no second process. */
+	args_add(a, "--log-level=pmd.net.tap:critical");
+	if (level != NULL && strchr(level, ':') != NULL)
+		args_add(a, "--log-level=%s", level);
+	else if (level != NULL)
+		args_add(a, "--log-level=*:%s", level);
+	args_add(a, "-l");
+	if (cfg->cores != NULL)
+		args_add(a, "%s", cfg->cores);
+	else
+		args_add(a, "%d", cpu < 0 ? 0 : cpu);
+	if (cfg->prefix != NULL)
+		args_add(a, "--file-prefix=%s", cfg->prefix);
 }
 
 static void port_note(uint16_t id)
@@ -160,75 +201,106 @@ static void port_note(uint16_t id)
 	eal.port[eal.n_ports++] = id;
 }
 
-static void port_note_name(const char *spec)
+static bool port_note_name(const char *spec)
 {
 	char name[RTE_ETH_NAME_MAX_LEN];
 	uint16_t id;
 
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(spec, ","), spec);
-	if (rte_eth_dev_get_port_by_name(name, &id) == 0)
-		port_note(id);
+	if (rte_eth_dev_get_port_by_name(name, &id) != 0)
+		return false;
+	port_note(id);
+	return true;
 }
 
-/* Buses probe in an order of their own; ours is that of the configuration. */
-static void ports_number(const struct dev_eal_cfg *cfg)
+/* Buses probe in an order of their own; ours is that of the configuration. A port that DPDK didn't
+ * make is no error of its own to rte_eal_init(). Returns the SPEC of one, or NULL. */
+static const char *ports_number(const struct dev_eal_cfg *cfg)
 {
 	uint16_t id;
 
 	eal.n_ports = 0;
 	for (const char *const *s = cfg->vdevs; s != NULL && *s != NULL; s++)
-		port_note_name(*s);
+		if (!port_note_name(*s))
+			return *s;
 	for (const char *const *s = cfg->pci; s != NULL && *s != NULL; s++)
-		port_note_name(*s);
+		if (!port_note_name(*s))
+			return *s;
 	RTE_ETH_FOREACH_DEV(id)
 	port_note(id);
+	return NULL;
 }
 
 static int init_fail(char *err, size_t err_len, int rc, const char *what)
 {
-	snprintf(err, err_len, "cannot start DPDK: %s (%s)", what, strerror(-rc));
+	snprintf(err, err_len, "cannot start DPDK: %s (%s); ZS_DPDK_LOG=info says more", what,
+		 strerror(-rc));
 	huge_release();
 	return rc;
+}
+
+static int eal_start(struct args *a, bool pin)
+{
+	char *argv[ARGS_MAX]; /* EAL permutes it */
+	struct sigaction held[NSIG];
+	cpu_set_t before;
+	int rc;
+
+	memcpy(argv, a->v, sizeof(argv));
+	sched_getaffinity(0, sizeof(before), &before);
+	dev_signals_hold(held);
+	rc = rte_eal_init(a->n, argv) < 0 ? -(rte_errno ? rte_errno : EIO) : 0;
+	dev_signals_release(held);
+	/* EAL pins its caller; without a core list nobody asked for that. */
+	if (!pin)
+		sched_setaffinity(0, sizeof(before), &before);
+	return rc;
+}
+
+static const char *why_refused(int rc, const struct dev_eal_cfg *cfg)
+{
+	if (rc == -ENOMEM)
+		return "not enough memory, ask for less (--mem)";
+	return cfg->cores != NULL ? "is the list of cores right, and is there memory?"
+				  : "EAL refused";
 }
 
 int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 {
 	struct args a = {0};
-	char *argv[ARGS_MAX]; /* EAL permutes it */
-	cpu_set_t before;
-	int rc, cpu = sched_getcpu();
+	const char *missing = NULL;
+	bool huge;
+	int rc;
 
 	if (eal.up)
 		return init_fail(err, err_len, -EALREADY, "it runs already in this process");
-	args_add(&a, "zstack");
-	args_add(&a, "--no-telemetry");
-	args_add(&a, "--log-level=*:warning");
-	args_add(&a, "-l");
-	if (cfg->cores != NULL)
-		args_add(&a, "%s", cfg->cores);
-	else
-		args_add(&a, "%d", cpu < 0 ? 0 : cpu);
-	if (cfg->prefix != NULL)
-		args_add(&a, "--file-prefix=%s", cfg->prefix);
-	args_memory(&a, cfg);
-	args_ports(&a, cfg);
-	rc = -ENOMEM;
-	if (!a.failed) {
-		memcpy(argv, a.v, sizeof(argv));
-		sched_getaffinity(0, sizeof(before), &before);
-		rc = rte_eal_init(a.n, argv) < 0 ? -(rte_errno ? rte_errno : EIO) : 0;
-		/* EAL pins its caller; without a core list nobody asked for that. */
-		if (cfg->cores == NULL)
-			sched_setaffinity(0, sizeof(before), &before);
+	/* A peer that leaves (vhost, memif) would kill us. */
+	signal(SIGPIPE, SIG_IGN);
+	huge = !cfg->no_huge && huge_prepare(memory_mb(cfg));
+	args_common(&a, cfg);
+	args_memory(&a, memory_mb(cfg), huge);
+	rc = args_ports(&a, cfg, huge, err, err_len);
+	if (rc < 0) {
+		huge_release();
+	} else if (a.failed) {
+		rc = init_fail(err, err_len, -ENOMEM, "too many ports");
+	} else {
+		rc = eal_start(&a, cfg->cores != NULL);
+		if (rc < 0)
+			init_fail(err, err_len, rc, why_refused(rc, cfg));
 	}
 	/* EAL keeps pointers to some arguments only until it returns. */
 	for (int i = 0; i < a.n; i++)
 		free(a.v[i]);
 	if (rc < 0)
-		return init_fail(err, err_len, rc, a.failed ? "too many arguments" : "EAL refused");
+		return rc;
 	eal.up = true;
-	ports_number(cfg);
-	return 0;
+	missing = ports_number(cfg);
+	if (missing == NULL)
+		return 0;
+	snprintf(err, err_len, "DPDK makes no port of '%s'; ZS_DPDK_LOG=info says why", missing);
+	dev_eal_fini();
+	return -ENODEV;
 }
 
 void dev_eal_fini(void)

@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The three pools of a core (pkt.h). They come from EAL's own memory, which is what af_xdp (its
- * UMEM is the receive pool) and zero-copy memif need to send without a copy.
+ * The three pools of a core (pkt.h) and memory for payload. They come from EAL's own memory, which
+ * is what af_xdp (its UMEM is the receive pool), virtio_user, NICs and zero-copy memif need to send
+ * without a copy.
+ *
+ * The defaults take 19 + 5 + 1 MB. A ring of 1024 descriptors each way, the most any row asks for,
+ * leaves 6000 received buffers to be lent.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
 
 #include "dev/dev_priv.h"
 
@@ -31,8 +38,11 @@ int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room
 	int rc;
 
 	*out = (struct pkt_pools){0};
-	if (room > UINT16_MAX || n_rx == 0 || n_tx == 0) {
-		snprintf(err, err_len, "pools of core %u: bad sizes", id);
+	n_rx = n_rx ? n_rx : DEV_POOL_RX;
+	n_tx = n_tx ? n_tx : DEV_POOL_TX;
+	if (room > UINT16_MAX) {
+		snprintf(err, err_len, "pools of core %u: buffers of %u bytes are too large", id,
+			 room);
 		return -EINVAL;
 	}
 	out->rx = pool("rx", id, n_rx, (uint16_t)room);
@@ -41,8 +51,9 @@ int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room
 	if (out->ref != NULL)
 		return 0;
 	rc = rte_errno ? -rte_errno : -ENOMEM;
-	snprintf(err, err_len, "no memory for %u + 2 x %u buffers of core %u: %s", n_rx, n_tx, id,
-		 strerror(-rc));
+	snprintf(err, err_len,
+		 "no memory for %u + 2 x %u buffers of core %u (%s): give the process more (--mem)",
+		 n_rx, n_tx, id, strerror(-rc));
 	dev_pools_destroy(out);
 	return rc;
 }
@@ -53,4 +64,29 @@ void dev_pools_destroy(struct pkt_pools *p)
 	rte_mempool_free(p->hdr);
 	rte_mempool_free(p->rx);
 	*p = (struct pkt_pools){0};
+}
+
+void *dev_mem_alloc(size_t len)
+{
+	return rte_zmalloc("zs_mem", len, (unsigned)sysconf(_SC_PAGESIZE));
+}
+
+void dev_mem_free(void *p)
+{
+	rte_free(p);
+}
+
+/* Non-EAL threads have no lcore id, hence no cache, until they are registered. */
+int dev_thread_init(void)
+{
+	if (rte_lcore_id() != LCORE_ID_ANY)
+		return 0;
+	return rte_thread_register() < 0 ? -rte_errno : 0;
+}
+
+/* The thread that started EAL stays known: it ends it. */
+void dev_thread_fini(void)
+{
+	if (rte_lcore_id() != LCORE_ID_ANY && rte_lcore_id() != rte_get_main_lcore())
+		rte_thread_unregister();
 }

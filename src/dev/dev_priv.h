@@ -5,21 +5,48 @@
 #ifndef ZS_DEV_DEV_PRIV_H
 #define ZS_DEV_DEV_PRIV_H
 
+#include <net/if.h>
+#include <signal.h>
+
 #include <rte_ethdev.h>
 
 #include "dev/dev.h"
 
 #define DEV_QUEUES_MAX 16
+/* Ethernet and one VLAN tag. */
+#define DEV_L2_MAX 18
+
+/* What makes a PMD give back buffers that the far end has taken (dev_reclaim.c). */
+enum dev_reclaim {
+	DEV_RECLAIM_NONE,  /* copies, and frees within the burst */
+	DEV_RECLAIM_EMPTY, /* any burst begins with cleaning: one of no packets */
+	DEV_RECLAIM_PROBE, /* cleans when descriptors run out: a packet that can't fit */
+	DEV_RECLAIM_CALL,  /* rte_eth_tx_done_cleanup() */
+};
+
+/* Which segments a port can't send from where they lie. */
+enum dev_segs {
+	DEV_SEGS_ANY,	 /* it copies, or hands on pointers in this process */
+	DEV_SEGS_DIRECT, /* takes a buffer of its pool for what lies in it */
+	DEV_SEGS_EAL,	 /* the far end sees EAL's memory and no other */
+};
 
 /* What a PMD does whatever it reports: read in its source, and tried. */
 struct dev_row {
 	const char *driver;
-	bool multi_seg, indirect, external;
-	bool offloads;	    /* its checksum and TSO are worth using */
+	enum dev_segs segs;
+	enum dev_reclaim reclaim;
+	bool multi_seg;
+	bool offloads;	    /* its checksum, TSO, LRO are worth using */
+	bool tx_prepare;    /* wants rte_eth_tx_prepare() before its offloads */
+	bool none_is_good;  /* "no checksum in the packet" comes with the peer's word for it */
 	bool try_intr;	    /* may have queue interrupts: ask */
+	bool intr_is_fd;    /* its interrupt descriptor needs no arming */
 	bool kernel_socket; /* reads a socket that can be polled */
+	bool kernel_if;	    /* stands on an interface of the kernel's: iface=NAME */
 	bool cuts_frames;   /* frames above its frame size arrive cut, without a flag */
-	bool lazy_free;
+	bool tells_nothing; /* its link is always up */
+	bool intr_thread;   /* to be closed by DPDK's interrupt thread (dev_open.c) */
 	uint16_t max_segs;
 	uint16_t rx_desc, tx_desc;
 };
@@ -27,8 +54,11 @@ struct dev_row {
 /* Written by the core of the queue only. */
 struct dev_queue {
 	struct dev_counters count;
-	int wake_fd; /* -1: none */
-	bool intr;   /* wake_fd is a queue interrupt's */
+	struct rte_mbuf *marker; /* of the last burst, one reference held (dev_reclaim.c) */
+	int wake_fd;		 /* what the caller waits on; -1: none */
+	int real_fd;		 /* what is behind it */
+	bool intr;		 /* wake_fd is a queue interrupt's */
+	bool proxy;		 /* wake_fd is an epoll of ours around real_fd */
 	bool warned_cut;
 	uint32_t credit; /* af_packet: frames that surely fit its ring */
 } __attribute__((aligned(64)));
@@ -40,26 +70,81 @@ struct dev {
 	uint16_t mtu;
 	uint16_t tx_ring; /* af_packet: frames in its send ring */
 	unsigned index;
-	bool walk_segs; /* some kinds of segment must be linearized */
+	const struct dev_row *row;
+	enum dev_segs segs;
+	enum dev_reclaim reclaim;
+	uintptr_t mem_base; /* DEV_SEGS_EAL: what it sends from */
+	size_t mem_len;
+	bool copy_attached; /* needs bus addresses, which attached memory lacks */
 	struct dev_caps caps;
 	char name[RTE_ETH_NAME_MAX_LEN];
+	char ifname[IF_NAMESIZE]; /* kernel_if */
+	unsigned ifindex;
+	bool gone; /* dev_check() found it so */
+	uint64_t check_tsc;
 	struct dev_queue q[DEV_QUEUES_MAX];
 };
 
 /* dev_eal.c: DPDK's number of the port, or -ENODEV. */
 int dev_port_id(unsigned index) must_check;
 
+/* dev_spec.c */
+struct dev_spec_env {
+	bool huge;	    /* EAL's memory is hugepages */
+	uint16_t n_queues;  /* pairs that the port will be opened with */
+	uint32_t frame_max; /* largest frame of af_packet's ring that fits a buffer */
+};
+/* Checks the user's SPEC and copies it to out with what it left open. -errno and a sentence. */
+int dev_spec_complete(const char *text, const struct dev_spec_env *env, char *out, size_t out_len,
+		      char *err, size_t err_len) must_check;
+
 /* dev_table.c */
 const struct dev_row *dev_row_find(const char *driver);
-void dev_row_caps(const struct dev_row *row, const struct rte_eth_dev_info *info, const char *args,
-		  struct dev_caps *caps);
+/* Fills caps, segs, reclaim of d from its row, what it reports and its arguments. */
+void dev_row_apply(struct dev *d, const struct rte_eth_dev_info *info, const char *args);
 /* Value of `key` in "iface=x,framesz=4096", copied to val; false when absent. */
 bool dev_args_get(const char *args, const char *key, char *val, size_t val_len);
 /* As a number, or `otherwise`. */
 uint32_t dev_args_u32(const char *args, const char *key, uint32_t otherwise);
 
+/* dev_link.c */
+unsigned dev_if_mtu(const char *ifname);
+
+/* dev_csum.c: where the headers of a frame lie. l4_len ends where IP says, not where padding does.
+ */
+struct dev_layout {
+	uint16_t l2, l3;
+	uint32_t l4_len;
+	uint8_t proto;
+	bool v6;
+};
+/* Reads the headers, which our own stack built into the first segment. False: not such a frame. */
+bool dev_layout_read(const struct rte_mbuf *m, struct dev_layout *l);
+/* Completes the checksum in software: returns its field, or NULL when it isn't in the first
+ * segment; *was gets what stood there. */
+uint8_t *dev_csum_software(struct rte_mbuf *m, const struct dev_layout *l, uint16_t *was);
+/* Marks the packet for the port's checksum and, with PKT_F_TSO, segmentation. */
+void dev_csum_port(struct rte_mbuf *m, const struct pkt *p, const struct dev_layout *l);
+
 /* dev_wake.c: finds the wake source of each queue of a started port. */
-void dev_wake_find(struct dev *d, const struct dev_row *row, const char *args);
+void dev_wake_find(struct dev *d);
 void dev_wake_close(struct dev *d);
+/* Around calls that make a tap port's queues: keeps its PMD from having itself told of each frame
+ * by a real-time signal, which would interrupt the system calls of the whole program. */
+void dev_signals_hold(struct sigaction was[NSIG]);
+void dev_signals_release(const struct sigaction was[NSIG]);
+
+/* dev_reclaim.c */
+/* Remembers the last packet that a port which cleans lazily took: m is still in its ring. */
+static inline void dev_reclaim_mark(struct dev_queue *q, struct rte_mbuf *m)
+{
+	struct rte_mbuf *old = q->marker;
+
+	rte_mbuf_refcnt_update(m, 1);
+	q->marker = m;
+	if (old != NULL)
+		rte_pktmbuf_free_seg(old);
+}
+void dev_reclaim_close(struct dev *d);
 
 #endif

@@ -8,14 +8,23 @@
 
 #include "dev/dev_priv.h"
 
-static uint16_t rx_flags(const struct dev_caps *c, const struct rte_mbuf *m)
+/* The one mask and value that mean "verified": NONE says that the packet carries no checksum, which
+ * virtio and vhost use for "not computed, and not needed". */
+static bool l4_good(const struct dev *d, uint64_t ol_flags)
+{
+	uint64_t verdict = ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+
+	return verdict == RTE_MBUF_F_RX_L4_CKSUM_GOOD ||
+	       (verdict == RTE_MBUF_F_RX_L4_CKSUM_NONE && d->row->none_is_good);
+}
+
+static uint16_t rx_flags(const struct dev *d, const struct rte_mbuf *m)
 {
 	uint16_t f = 0;
 
-	if (c->rx_l4_csum &&
-	    (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+	if (d->caps.rx_l4_csum && l4_good(d, m->ol_flags))
 		f |= PKT_F_CSUM_OK;
-	if (c->rx_ip_csum &&
+	if (d->caps.rx_ip_csum &&
 	    (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
 		f |= PKT_F_IPCSUM_OK;
 	return f;
@@ -30,29 +39,37 @@ static cold_path void rx_cut(struct dev *d, struct dev_queue *q, struct rte_mbuf
 		return;
 	q->warned_cut = true;
 	fprintf(stderr,
-		"port %s: dropped a frame larger than %u bytes that arrived cut; "
-		"turn the peer's segmentation offloads (TSO, GSO) off\n",
-		d->name, d->caps.max_frame_bytes);
+		"port %s: dropped a frame larger than %u bytes that arrived cut; turn the "
+		"segmentation offloads of the sending interface off (the other end of %s): "
+		"ethtool -K IFACE tso off gso off\n",
+		d->name, d->caps.max_frame_bytes, d->ifname);
 }
 
 unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 		      struct drop_counters *drops)
 {
+	bool verdicts = d->caps.rx_l4_csum || d->caps.rx_ip_csum;
 	struct rte_mbuf *m[PKT_BURST];
 	struct dev_queue *q = &d->q[queue];
 	unsigned got, kept = 0;
+	uint64_t bytes = 0;
 
 	got = rte_eth_rx_burst(d->port_id, queue, m, (uint16_t)RTE_MIN(n, (unsigned)PKT_BURST));
+	if (got == 0)
+		return 0;
 	for (unsigned i = 0; i < got; i++) {
-		if (unlikely(m[i]->pkt_len >= d->caps.max_frame_bytes)) {
+		uint32_t len = m[i]->pkt_len;
+
+		if (unlikely(len >= d->caps.max_frame_bytes)) {
 			rx_cut(d, q, m[i], drops);
 			continue;
 		}
 		p[kept].m = m[i];
-		p[kept].flags = rx_flags(&d->caps, m[i]);
-		q->count.rx_bytes += m[i]->pkt_len;
+		p[kept].flags = verdicts ? rx_flags(d, m[i]) : 0;
+		bytes += len;
 		kept++;
 	}
+	q->count.rx_bytes += bytes;
 	q->count.rx_packets += kept;
 	return kept;
 }

@@ -2,65 +2,129 @@
  *
  * The table of ports (DESIGN §3.8): what each PMD of DPDK 22.11 sends correctly, which is not what
  * it reports. af_xdp and zero-copy memif send garbage rather than refuse. What is false here is
- * done in software by dev_tx.c: a linearizing copy, the checksum. tap's "offloads" are software
- * inside its PMD, so ours is used. A PCI NIC is believed.
+ * done in software by dev_tx.c: a linearizing copy, the checksum. A PCI NIC is believed.
+ *
+ * A weakness of memif's PMD that no table mends: when the peer leaves, DPDK's interrupt thread
+ * unmaps the rings, and a core that was interrupted in the middle of a burst at that moment faults.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dev/dev_priv.h"
 
-/* Copies every segment into a frame, or passes pointers in one process: any segment will do. */
-#define ANY_SEGMENT .multi_seg = true, .indirect = true, .external = true
-
 static const struct dev_row rows[] = {
 	{.driver = "net_af_packet",
-	 ANY_SEGMENT,
+	 .multi_seg = true,
 	 .kernel_socket = true,
+	 .kernel_if = true,
+	 .tells_nothing = true,
 	 .cuts_frames = true,
 	 .max_segs = 255,
 	 .rx_desc = 512,
 	 .tx_desc = 512},
-	/* Chains: only the first length is right. Direct buffers of its UMEM's pool go as offsets.
-	 */
+	/* Chains: only the first length is right. A buffer of its UMEM's pool goes as an offset,
+	 * whatever it refers to. What comes from another pool it copies. */
 	{.driver = "net_af_xdp",
+	 .segs = DEV_SEGS_DIRECT,
+	 .reclaim = DEV_RECLAIM_EMPTY,
 	 .kernel_socket = true,
+	 .kernel_if = true,
+	 .tells_nothing = true,
 	 .max_segs = 1,
 	 .rx_desc = 2048,
 	 .tx_desc = 2048},
-	/* writev of all segments; its own limit is IOV_MAX minus the header. */
-	{.driver = "net_tap", ANY_SEGMENT, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
-	{.driver = "net_memif", ANY_SEGMENT, .max_segs = 32, .rx_desc = 1024, .tx_desc = 1024},
-	/* Publishes only memory whose descriptors EAL knows: external memory is not. */
-	{.driver = "net_virtio_user",
+	/* writev of all segments; IOV_MAX is far. Its checksum is wrong over chains with odd
+	 * lengths, and its TSO is software. */
+	{.driver = "net_tap",
 	 .multi_seg = true,
-	 .indirect = true,
+	 .intr_is_fd = true,
+	 .kernel_if = true,
+	 .max_segs = 255,
+	 .rx_desc = 256,
+	 .tx_desc = 256},
+	/* Copying, or the server's side of zero-copy, which copies into the client's buffers. A
+	 * frame larger than a buffer leaves "continues in the next" in its descriptors for later
+	 * frames: so none is sent. */
+	{.driver = "net_memif",
+	 .multi_seg = true,
+	 .intr_thread = true,
+	 .max_segs = 255,
+	 .rx_desc = 1024,
+	 .tx_desc = 1024},
+	/* Publishes only memory whose descriptors EAL knows. Its own tx_prepare() would take the
+	 * length out of the pseudo-header and the header checksum out of a TSO packet, which its
+	 * peer wants. */
+	{.driver = "net_virtio_user",
+	 .segs = DEV_SEGS_EAL,
+	 .reclaim = DEV_RECLAIM_PROBE,
+	 .multi_seg = true,
 	 .offloads = true,
+	 .none_is_good = true,
 	 .try_intr = true,
-	 .lazy_free = true,
 	 .max_segs = 64,
 	 .rx_desc = 256,
 	 .tx_desc = 256},
+	{.driver = "net_virtio",
+	 .segs = DEV_SEGS_EAL,
+	 .reclaim = DEV_RECLAIM_PROBE,
+	 .multi_seg = true,
+	 .offloads = true,
+	 .none_is_good = true,
+	 .try_intr = true,
+	 .max_segs = 64,
+	 .rx_desc = 256,
+	 .tx_desc = 256},
+	/* Copies. Without its receive checksum offload it computes the checksums that the sender
+	 * left out. */
 	{.driver = "net_vhost",
-	 ANY_SEGMENT,
-	 .offloads = false,
+	 .multi_seg = true,
+	 .offloads = true,
+	 .none_is_good = true,
 	 .try_intr = true,
-	 .max_segs = 64,
+	 .max_segs = 255,
 	 .rx_desc = 256,
 	 .tx_desc = 256},
-	{.driver = "net_pcap", ANY_SEGMENT, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
-	{.driver = "net_ring", ANY_SEGMENT, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
-	{.driver = "net_null", ANY_SEGMENT, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
+	{.driver = "net_pcap",
+	 .multi_seg = true,
+	 .tells_nothing = true,
+	 .max_segs = 255,
+	 .rx_desc = 256,
+	 .tx_desc = 256},
+	{.driver = "net_ring",
+	 .multi_seg = true,
+	 .tells_nothing = true,
+	 .max_segs = 255,
+	 .rx_desc = 256,
+	 .tx_desc = 256},
+	{.driver = "net_null",
+	 .multi_seg = true,
+	 .tells_nothing = true,
+	 .max_segs = 255,
+	 .rx_desc = 256,
+	 .tx_desc = 256},
+};
+
+/* The client's side: describes a buffer by its offset in EAL's memory. */
+static const struct dev_row row_memif_zc = {
+	.driver = "net_memif",
+	.segs = DEV_SEGS_EAL,
+	.reclaim = DEV_RECLAIM_EMPTY,
+	.multi_seg = true,
+	.intr_thread = true,
+	.max_segs = 64,
+	.rx_desc = 1024,
+	.tx_desc = 1024,
 };
 
 /* Memory that EAL doesn't know isn't mapped for the NIC's DMA. */
 static const struct dev_row row_nic = {
 	.driver = "nic",
+	.segs = DEV_SEGS_EAL,
+	.reclaim = DEV_RECLAIM_CALL,
 	.multi_seg = true,
-	.indirect = true,
 	.offloads = true,
+	.tx_prepare = true,
 	.try_intr = true,
-	.lazy_free = true,
 	.max_segs = 32,
 	.rx_desc = 512,
 	.tx_desc = 512,
@@ -117,43 +181,73 @@ static void caps_offloads(const struct rte_eth_dev_info *info, struct dev_caps *
 	c->tso = c->tx_l4_csum && (tx & RTE_ETH_TX_OFFLOAD_TCP_TSO);
 	c->rx_l4_csum = (rx & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) && (rx & RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
 	c->rx_ip_csum = rx & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+	c->lro = (rx & RTE_ETH_RX_OFFLOAD_TCP_LRO) && (rx & RTE_ETH_RX_OFFLOAD_SCATTER);
 	c->multi_seg = c->multi_seg && (tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS);
+	c->rss = info->flow_type_rss_offloads != 0 && info->hash_key_size != 0 && c->max_queues > 1;
 }
 
-void dev_row_caps(const struct dev_row *row, const struct rte_eth_dev_info *info, const char *args,
-		  struct dev_caps *c)
+/* What depends on the arguments of the SPEC. */
+static void caps_args(struct dev *d, const char *args)
 {
-	char zc[8];
+	struct dev_caps *c = &d->caps;
 
+	if (d->row->cuts_frames) {
+		c->max_frame_bytes = af_packet_frame_bytes(args);
+		/* A frame of exactly that size can't be told from a cut one. */
+		c->mtu_max = (uint16_t)RTE_MIN(c->mtu_max, c->max_frame_bytes - 1 - DEV_L2_MAX);
+		d->tx_ring = (uint16_t)dev_args_u32(args, "framecnt", 512);
+	}
+	if (strcmp(c->driver, "net_memif") == 0) {
+		uint32_t size = RTE_MAX(dev_args_u32(args, "bsize", 2048), 64u + DEV_L2_MAX);
+
+		c->mtu_max = (uint16_t)RTE_MIN(c->mtu_max, size - DEV_L2_MAX);
+	}
+	c->shares_memory = d->row == &row_memif_zc || strcmp(c->driver, "net_virtio_user") == 0;
+}
+
+static const struct dev_row *row_of(const char *driver, const char *args)
+{
+	const struct dev_row *row = dev_row_find(driver);
+	char word[16];
+
+	if (strcmp(driver, "net_memif") != 0 ||
+	    !dev_args_get(args, "zero-copy", word, sizeof(word)) || strcmp(word, "yes") != 0)
+		return row;
+	if (dev_args_get(args, "role", word, sizeof(word)) && strcmp(word, "client") != 0 &&
+	    strcmp(word, "slave") != 0)
+		return row;
+	return &row_memif_zc;
+}
+
+void dev_row_apply(struct dev *d, const struct rte_eth_dev_info *info, const char *args)
+{
+	const struct dev_row *row = row_of(info->driver_name, args);
+	struct dev_caps *c = &d->caps;
+
+	d->row = row;
+	d->segs = row->segs;
+	d->reclaim = row->reclaim;
 	*c = (struct dev_caps){
 		.driver = info->driver_name,
 		.multi_seg = row->multi_seg,
-		.indirect = row->indirect,
-		.external = row->external,
+		.indirect = row->segs != DEV_SEGS_DIRECT,
+		.external = row->segs == DEV_SEGS_ANY,
 		.kernel_socket = row->kernel_socket,
-		.lazy_free = row->lazy_free,
+		/* af_xdp gives back all but its own copies at once. */
+		.lazy_free = row->reclaim != DEV_RECLAIM_NONE && row->segs == DEV_SEGS_EAL,
 		.max_segs = row->max_segs,
-		.max_frame_bytes = UINT16_MAX,
+		.max_frame_bytes = UINT32_MAX,
 		.max_queues = RTE_MIN(info->max_rx_queues, info->max_tx_queues),
 		.mtu_max = info->max_mtu != 0 ? info->max_mtu : UINT16_MAX,
 	};
+	c->max_queues = RTE_MIN(c->max_queues, DEV_QUEUES_MAX);
 	if (row->offloads)
 		caps_offloads(info, c);
 	if (row == &row_nic && info->tx_desc_lim.nb_mtu_seg_max != 0)
 		c->max_segs = RTE_MIN(c->max_segs, info->tx_desc_lim.nb_mtu_seg_max);
 	if (!c->multi_seg)
 		c->max_segs = 1;
+	caps_args(d, args);
 	if (c->tso)
 		c->tso_max_bytes = UINT16_MAX;
-	c->rss = row == &row_nic && info->flow_type_rss_offloads != 0 && c->max_queues > 1;
-	c->max_queues = RTE_MIN(c->max_queues, DEV_QUEUES_MAX);
-	/* Zero-copy memif describes a buffer by its offset in EAL's memory. */
-	if (dev_args_get(args, "zero-copy", zc, sizeof(zc)) && strcmp(zc, "yes") == 0)
-		c->external = false;
-	if (row->cuts_frames) {
-		c->max_frame_bytes = af_packet_frame_bytes(args);
-		/* A frame of exactly that size can't be told from a cut one; 18 = Ethernet, VLAN.
-		 */
-		c->mtu_max = RTE_MIN(c->mtu_max, c->max_frame_bytes - 1 - 18);
-	}
 }

@@ -49,9 +49,11 @@ static unsigned expire(struct stack *s)
  */
 static void reclaim(struct stack *s)
 {
+	bool out = false;
+
 	for (unsigned i = 0; i < s->cfg.n_ports; i++)
-		dev_tx_reclaim(s->cfg.port[i].dev, s->cfg.port[i].queue);
-	s->reclaim = false;
+		out |= dev_tx_reclaim(s->cfg.port[i].dev, s->cfg.port[i].queue);
+	s->reclaim = out;
 }
 
 unsigned stack_poll(struct stack *s)

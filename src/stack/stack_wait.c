@@ -92,8 +92,9 @@ int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd)
 	/* socks_arm looks at the applications' rings itself. */
 	if (!socks_arm(s->socks) && stack_poll(s) == 0 && !group_pending(s)) {
 		ns = time_left(s, timeout_ns);
-		if (stack_tx_pending(s) && (ns < 0 || ns > BLIND_NS))
-			ns = BLIND_NS; /* a port was full: it says nothing when it has room again */
+		/* Neither room in a full port nor buffers that it has sent are announced. */
+		if ((stack_tx_pending(s) || s->reclaim) && (ns < 0 || ns > BLIND_NS))
+			ns = BLIND_NS;
 		s->sleeps++;
 		if (ns != 0)
 			rc = sleep_on(s, ns, extra_fd);

@@ -31,8 +31,9 @@ static int open_eal(struct embed *e, const struct embed_cfg *cfg, const struct e
 		.pci = cfg->pci,
 		.mem_mb = cfg->mem_mb,
 		.no_huge = cfg->no_huge,
-		.n_mbufs =
-			e->n * (N_RX + N_TX) + (uint32_t)(e->n * cfg->geometry.arena_bytes / 2560),
+		.n_mbufs = e->n * (N_RX + N_TX),
+		.mem_bytes = e->n * cfg->geometry.arena_bytes,
+		.n_queues = (uint16_t)e->n,
 	};
 	int rc;
 

@@ -130,7 +130,7 @@ static void bad_requests_are_refused_with_a_sentence(void **state)
 	assert_int_equal(dev_open(7, &cfg, &d, err, sizeof(err)), -ENODEV);
 	assert_true(strlen(err) > 0);
 	assert_int_equal(dev_open(0, &cfg, &d, err, sizeof(err)), -EINVAL);
-	assert_non_null(strstr(err, "queues"));
+	assert_non_null(strstr(err, "queue pairs"));
 }
 
 static void nothing_leaks_and_everything_is_counted(void **state)

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Is a port still there? af_packet and af_xdp report a link that is always up, also when their
+ * interface was deleted, so the kernel is asked. The others tell when their peer is gone. A port
+ * that vanished receives nothing and takes nothing: that is for the protocols to time out. Here it
+ * is counted and said once, and its wake source is kept from waking for nothing (dev_wake.c).
+ */
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dev/dev_priv.h"
+
+static int if_ask(const char *ifname, unsigned long what, struct ifreq *ifr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc;
+
+	if (fd < 0)
+		return -1;
+	*ifr = (struct ifreq){0};
+	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", ifname);
+	rc = ioctl(fd, what, ifr);
+	close(fd);
+	return rc;
+}
+
+unsigned dev_if_mtu(const char *ifname)
+{
+	struct ifreq ifr;
+
+	return if_ask(ifname, SIOCGIFMTU, &ifr) == 0 ? (unsigned)ifr.ifr_mtu : RTE_ETHER_MTU;
+}
+
+/* The same interface as at start, up, and with a carrier. */
+static bool if_running(const struct dev *d)
+{
+	struct ifreq ifr;
+
+	return if_nametoindex(d->ifname) == d->ifindex &&
+	       if_ask(d->ifname, SIOCGIFFLAGS, &ifr) == 0 &&
+	       (ifr.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+}
+
+bool dev_link_up(struct dev *d)
+{
+	struct rte_eth_link link = {0};
+
+	if (d->row->kernel_if && d->ifindex != 0)
+		return if_running(d);
+	return rte_eth_link_get_nowait(d->port_id, &link) == 0 && link.link_status;
+}
+
+bool dev_check(struct dev *d)
+{
+	bool up = dev_link_up(d);
+
+	if (up != d->gone)
+		return up;
+	d->gone = !up;
+	if (!up)
+		d->q[0].count.vanished++;
+	fprintf(stderr, "port %s: %s\n", d->name,
+		up		  ? "its link is up"
+		: d->ifindex != 0 ? "its interface is down or was deleted"
+				  : "its peer is gone");
+	return up;
+}
