@@ -64,7 +64,7 @@ static enum next reply(struct eth *e, struct pkt *p, uint8_t ifindex)
 	a = (void *)pkt_data(m);
 	to = a->sha;
 	wire_arp_fill(&rep, ARP_REPLY, &e->ifs[ifindex].mac, a->tpa, &a->sha, a->spa);
-	if (rte_mbuf_refcnt_read(m) != 1 || !RTE_MBUF_DIRECT(m) || m->nb_segs != 1 ||
+	if (!pkt_is_private(m) || m->nb_segs != 1 ||
 	    rte_pktmbuf_headroom(m) < sizeof(struct wire_eth) + sizeof(struct wire_vlan)) {
 		/* Somebody else reads this buffer too: a new one. */
 		pkt_free(m);
@@ -73,7 +73,7 @@ static enum next reply(struct eth *e, struct pkt *p, uint8_t ifindex)
 	*a = rep;
 	m->data_len = sizeof(*a);
 	m->pkt_len = sizeof(*a);
-	m->ol_flags = 0;
+	m->ol_flags &= RTE_MBUF_F_EXTERNAL;
 	m->tx_offload = 0;
 	eth_push(e, p, ifindex, &to, ETH_TYPE_ARP);
 	return NEXT_TX;
@@ -101,13 +101,19 @@ static bool sender_possible(const struct ip_addr *spa)
 
 enum next arp_input(struct eth *e, struct pkt *p, uint8_t ifindex)
 {
-	const struct wire_arp *a = (const void *)(pkt_data(p->m) + p->l3_off);
+	uint32_t end = p->l3_off + sizeof(struct wire_arp);
+	const struct wire_arp *a;
 	struct ip_addr spa, tpa;
 	struct neigh *n;
 	struct own *target;
 	bool asked;
 
-	if (p->m->data_len < p->l3_off + sizeof(*a) || !wire_arp_valid(a))
+	if (p->m->pkt_len < end)
+		return pkt_refuse(p, DROP_ARP_BAD);
+	if (p->m->data_len < end && pkt_head(e->cfg.pools, &p->m, (uint16_t)end) < 0)
+		return pkt_refuse(p, DROP_NO_MBUF);
+	a = (const void *)(pkt_data(p->m) + p->l3_off);
+	if (!wire_arp_valid(a))
 		return pkt_refuse(p, DROP_ARP_BAD);
 	spa = ip_addr_v4(a->spa);
 	tpa = ip_addr_v4(a->tpa);

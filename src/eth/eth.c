@@ -135,24 +135,43 @@ static enum next next_of_type(struct pkt *p, uint16_t type)
 	}
 }
 
+/* Headers that lie in several segments, or why not. */
+static slow_path enum drop_reason head_slow(struct eth *e, struct pkt *p, uint16_t n)
+{
+	if (p->m->pkt_len < n)
+		return DROP_ETH_SHORT;
+	return pkt_head(e->cfg.pools, &p->m, n) == 0 ? DROP_NONE : DROP_NO_MBUF;
+}
+
+/* The first n bytes lie together afterwards (H22). */
+static enum drop_reason head(struct eth *e, struct pkt *p, uint16_t n)
+{
+	return likely(p->m->data_len >= n) ? DROP_NONE : head_slow(e, p, n);
+}
+
 enum next eth_input(struct eth *e, struct pkt *p, uint8_t *ifindex)
 {
-	const struct wire_eth *h = (const void *)pkt_data(p->m);
+	enum drop_reason why = head(e, p, sizeof(struct wire_eth));
+	const struct wire_eth *h;
 	uint16_t type;
 	int k;
 
-	if (p->m->data_len < sizeof(*h))
-		return pkt_refuse(p, DROP_ETH_SHORT);
+	if (why != DROP_NONE)
+		return pkt_refuse(p, why);
+	h = (const void *)pkt_data(p->m);
 	type = be16_host(h->type);
 	p->vlan = 0;
 	p->l3_off = sizeof(*h);
 	if (p->m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 		p->vlan = p->m->vlan_tci & ETH_VID_MASK;
 	} else if (type == ETH_TYPE_VLAN) {
-		const struct wire_vlan *tag = (const void *)(h + 1);
+		const struct wire_vlan *tag;
 
-		if (p->m->data_len < sizeof(*h) + sizeof(*tag))
-			return pkt_refuse(p, DROP_ETH_SHORT);
+		why = head(e, p, sizeof(*h) + sizeof(*tag));
+		if (why != DROP_NONE)
+			return pkt_refuse(p, why);
+		h = (const void *)pkt_data(p->m);
+		tag = (const void *)(h + 1);
 		/* VLAN id 0 is a priority without a VLAN: untagged. */
 		p->vlan = be16_host(tag->tci) & ETH_VID_MASK;
 		type = be16_host(tag->type);

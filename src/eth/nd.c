@@ -222,8 +222,10 @@ enum next nd_input(struct eth *e, struct pkt *p, uint8_t ifindex)
 	if ((p->flags & PKT_F_FRAGMENTED) || p->l3_off < sizeof(struct wire_eth) ||
 	    end > UINT16_MAX)
 		return pkt_refuse(p, DROP_ND_BAD);
-	if (p->m->data_len < end && pkt_linearize_head(p->m, (uint16_t)end) < 0)
+	if (p->m->pkt_len < end)
 		return pkt_refuse(p, DROP_ND_BAD);
+	if (p->m->data_len < end && pkt_head(e->cfg.pools, &p->m, (uint16_t)end) < 0)
+		return pkt_refuse(p, DROP_NO_MBUF);
 	if (ip_addr_is_multicast(&p->src) ||
 	    nd_parse(pkt_data(p->m) + p->l4_off, p->l4_len, &m) < 0)
 		return pkt_refuse(p, DROP_ND_BAD);

@@ -4,9 +4,10 @@
  *
  * Errors are never sent about errors, later fragments, groups, broadcasts, or sources that are no
  * single host (RFC 1122 §3.2.2, RFC 4443 §2.4 e). All that we send at a stranger's wish comes out
- * of one token bucket whose price is random, so that it can't be read as a side channel by
- * counting. DEVIATION(RFC 4443 §2.4 c): quotes at most QUOTE_MAX bytes instead of up to 1280, so
- * that an error is one header buffer.
+ * of a token bucket, one for errors and a larger one for echo replies, which people measure with.
+ * The price is random, so that a bucket can't be read as a side channel by counting. DEVIATION(RFC
+ * 4443 §2.4 c): quotes at most QUOTE_MAX bytes instead of up to 1280, so that an error is one
+ * header buffer.
  */
 #include "ip/ip_priv.h"
 #include "base/csum.h"
@@ -14,22 +15,44 @@
 
 #define QUOTE_MAX 540 /* with the two headers at most 576 - 8 in IPv4: RFC 1812 §4.3.2.3 */
 
-bool icmp_may_send(struct ip *ip)
+/* Takes one message from the bucket; false: not now. */
+static bool may_send(struct ip *ip, struct bucket *b, uint32_t rate_pps)
 {
-	uint64_t price, passed = ip->now_ns - ip->icmp_last_ns;
+	uint64_t price, passed = ip->now_ns - b->last_ns;
 
-	if (ip->cfg.icmp_rate_pps == 0)
+	if (rate_pps == 0)
 		return false;
-	price = SECOND_NS / ip->cfg.icmp_rate_pps;
+	price = SECOND_NS / rate_pps;
 	price = price / 2 + ip_random(ip) % (price + 1);
-	ip->icmp_last_ns = ip->now_ns;
-	/* At most a second's worth is saved up. */
-	ip->icmp_credit_ns += passed < SECOND_NS ? passed : SECOND_NS;
-	if (ip->icmp_credit_ns > SECOND_NS)
-		ip->icmp_credit_ns = SECOND_NS;
-	if (ip->icmp_credit_ns < price)
+	b->last_ns = ip->now_ns;
+	b->credit_ns += passed < SECOND_NS ? passed : SECOND_NS;
+	if (b->credit_ns > SECOND_NS)
+		b->credit_ns = SECOND_NS;
+	if (b->credit_ns < price)
 		return false;
-	ip->icmp_credit_ns -= price;
+	b->credit_ns -= price;
+	return true;
+}
+
+/* Room to write the reply's headers where the request's were? Nobody else may see that (H22). */
+static bool reply_fits(const struct pkt *p)
+{
+	return pkt_is_private(p->m) && rte_pktmbuf_headroom(p->m) + p->l4_off >= PKT_HEADROOM;
+}
+
+/* The request's ICMP header in a buffer of ours, in front of its payload, which is only read. */
+static slow_path bool reply_apart(const struct ip *ip, struct pkt *p)
+{
+	struct rte_mbuf *h = pkt_alloc_hdr(ip->cfg.pools), *rest;
+
+	if (h == NULL)
+		return false;
+	pkt_copy_out(p->m, p->l4_off, ICMP_HDR_LEN, pkt_put(h, ICMP_HDR_LEN));
+	rest = pkt_trim_front(p->m, p->l4_off + ICMP_HDR_LEN);
+	h->next = rest;
+	h->nb_segs = rest->nb_segs + 1;
+	h->pkt_len += rest->pkt_len;
+	p->m = h;
 	return true;
 }
 
@@ -43,19 +66,19 @@ enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type)
 	/* An echo to a group is an amplifier: RFC 1122 §3.2.2.6 lets us be silent. */
 	if (p->flags & PKT_F_BCAST)
 		return pkt_refuse(p, DROP_ICMP_TYPE);
-	/* Nobody else may see the change (H22). */
-	if (!RTE_MBUF_DIRECT(p->m) || rte_mbuf_refcnt_read(p->m) != 1)
-		return pkt_refuse(p, DROP_NO_MBUF);
-	if (!icmp_may_send(ip))
+	if (!may_send(ip, &ip->echoes, ip->cfg.echo_rate_pps))
 		return pkt_refuse(p, DROP_ICMP_RATE);
-	pkt_pull(p->m, p->l4_off);
+	if (likely(reply_fits(p)))
+		pkt_pull(p->m, p->l4_off);
+	else if (!reply_apart(ip, p))
+		return pkt_refuse(p, DROP_NO_MBUF);
 	h = (struct icmp_hdr *)pkt_data(p->m);
 	memcpy(&was, h, 2);
 	h->type = reply_type;
 	memcpy(&is, h, 2);
 	/* RFC 1624 eqn. 3: HC' = ~(~HC + ~m + m') */
 	h->csum.v = csum_finish((uint32_t)(uint16_t)~h->csum.v + (uint16_t)~was.v + is.v);
-	p->m->ol_flags = 0;
+	p->m->ol_flags &= RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
 	p->m->tx_offload = 0;
 	p->dst = p->src;
 	p->src = us;
@@ -165,7 +188,7 @@ enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why
 	*reply = (struct pkt){.port = p->port, .vlan = p->vlan};
 	if (never_about(ip, p))
 		return pkt_refuse(reply, DROP_ICMP_TYPE);
-	if (!icmp_may_send(ip))
+	if (!may_send(ip, &ip->errors, ip->cfg.icmp_rate_pps))
 		return pkt_refuse(reply, DROP_ICMP_RATE);
 	reply->m = pkt_alloc_hdr(ip->cfg.pools);
 	if (reply->m == NULL)

@@ -79,7 +79,7 @@ enum next icmp4_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 
 	if (p->l4_len < ICMP_HDR_LEN)
 		return pkt_refuse(p, DROP_ICMP_SHORT);
-	if (!ip_head(p, p->l4_off + ICMP_HDR_LEN))
+	if (!ip_head(ip, p, p->l4_off + ICMP_HDR_LEN))
 		return pkt_refuse(p, DROP_NO_MBUF);
 	if (pkt_csum(p->m, p->l4_off, p->l4_len) != 0xffff)
 		return pkt_refuse(p, DROP_ICMP_CSUM);

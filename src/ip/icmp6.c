@@ -87,7 +87,7 @@ enum next icmp6_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 
 	if (p->l4_len < ICMP_HDR_LEN)
 		return pkt_refuse(p, DROP_ICMP_SHORT);
-	if (!ip_head(p, p->l4_off + ICMP_HDR_LEN))
+	if (!ip_head(ip, p, p->l4_off + ICMP_HDR_LEN))
 		return pkt_refuse(p, DROP_NO_MBUF);
 	sum = csum_pseudo(0, p->src.b, p->dst.b, true, IP_PROTO_ICMP6, p->l4_len);
 	if (csum_fold(sum + pkt_csum(p->m, p->l4_off, p->l4_len)) != 0xffff)

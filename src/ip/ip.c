@@ -23,7 +23,7 @@ struct ip *ip_create(const struct ip_cfg *cfg)
 	ip->generation = 1;
 	for (unsigned i = 0; i < IP_IDENTS; i++)
 		ip->ident[i] = (uint32_t)ip_random(ip);
-	ip->icmp_credit_ns = SECOND_NS;
+	ip->errors.credit_ns = ip->echoes.credit_ns = SECOND_NS;
 	ip->pmtus = pmtu_create(cfg->max_pmtu);
 	ip->frags = frag_create(cfg->max_frag_datagrams);
 	if (ip->pmtus == NULL || ip->frags == NULL) {
@@ -42,9 +42,9 @@ void ip_destroy(struct ip *ip)
 	free(ip);
 }
 
-bool ip_head(struct pkt *p, uint32_t n)
+bool ip_head_slow(const struct ip *ip, struct pkt *p, uint32_t n)
 {
-	return p->m->data_len >= n || (n <= UINT16_MAX && pkt_linearize_head(p->m, n) == 0);
+	return n <= UINT16_MAX && pkt_head(ip->cfg.pools, &p->m, (uint16_t)n) == 0;
 }
 
 /* TCP never talks to groups (RFC 1122 §4.2.3.10); the ICMPs know their own family only. */
@@ -63,9 +63,13 @@ enum next ip_deliver(struct ip *ip, struct pkt *p)
 		next = NEXT_ICMP4;
 	else if (p->proto == IP_PROTO_ICMP6 && v6)
 		next = NEXT_ICMP6;
-	if (next == NEXT_UNREACH_PROTO)
+	if (next == NEXT_UNREACH_PROTO) {
 		p->drop = DROP_IP_PROTO;
-	else
-		ip->counters.in_delivers++;
+		return next;
+	}
+	/* Whoever comes next finds its header in one piece. */
+	if (!ip_head(ip, p, p->l4_off + (p->l4_len < L4_HDR_MAX ? p->l4_len : L4_HDR_MAX)))
+		return pkt_refuse(p, DROP_NO_MBUF);
+	ip->counters.in_delivers++;
 	return next;
 }

@@ -15,7 +15,8 @@ struct ip_cfg {
 	uint32_t max_frag_datagrams;
 	uint32_t frag_timeout_ms;    /* 30,000 v4; RFC 8200: 60,000 v6 */
 	uint32_t max_pmtu;           /* path MTU entries */
-	uint32_t icmp_rate_pps;      /* errors and echo replies per second, token bucket */
+	uint32_t icmp_rate_pps;      /* ICMP errors per second, token bucket */
+	uint32_t echo_rate_pps;      /* echo replies per second, a bucket of their own */
 	uint8_t default_ttl;
 	const struct pkt_pools *pools;
 	struct drop_counters *drops;

@@ -51,7 +51,8 @@ static bool destination_is_ours(const struct ip *ip, struct pkt *p, uint8_t ifin
 }
 
 /* Header and total length, 0 or why not. H04, H05. The header is contiguous afterwards. */
-static enum drop_reason check_header(struct pkt *p, unsigned *ihl, unsigned *total)
+static enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigned *ihl,
+				     unsigned *total)
 {
 	const struct ip4_hdr *h;
 	uint32_t room;
@@ -59,7 +60,7 @@ static enum drop_reason check_header(struct pkt *p, unsigned *ihl, unsigned *tot
 	if (p->m->pkt_len < (uint32_t)p->l3_off + IP4_HDR_LEN)
 		return DROP_IP_SHORT;
 	room = p->m->pkt_len - p->l3_off;
-	if (!ip_head(p, p->l3_off + IP4_HDR_LEN))
+	if (!ip_head(ip, p, p->l3_off + IP4_HDR_LEN))
 		return DROP_NO_MBUF;
 	h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
 	if (h->ver_ihl >> 4 != 4)
@@ -70,7 +71,7 @@ static enum drop_reason check_header(struct pkt *p, unsigned *ihl, unsigned *tot
 		return DROP_IP_HDR_LEN;
 	if (*total < *ihl || *total > room)
 		return DROP_IP_SHORT;
-	if (!ip_head(p, p->l3_off + *ihl))
+	if (!ip_head(ip, p, p->l3_off + *ihl))
 		return DROP_NO_MBUF;
 	h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
 	if (!(p->flags & PKT_F_IPCSUM_OK) && csum_fold(csum_add(0, h, *ihl)) != 0xffff)
@@ -97,7 +98,7 @@ enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
 	const struct ip4_hdr *h;
 	unsigned ihl = 0, total = 0;
-	enum drop_reason why = check_header(p, &ihl, &total);
+	enum drop_reason why = check_header(ip, p, &ihl, &total);
 	uint16_t frag;
 
 	ip->counters.in_receives++;

@@ -70,14 +70,14 @@ static bool ext_expected(uint8_t type, unsigned nth, unsigned *seen)
 
 /* One header at p->l4_off, contiguous: skips it. A routing header is taken when it is at its end.
  */
-static enum drop_reason ext_skip(struct pkt *p, uint8_t type)
+static enum drop_reason ext_skip(const struct ip *ip, struct pkt *p, uint8_t type)
 {
 	const uint8_t *x = pkt_data(p->m) + p->l4_off;
 	unsigned len = (x[1] + 1u) * 8;
 
 	if (len > p->l4_len || p->l4_off + len > p->l3_off + IP6_HDR_LEN + EXT_BYTES)
 		return DROP_IP_EXT_HDR;
-	if (!ip_head(p, p->l4_off + len))
+	if (!ip_head(ip, p, p->l4_off + len))
 		return DROP_NO_MBUF;
 	x = pkt_data(p->m) + p->l4_off;
 	if (type == IP6_NEXT_ROUTING ? x[2] == 0 || x[3] != 0 : !options_acceptable(x + 2, len - 2))
@@ -119,14 +119,14 @@ static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 
 		if (nth == EXT_MAX || p->l4_len < 8 || !ext_expected(type, nth, &seen))
 			return pkt_refuse(p, DROP_IP_EXT_HDR);
-		if (!ip_head(p, p->l4_off + 8u))
+		if (!ip_head(ip, p, p->l4_off + 8u))
 			return pkt_refuse(p, DROP_NO_MBUF);
 		if (type == IP6_NEXT_FRAGMENT) {
 			if (!fragment_input(ip, p, &next))
 				return next;
 			continue;
 		}
-		why = ext_skip(p, type);
+		why = ext_skip(ip, p, type);
 		if (why != DROP_NONE)
 			return pkt_refuse(p, why);
 	}
@@ -138,7 +138,7 @@ static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 	return ip_deliver(ip, p);
 }
 
-static enum drop_reason check_header(struct pkt *p, unsigned *payload)
+static enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigned *payload)
 {
 	const struct ip6_hdr *h;
 	uint32_t room;
@@ -146,7 +146,7 @@ static enum drop_reason check_header(struct pkt *p, unsigned *payload)
 	if (p->m->pkt_len < (uint32_t)p->l3_off + IP6_HDR_LEN)
 		return DROP_IP_SHORT;
 	room = p->m->pkt_len - p->l3_off - IP6_HDR_LEN;
-	if (!ip_head(p, p->l3_off + IP6_HDR_LEN))
+	if (!ip_head(ip, p, p->l3_off + IP6_HDR_LEN))
 		return DROP_NO_MBUF;
 	h = (const struct ip6_hdr *)(pkt_data(p->m) + p->l3_off);
 	*payload = be16_host(h->payload_len);
@@ -159,7 +159,7 @@ enum next ip6_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
 	const struct ip6_hdr *h;
 	unsigned payload = 0;
-	enum drop_reason why = check_header(p, &payload);
+	enum drop_reason why = check_header(ip, p, &payload);
 	uint32_t end = p->l3_off + IP6_HDR_LEN + payload;
 
 	ip->counters.in_receives++;

@@ -20,6 +20,7 @@ void ip_cfg_defaults(struct ip_cfg *cfg)
 		.frag_timeout_ms = 30000,
 		.max_pmtu = 1024,
 		.icmp_rate_pps = 1000,
+		.echo_rate_pps = 100000,
 		.default_ttl = 64,
 	};
 }

@@ -32,14 +32,14 @@ uint32_t ip_ident(struct ip *ip, const struct ip_addr *src, const struct ip_addr
 }
 
 /* What PKT_F_L4_CSUM left open: the field holds the sum of the pseudo-header. */
-static bool csum_complete(struct pkt *p)
+static bool csum_complete(const struct ip *ip, struct pkt *p)
 {
 	uint16_t at = p->proto == IP_PROTO_TCP ? 16 : p->proto == IP_PROTO_UDP ? 6 : 2;
 	uint16_t sum;
 
 	if (!(p->flags & PKT_F_L4_CSUM))
 		return true;
-	if (!ip_head(p, at + 2u))
+	if (!ip_head(ip, p, at + 2u))
 		return false;
 	sum = (uint16_t)~pkt_csum(p->m, 0, p->m->pkt_len);
 	if (sum == 0 && p->proto == IP_PROTO_UDP)
@@ -190,7 +190,7 @@ int ip_fragment(struct ip *ip, struct pkt *p, struct pkt *out, unsigned n, uint8
 		rc = -EHOSTUNREACH;
 	else if (p->m->pkt_len + (v6 ? 0 : IP4_HDR_LEN) > UINT16_MAX)
 		rc = -EMSGSIZE;
-	else if (!csum_complete(p))
+	else if (!csum_complete(ip, p))
 		rc = -ENOBUFS;
 	else
 		rc = split(ip, p, out, n, fragment_len(ip, p, *ifindex));

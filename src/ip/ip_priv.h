@@ -14,6 +14,7 @@
 #define IP_ROUTES_MAX 256
 #define IP_GROUPS_MAX 64
 #define IP_IDENTS     1024
+#define L4_HDR_MAX    60u /* TCP with all its options */
 #define SECOND_NS     UINT64_C(1000000000)
 
 struct ip_if {
@@ -35,6 +36,11 @@ struct group {
 	uint8_t ifindex;
 };
 
+/* A token bucket, its tokens being time: at most a second's worth is saved up. */
+struct bucket {
+	uint64_t credit_ns, last_ns;
+};
+
 struct frag_table;
 struct pmtu_table;
 
@@ -47,8 +53,7 @@ struct ip {
 	struct ip_ifaddr addrs[IP_ADDRS_MAX];
 	struct route routes[IP_ROUTES_MAX]; /* longest prefix first, then lowest metric */
 	struct group groups[IP_GROUPS_MAX];
-	uint64_t icmp_credit_ns; /* token bucket of icmp_rate_pps, in time */
-	uint64_t icmp_last_ns;
+	struct bucket errors, echoes;
 	uint64_t rng;
 	uint32_t ident[IP_IDENTS]; /* counters of identifications, see ip_fragment.c */
 	struct frag_table *frags;
@@ -80,8 +85,6 @@ int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a);
 /* A broadcast address of IPv4: 255.255.255.255, or all ones in a connected prefix. */
 bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a);
 bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
-/* Takes one message from the bucket of icmp_rate_pps; false: not now. */
-bool icmp_may_send(struct ip *ip);
 /* Turns a checked echo request at p->l4_off into the reply; p->m starts at ICMP afterwards. */
 enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);
 /* The ports and sequence number of the quoted 8 bytes, if the flow can be one of ours. */
@@ -89,7 +92,11 @@ enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
 			  struct icmp_error *err);
 /* Hands a checked packet to the protocol that p->proto names. */
 enum next ip_deliver(struct ip *ip, struct pkt *p);
-/* The first n bytes of the packet lie together in its first mbuf afterwards. */
-bool ip_head(struct pkt *p, uint32_t n);
+/* The first n bytes of the packet lie together in its first mbuf afterwards (H22). */
+bool ip_head_slow(const struct ip *ip, struct pkt *p, uint32_t n) slow_path;
+static inline bool ip_head(const struct ip *ip, struct pkt *p, uint32_t n)
+{
+	return likely(p->m->data_len >= n) || ip_head_slow(ip, p, n);
+}
 
 #endif

@@ -7,7 +7,7 @@
  * pkt_linearize_head(), does so only in a buffer that nobody else can see.
  *
  * Lengths come from the wire and may be nonsense: each function clamps them instead of asserting.
- * Not done: allocating. What would need a new buffer fails, and the caller drops (H22).
+ * Only pkt_head() allocates: a header buffer, for headers that lie in memory of others (H22).
  */
 #include "pkt/pkt.h"
 
@@ -16,9 +16,7 @@
 
 #include "base/csum.h"
 
-/* Nobody else refers to the buffer of seg: we may write into all of it, its unused ends too. Memory
- * attached from outside is the application's, except where the pool itself was built on it. */
-static bool buffer_is_private(const struct rte_mbuf *seg)
+bool pkt_is_private(const struct rte_mbuf *seg)
 {
 	if (rte_mbuf_refcnt_read(seg) != 1)
 		return false;
@@ -63,7 +61,7 @@ int pkt_linearize_head(struct rte_mbuf *m, uint16_t n)
 {
 	if (likely(n <= m->data_len))
 		return 0;
-	if (n > m->pkt_len || n > m->buf_len || !buffer_is_private(m))
+	if (n > m->pkt_len || n > m->buf_len || !pkt_is_private(m))
 		return -ENOBUFS;
 	if (n > m->buf_len - m->data_off) {
 		uint16_t off = m->buf_len - n;
@@ -72,6 +70,28 @@ int pkt_linearize_head(struct rte_mbuf *m, uint16_t n)
 		m->data_off = off;
 	}
 	pull_up(m, n);
+	return 0;
+}
+
+int pkt_head(const struct pkt_pools *pools, struct rte_mbuf **m, uint16_t n)
+{
+	struct rte_mbuf *h, *old = *m, *rest;
+
+	if (pkt_linearize_head(old, n) == 0)
+		return 0;
+	if (n > old->pkt_len || n > PKT_HDR_ROOM)
+		return -ENOBUFS;
+	h = pkt_alloc_hdr(pools);
+	if (h == NULL)
+		return -ENOBUFS;
+	pkt_copy_out(old, 0, n, pkt_put(h, n));
+	h->ol_flags |= old->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED;
+	h->vlan_tci = old->vlan_tci;
+	rest = pkt_trim_front(old, n);
+	h->next = rest;
+	h->nb_segs = rest->nb_segs + 1;
+	h->pkt_len += rest->pkt_len;
+	*m = h;
 	return 0;
 }
 

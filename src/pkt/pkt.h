@@ -185,6 +185,14 @@ static inline uint32_t pkt_charge(const struct rte_mbuf *seg)
  * caller drops it. May use the headroom up. Borrows m. Slow path of parsers (H22). */
 int pkt_linearize_head(struct rte_mbuf *m, uint16_t n) must_check;
 
+/* The same, but where that fails for the first buffer's sake the n bytes are copied into a header mbuf
+ * in front of the rest, and *m is that. 0, or -ENOBUFS: unchanged. Borrows *m, before and after. */
+int pkt_head(const struct pkt_pools *pools, struct rte_mbuf **m, uint16_t n) must_check;
+
+/* Nobody else refers to the buffer of seg: we may write into all of it, its unused ends too. Memory
+ * attached from outside is the application's, except where the pool itself was built on it. */
+bool pkt_is_private(const struct rte_mbuf *seg);
+
 /* Copies len bytes at off of the packet to out, or as many as there are. Returns the bytes copied.
  * Borrows m. */
 uint32_t pkt_copy_out(const struct rte_mbuf *m, uint32_t off, uint32_t len, void *out);

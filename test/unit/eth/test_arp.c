@@ -78,6 +78,28 @@ static void request_for_another_is_refused_and_not_learned(void **state)
 	assert_string_equal(neigh_state_of(&peer).state, "none");
 }
 
+/* H22: the request is in pieces, and somebody else reads it: the reply is another buffer. */
+static void h22_request_in_shared_pieces_is_answered_apart(void **state)
+{
+	struct pkt whole = arp(ARP_REQUEST, &mac_a, PEER, US);
+	uint8_t before[42];
+
+	memcpy(before, pkt_data(whole.m), 42);
+	for (uint16_t cut = 1; cut < 42; cut++) {
+		struct pkt p = {.m = pkt_slice(&pools, whole.m, 0, cut)};
+
+		assert_int_equal(rte_pktmbuf_chain(p.m, pkt_slice(&pools, whole.m, cut,
+								  (uint16_t)(42 - cut))),
+				 0);
+		assert_int_equal(arp_give(&p), NEXT_TX);
+		assert_int_equal(be32_host(arp_of(&p)->tpa), PEER);
+		assert_int_equal(be16_host(arp_of(&p)->op), ARP_REPLY);
+		pkt_free(p.m);
+		assert_memory_equal(before, pkt_data(whole.m), 42);
+	}
+	pkt_free(whole.m);
+}
+
 /* H20: length first, every field checked. */
 static void h20_short_and_malformed_arp_is_refused(void **state)
 {
@@ -388,6 +410,7 @@ int main(void)
 		T(request_for_us_is_answered_in_place),
 		T(shared_request_is_answered_from_a_new_buffer),
 		T(request_for_another_is_refused_and_not_learned),
+		T(h22_request_in_shared_pieces_is_answered_apart),
 		T(h20_short_and_malformed_arp_is_refused),
 		T(unresolved_packets_wait_and_leave_in_order),
 		T(full_queue_drops_the_oldest_and_counts),

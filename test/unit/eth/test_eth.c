@@ -24,6 +24,31 @@ static void h20_frame_shorter_than_header_is_refused(void **state)
 	}
 }
 
+/* H22: headers in two segments, in memory that others read too. */
+static void h22_headers_in_pieces_are_put_together(void **state)
+{
+	struct pkt whole = frame(&mac_us, &mac_a, ETH_TYPE_VLAN, "\0\0\x08\0abcdef", 10);
+	uint8_t before[24], after[24];
+
+	memcpy(before, pkt_data(whole.m), 24);
+	for (uint16_t cut = 1; cut < 24; cut++) {
+		struct pkt p = {.m = pkt_slice(&pools, whole.m, 0, cut)};
+		uint8_t i = 9;
+
+		assert_int_equal(rte_pktmbuf_chain(p.m, pkt_slice(&pools, whole.m, cut,
+								  (uint16_t)(24 - cut))),
+				 0);
+		assert_int_equal(eth_input(e, &p, &i), NEXT_IP4);
+		assert_int_equal(p.l3_off, 18);
+		assert_int_equal(p.m->pkt_len, 24);
+		assert_int_equal(pkt_copy_out(p.m, 0, 24, after), 24);
+		assert_memory_equal(before, after, 24);
+		pkt_free(p.m);
+		assert_memory_equal(before, pkt_data(whole.m), 24);
+	}
+	pkt_free(whole.m);
+}
+
 static void frame_for_us_goes_by_its_type(void **state)
 {
 	static const struct {
@@ -152,6 +177,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(h20_frame_shorter_than_header_is_refused),
+		T(h22_headers_in_pieces_are_put_together),
 		T(frame_for_us_goes_by_its_type),
 		T(frame_for_another_is_refused_and_groups_are_marked),
 		T(vlan_tag_selects_the_interface),

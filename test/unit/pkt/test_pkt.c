@@ -161,6 +161,39 @@ static void linearize_of_an_indirect_head_fails(void **state)
 	pkt_free(head);
 }
 
+/* H22: what can't be written to is copied, up to the n bytes asked for. */
+static void head_of_an_indirect_packet_gets_a_buffer_of_its_own(void **state)
+{
+	for (uint16_t n = 1; n <= N; n++)
+		for (uint16_t cut = 1; cut < N; cut++) {
+			struct rte_mbuf *m = segment(bytes, N);
+			struct rte_mbuf *head = pkt_slice(&pools, m, 0, cut);
+
+			append(head, pkt_slice(&pools, m, cut, N - cut));
+			assert_int_equal(pkt_head(&pools, &head, n), 0);
+			assert_true(head->data_len >= n);
+			assert_packet_is(head, bytes, N);
+			assert_int_equal(pkt_head(&pools, &head, N + 1), -ENOBUFS);
+			pkt_free(head);
+			pkt_free(m);
+		}
+}
+
+static void head_without_a_buffer_fails_and_changes_nothing(void **state)
+{
+	struct rte_mbuf *m = segment(bytes, N), *hold[POOL];
+	struct rte_mbuf *head = pkt_slice(&pools, m, 0, 10), *was = head;
+
+	append(head, pkt_slice(&pools, m, 10, N - 10));
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pools.hdr, hold, POOL), 0);
+	assert_int_equal(pkt_head(&pools, &head, 20), -ENOBUFS);
+	assert_ptr_equal(head, was);
+	assert_packet_is(head, bytes, N);
+	rte_pktmbuf_free_bulk(hold, POOL);
+	pkt_free(head);
+	pkt_free(m);
+}
+
 static void no_free_ext(void *addr, void *opaque)
 {
 	(*(int *)opaque)++;
@@ -370,6 +403,8 @@ int main(void)
 		T(linearize_of_more_than_the_buffer_holds_fails),
 		T(linearize_into_a_shared_buffer_fails_and_alters_no_byte),
 		T(linearize_of_an_indirect_head_fails),
+		T(head_of_an_indirect_packet_gets_a_buffer_of_its_own),
+		T(head_without_a_buffer_fails_and_changes_nothing),
 		T(external_memory_is_cut_and_summed_but_never_written),
 		T(trim_at_every_offset_keeps_the_right_bytes),
 		T(trim_of_a_whole_packet_leaves_one_empty_segment),
