@@ -42,9 +42,10 @@ struct stack {
 	struct stack_cfg cfg;
 	uint64_t copied_bytes; /* by the device, for ports that can't send what they were given */
 	uint32_t path_generation; /* ip_generation at which the connections' paths were learned */
-	bool reclaim;		  /* sent since the ports were last asked for their buffers */
-	int epoll_fd;		  /* of stack_wait */
-	int wake_fd;		  /* eventfd of stack_wake */
+	bool reclaim; /* a port may hold sent buffers that it gives back only when asked */
+	int epoll_fd; /* of stack_wait */
+	int wake_fd;  /* eventfd of stack_wake */
+	int port_fd[STACK_PORTS_MAX]; /* in epoll_fd, -1 = none */
 	uint64_t polls, idle_polls, sleeps;
 	struct drop_counters drops;
 	struct stack_txq txq[STACK_PORTS_MAX];

@@ -44,24 +44,53 @@ static int64_t time_left(struct stack *s, int64_t limit_ns)
 	return limit_ns;
 }
 
-static void ports_arm(struct stack *s, bool on)
+static int watch(struct stack *s, int op, int fd, unsigned kind)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+
+	ev.data.u64 = (uint64_t)kind << 32 | (uint32_t)fd;
+	return epoll_ctl(s->epoll_fd, op, fd, &ev) < 0 ? -errno : 0;
+}
+
+/* A port's descriptor may be another one after its peer went and came back, and may have the number
+ * of one that was closed: so it is entered anew before each sleep. */
+static void port_watch(struct stack *s, unsigned port, int fd)
+{
+	int *was = &s->port_fd[port];
+
+	if (*was >= 0 && *was != fd)
+		(void)watch(s, EPOLL_CTL_DEL, *was, WAKE_PORT);
+	*was = fd;
+	if (fd >= 0 && watch(s, EPOLL_CTL_MOD, fd, WAKE_PORT) == -ENOENT)
+		(void)watch(s, EPOLL_CTL_ADD, fd, WAKE_PORT);
+}
+
+static void ports_arm(struct stack *s)
 {
 	for (unsigned i = 0; i < s->cfg.n_ports; i++) {
 		const struct stack_port *p = &s->cfg.port[i];
 
-		if (on)
-			dev_wake_arm(p->dev, p->queue);
-		else
-			dev_wake_disarm(p->dev, p->queue);
+		dev_wake_arm(p->dev, p->queue);
+		port_watch(s, i, dev_wake_fd(p->dev, p->queue));
 	}
 }
 
-/* Level-triggered wake-ups of ours are emptied; ports' are the PMD's to read. */
-static void drain(const struct epoll_event *ev, int n)
+static void ports_disarm(struct stack *s)
 {
-	for (int i = 0; i < n; i++)
+	for (unsigned i = 0; i < s->cfg.n_ports; i++)
+		dev_wake_disarm(s->cfg.port[i].dev, s->cfg.port[i].queue);
+}
+
+/* Level-triggered wake-ups of ours are emptied; ports' are the PMD's to read. A port in trouble is
+ * looked at when it is next asked for its buffers. */
+static void woken(struct stack *s, const struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
 		if ((ev[i].data.u64 >> 32) == WAKE_DRAIN)
 			bell_drain((int)(uint32_t)ev[i].data.u64);
+		else if (ev[i].events & (EPOLLERR | EPOLLHUP))
+			s->reclaim = true;
+	}
 }
 
 static int sleep_on(struct stack *s, int64_t ns, int extra_fd)
@@ -78,7 +107,7 @@ static int sleep_on(struct stack *s, int64_t ns, int extra_fd)
 	if (extra_fd >= 0)
 		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, extra_fd, NULL);
 	if (n > 0)
-		drain(ev, n);
+		woken(s, ev, n);
 	return rc;
 }
 
@@ -87,7 +116,7 @@ int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd)
 	int rc = 0;
 	int64_t ns;
 
-	ports_arm(s, true);
+	ports_arm(s);
 	group_arm(s);
 	/* socks_arm looks at the applications' rings itself. */
 	if (!socks_arm(s->socks) && stack_poll(s) == 0 && !group_pending(s)) {
@@ -100,7 +129,7 @@ int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd)
 			rc = sleep_on(s, ns, extra_fd);
 	}
 	socks_disarm(s->socks);
-	ports_arm(s, false);
+	ports_disarm(s);
 	return rc;
 }
 
@@ -109,32 +138,17 @@ void stack_wake(struct stack *s)
 	bell_wake(s->wake_fd);
 }
 
-static int watch(struct stack *s, int fd, unsigned kind)
-{
-	struct epoll_event ev = {.events = EPOLLIN};
-
-	ev.data.u64 = (uint64_t)kind << 32 | (uint32_t)fd;
-	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
-}
-
 int stack_wait_init(struct stack *s)
 {
-	int rc;
-
+	for (unsigned i = 0; i < STACK_PORTS_MAX; i++)
+		s->port_fd[i] = -1;
 	s->wake_fd = bell_open();
 	if (s->wake_fd < 0)
 		return s->wake_fd;
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (s->epoll_fd < 0)
 		return -errno;
-	rc = watch(s, s->wake_fd, WAKE_DRAIN);
-	for (unsigned i = 0; i < s->cfg.n_ports && rc == 0; i++) {
-		int fd = dev_wake_fd(s->cfg.port[i].dev, s->cfg.port[i].queue);
-
-		if (fd >= 0)
-			rc = watch(s, fd, WAKE_PORT);
-	}
-	return rc;
+	return watch(s, EPOLL_CTL_ADD, s->wake_fd, WAKE_DRAIN);
 }
 
 void stack_wait_fini(struct stack *s)
@@ -147,7 +161,7 @@ void stack_wait_fini(struct stack *s)
 
 int stack_wait_bell(struct stack *s, int fd)
 {
-	return watch(s, fd, WAKE_DRAIN);
+	return watch(s, EPOLL_CTL_ADD, fd, WAKE_DRAIN);
 }
 
 void stack_unwait_bell(struct stack *s, int fd)

@@ -18,8 +18,15 @@ static void *map_zeroed(uint64_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static bool open_memory(struct embed_core *c, const struct chan_geometry *g)
+int embed_chan_memory(struct embed_core *c, const struct embed_cfg *cfg,
+		      const struct embed_err *err)
 {
+	const struct chan_geometry *g = &cfg->geometry;
+	int rc = chan_geometry_check(g);
+
+	if (rc < 0)
+		return embed_fail(err, rc, "the channel's sizes are wrong");
+	c->map.app_bell_fd = c->map.stack_bell_fd = -1;
 	c->rings_bytes = chan_bytes(g);
 	c->rings = map_zeroed(c->rings_bytes);
 	c->map.arena = dev_mem_alloc(g->arena_bytes);
@@ -28,7 +35,10 @@ static bool open_memory(struct embed_core *c, const struct chan_geometry *g)
 		c->arena_mapped = true;
 	}
 	c->map.arena_bytes = g->arena_bytes;
-	return c->rings != NULL && c->map.arena != NULL;
+	if (c->rings == NULL || c->map.arena == NULL)
+		return embed_fail(err, -ENOMEM, "no memory for a channel of %llu MB",
+				  (unsigned long long)(g->arena_bytes >> 20));
+	return 0;
 }
 
 static void describe(struct embed_core *c, const struct chan_geometry *g)
@@ -46,15 +56,9 @@ static void describe(struct embed_core *c, const struct chan_geometry *g)
 int embed_chan_open(struct embed *e, struct embed_core *c, const struct embed_cfg *cfg,
 		    const struct embed_err *err)
 {
-	int rc = chan_geometry_check(&cfg->geometry);
+	int rc;
 
 	c->embed = e;
-	c->map.app_bell_fd = c->map.stack_bell_fd = -1;
-	if (rc < 0)
-		return embed_fail(err, rc, "the channel's sizes are wrong");
-	if (!open_memory(c, &cfg->geometry))
-		return embed_fail(err, -ENOMEM, "no memory for a channel of %llu MB",
-				  (unsigned long long)(cfg->geometry.arena_bytes >> 20));
 	describe(c, &cfg->geometry);
 	c->map.app_bell_fd = bell_open();
 	c->map.stack_bell_fd = bell_open();
@@ -66,10 +70,11 @@ int embed_chan_open(struct embed *e, struct embed_core *c, const struct embed_cf
 
 void embed_chan_close(struct embed_core *c)
 {
-	if (c->rings == NULL)
+	if (c->rings != NULL)
+		munmap(c->rings, c->rings_bytes);
+	if (c->map.arena == NULL)
 		return;
-	munmap(c->rings, c->rings_bytes);
-	if (c->arena_mapped && c->map.arena != NULL)
+	if (c->arena_mapped)
 		munmap(c->map.arena, c->map.arena_bytes);
 	else
 		dev_mem_free(c->map.arena);

@@ -9,11 +9,6 @@
 #include "svc/embed_priv.h"
 #include "svc/svc_cfg.h"
 
-enum {
-	N_RX = 16384, /* received packets of a core: what its ports hold, and what sockets do */
-	N_TX = 16384, /* headers, and references to payload */
-};
-
 static unsigned count(const char *const *list)
 {
 	unsigned n = 0;
@@ -25,13 +20,12 @@ static unsigned count(const char *const *list)
 
 static int open_eal(struct embed *e, const struct embed_cfg *cfg, const struct embed_err *err)
 {
-	/* Headers and references are about half a buffer each. */
 	struct dev_eal_cfg ec = {
 		.vdevs = cfg->vdevs,
 		.pci = cfg->pci,
 		.mem_mb = cfg->mem_mb,
 		.no_huge = cfg->no_huge,
-		.n_mbufs = e->n * (N_RX + N_TX),
+		.n_mbufs = e->n * (DEV_POOL_RX + 2 * DEV_POOL_TX),
 		.mem_bytes = e->n * cfg->geometry.arena_bytes,
 		.n_queues = (uint16_t)e->n,
 	};
@@ -69,8 +63,11 @@ int embed_ports_open(struct embed *e, const struct embed_cfg *cfg, const struct 
 {
 	int rc = open_eal(e, cfg, err);
 
+	/* Memory first: ports that map it for sending do so when they are opened. */
 	for (unsigned i = 0; i < e->n && rc == 0; i++)
-		rc = dev_pools_create(i, N_RX, N_TX, 0, &e->core[i].pools, err->text, err->len);
+		rc = embed_chan_memory(&e->core[i], cfg, err);
+	for (unsigned i = 0; i < e->n && rc == 0; i++)
+		rc = dev_pools_create(i, 0, 0, 0, &e->core[i].pools, err->text, err->len);
 	if (rc == 0 && dev_count() > STACK_PORTS_MAX)
 		rc = embed_fail(err, -EINVAL, "%u ports: at most %u", dev_count(), STACK_PORTS_MAX);
 	for (unsigned i = 0; rc == 0 && i < dev_count(); i++)

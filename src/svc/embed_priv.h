@@ -64,6 +64,8 @@ int embed_addrs_add(struct embed *e, const struct embed_cfg *cfg,
 		    const struct embed_err *err) must_check;
 
 /* embed_chan.c */
+int embed_chan_memory(struct embed_core *c, const struct embed_cfg *cfg,
+		      const struct embed_err *err) must_check;
 int embed_chan_open(struct embed *e, struct embed_core *c, const struct embed_cfg *cfg,
 		    const struct embed_err *err) must_check;
 void embed_chan_close(struct embed_core *c);
