@@ -17,11 +17,13 @@ struct udp_counters {
 struct udp *udp_create(uint32_t max_pcbs, uint64_t seed, struct drop_counters *drops) must_check;
 void udp_destroy(struct udp *u);
 
-/* laddr any = wildcard. reuse: SO_REUSEPORT members spread by flow hash. */
+/* laddr any = wildcard. */
 struct udp_bind {
 	struct ip_addr laddr, raddr; /* raddr any = unconnected */
 	uint16_t lport, rport;
-	bool v6only, reuse;
+	bool v6only;
+	bool reuse; /* SO_REUSEPORT: members spread by flow hash */
+	bool share; /* SO_REUSEADDR: the port may be bound again; for unicast the latest wins */
 	uint64_t user;
 };
 int udp_bind(struct udp *u, const struct udp_bind *b, struct udp_pcb **out) must_check;
@@ -41,8 +43,8 @@ struct udp_pcb *udp_next_match(struct udp *u, const struct pkt *p, struct udp_pc
 struct udp_pcb *udp_find(struct udp *u, const struct ip_addr *laddr, uint16_t lport,
 			 const struct ip_addr *raddr, uint16_t rport);
 
-/* Pushes the UDP header in a header mbuf in front of the payload (takes payload; a chain of slices or
- * attached mbufs); p has src, dst, sport, dport, tos, ttl. NEXT_IP_OUT or NEXT_DROP. */
+/* Pushes the UDP header in a header mbuf in front of the payload (takes payload; a chain of slices
+ * or attached mbufs); p has src, dst, sport, dport, tos, ttl. NEXT_IP_OUT or NEXT_DROP. */
 enum next udp_output(struct udp *u, const struct pkt_pools *pools, struct pkt *p,
 		     struct rte_mbuf *payload);
 const struct udp_counters *udp_counters(const struct udp *u);

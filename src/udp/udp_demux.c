@@ -8,9 +8,10 @@
  *	local address          bound
  *	nothing                wildcard
  *
- * Each is one probe of the table by key, skipped while no endpoint of that class exists. Several
- * endpoints with one key are a SO_REUSEPORT group: the flow's hash picks the member, so that a flow
- * stays with it while the group stays. Datagrams to a group address go to each match instead.
+ * Each is one probe of the table by key, skipped while no endpoint of that class exists. Where
+ * several endpoints have one key the latest binding wins, as in Linux; if that one is of a
+ * SO_REUSEPORT group, the flow's hash picks the member, so that a flow stays with it while the
+ * group stays. Datagrams to a group address go to each match instead.
  */
 #include "base/hash.h"
 #include "udp/udp_priv.h"
@@ -31,9 +32,10 @@ static bool key_matches(const struct udp_pcb *pcb, const struct udp_key *k, uint
 	return (pcb->fam & fam) && memcmp(&pcb->key, k, sizeof(*k)) == 0;
 }
 
-/* The member of the group at this key that the flow's hash picks, or NULL. */
+/* The latest endpoint at this key, or the member of its group that the flow's hash picks; or NULL.
+ */
 static struct udp_pcb *probe(const struct udp *u, const struct udp_key *k, uint8_t fam,
-			     uint32_t flow)
+			     const struct udp_key *full)
 {
 	struct udp_pcb *head = u->by_key[udp_key_hash(u, k) & u->mask], *pcb, *first = NULL;
 	uint32_t n = 0;
@@ -41,14 +43,17 @@ static struct udp_pcb *probe(const struct udp *u, const struct udp_key *k, uint8
 	for (pcb = head; pcb; pcb = pcb->key_next) {
 		if (!key_matches(pcb, k, fam))
 			continue;
-		if (n++ == 0)
+		if (first == NULL)
 			first = pcb;
+		if (!first->b.reuse)
+			return first;
+		n += pcb->b.reuse;
 	}
 	if (n < 2)
 		return first;
-	n = (uint32_t)((uint64_t)flow * n >> 32);
+	n = (uint32_t)((uint64_t)udp_key_hash(u, full) * n >> 32);
 	for (pcb = first; pcb; pcb = pcb->key_next) {
-		if (key_matches(pcb, k, fam) && n-- == 0)
+		if (key_matches(pcb, k, fam) && pcb->b.reuse && n-- == 0)
 			return pcb;
 	}
 	return first;
@@ -60,7 +65,6 @@ struct udp_pcb *udp_find(struct udp *u, const struct ip_addr *laddr, uint16_t lp
 	struct udp_key full = {.laddr = *laddr, .raddr = *raddr, .lport = lport, .rport = rport};
 	struct udp_key k = full;
 	uint8_t fam = udp_addr_fam(laddr);
-	uint32_t flow = udp_key_hash(u, &full);
 	struct udp_pcb *pcb = NULL;
 
 	for (unsigned c = 0; c < UDP_CLASSES && pcb == NULL; c++) {
@@ -73,7 +77,7 @@ struct udp_pcb *udp_find(struct udp *u, const struct ip_addr *laddr, uint16_t lp
 			k.raddr = (struct ip_addr){0};
 			k.rport = 0;
 		}
-		pcb = probe(u, &k, fam, flow);
+		pcb = probe(u, &k, fam, &full);
 	}
 	return pcb;
 }

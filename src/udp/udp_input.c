@@ -10,6 +10,7 @@
  */
 #include "base/csum.h"
 #include "udp/udp_priv.h"
+#include "wire/ip4.h"
 #include "wire/udp.h"
 
 static enum next refuse(struct udp *u, struct pkt *p, enum drop_reason why)
@@ -27,7 +28,8 @@ static bool csum_good(const struct pkt *p, const struct udp_hdr *h, uint16_t len
 		return !v6;
 	if (p->flags & PKT_F_CSUM_OK)
 		return true;
-	sum = csum_pseudo(pkt_csum(p->m, p->l4_off, len), p->src.b, p->dst.b, v6, UDP_PROTO, len);
+	sum = csum_pseudo(pkt_csum(p->m, p->l4_off, len), p->src.b, p->dst.b, v6, IP_PROTO_UDP,
+			  len);
 	return csum_fold(sum) == 0xffff;
 }
 

@@ -8,6 +8,7 @@
  */
 #include "base/csum.h"
 #include "udp/udp_priv.h"
+#include "wire/ip4.h"
 #include "wire/udp.h"
 
 /* The payload goes back in p: who gets NEXT_DROP counts and frees it. */
@@ -20,7 +21,7 @@ static enum next refuse(struct pkt *p, struct rte_mbuf *payload, enum drop_reaso
 static uint16_t csum_field(const struct pkt *p, uint16_t len)
 {
 	bool v6 = !ip_addr_is_v4(&p->dst);
-	uint32_t sum = csum_pseudo(0, p->src.b, p->dst.b, v6, UDP_PROTO, len);
+	uint32_t sum = csum_pseudo(0, p->src.b, p->dst.b, v6, IP_PROTO_UDP, len);
 	uint16_t csum;
 
 	if (p->flags & PKT_F_L4_CSUM)
@@ -46,7 +47,7 @@ enum next udp_output(struct udp *u, const struct pkt_pools *pools, struct pkt *p
 		p->m->nb_segs = (uint16_t)(payload->nb_segs + 1);
 		p->m->pkt_len += payload->pkt_len;
 	}
-	p->proto = UDP_PROTO;
+	p->proto = IP_PROTO_UDP;
 	p->l4_hdr = sizeof(*h);
 	p->l4_len = len;
 	*h = (struct udp_hdr){

@@ -8,8 +8,6 @@
 
 #include "udp/udp.h"
 
-#define UDP_PROTO 17 /* IANA protocol number */
-
 /* What an endpoint answers to. Wildcards are all zero, so that the key is hashed and compared as
  * memory; which families a wildcard means stands in the endpoint. */
 struct udp_key {

@@ -3,12 +3,12 @@
  * The endpoints of UDP: bind, connect, unbind.
  *
  * Two binds conflict when the port is the same, the families meet and the local addresses are equal
- * or one is the wildcard, unless both ask for SO_REUSEPORT. This is Linux's rule without
- * SO_REUSEADDR; peers don't matter, so that connecting can't take a port from its holder. Port 0
+ * or one is the wildcard, unless both ask for SO_REUSEPORT or both for SO_REUSEADDR. This is
+ * Linux's rule; peers don't matter, so that connecting can't take a port from its holder. Port 0
  * asks for an ephemeral port, chosen at random (RFC 6056 §3.3.1).
  *
  * Memory is taken once: a slab for max_pcbs endpoints and two arrays of buckets.
- * Not done: SO_REUSEADDR's laxer sharing of multicast ports (ask for reuse instead).
+ * Not done: SO_REUSEPORT is not checked against the user id of the others; who calls does.
  */
 #include "udp/udp_priv.h"
 
@@ -130,7 +130,7 @@ static bool conflicts(const struct udp *u, const struct udp_pcb *want, const str
 	for (o = *udp_port_bucket(u, want->key.lport); o; o = o->port_next) {
 		if (o == self || o->key.lport != want->key.lport || !(o->fam & want->fam))
 			continue;
-		if (o->b.reuse && want->b.reuse)
+		if ((o->b.reuse && want->b.reuse) || (o->b.share && want->b.share))
 			continue;
 		if (any || ip_addr_is_any(&o->key.laddr) ||
 		    ip_addr_eq(&o->key.laddr, &want->key.laddr))
@@ -142,10 +142,10 @@ static bool conflicts(const struct udp *u, const struct udp_pcb *want, const str
 static int choose_port(struct udp *u, struct udp_pcb *want)
 {
 	uint32_t start = (uint32_t)(rng_next(u) % EPHEMERAL_COUNT);
-	bool reuse = want->b.reuse;
+	bool reuse = want->b.reuse, share = want->b.share;
 
 	/* A port chosen for the caller is his alone, even if he would share one. */
-	want->b.reuse = false;
+	want->b.reuse = want->b.share = false;
 	for (uint32_t i = 0; i < EPHEMERAL_COUNT; i++) {
 		uint16_t port = (uint16_t)(EPHEMERAL_FIRST + (start + i) % EPHEMERAL_COUNT);
 
@@ -154,6 +154,7 @@ static int choose_port(struct udp *u, struct udp_pcb *want)
 			continue;
 		want->b.lport = port;
 		want->b.reuse = reuse;
+		want->b.share = share;
 		return 0;
 	}
 	return -EADDRINUSE;

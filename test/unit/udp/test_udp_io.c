@@ -148,7 +148,7 @@ static void whole_datagram_is_delivered_in_any_segmentation(void **state)
 }
 
 /* H03: UDP length below 8 or above what IP carries. */
-static void H03_wrong_length_is_dropped(void **state)
+static void h03_wrong_length_is_dropped(void **state)
 {
 	for (uint16_t said = 1; said < 8; said++)
 		assert_int_equal(
@@ -163,7 +163,7 @@ static void H03_wrong_length_is_dropped(void **state)
 }
 
 /* H03: the packet ends inside the header, or IP's length is longer than the packet. */
-static void H03_truncated_header_is_dropped(void **state)
+static void h03_truncated_header_is_dropped(void **state)
 {
 	for (uint16_t have = 0; have < 16; have++) {
 		struct pkt p = packet(&(struct dgram){PEER, ME, .len = 20});
@@ -178,7 +178,8 @@ static void H03_truncated_header_is_dropped(void **state)
 	}
 }
 
-static void bad_csum_is_dropped_unless_the_port_verified(void **state)
+/* H19 */
+static void h19_bad_csum_is_dropped_unless_the_port_verified(void **state)
 {
 	struct dgram d = {PEER, ME, .len = 99, .bad_csum = true};
 
@@ -334,9 +335,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(whole_datagram_is_delivered_in_any_segmentation),
-		T(H03_wrong_length_is_dropped),
-		T(H03_truncated_header_is_dropped),
-		T(bad_csum_is_dropped_unless_the_port_verified),
+		T(h03_wrong_length_is_dropped),
+		T(h03_truncated_header_is_dropped),
+		T(h19_bad_csum_is_dropped_unless_the_port_verified),
 		T(zero_csum_is_for_ip4_only),
 		T(no_endpoint_asks_for_port_unreachable),
 		T(group_datagram_goes_to_each_match),

@@ -141,6 +141,30 @@ static void reuse_group_spreads_by_flow(void **state)
 		assert_in_range(got[i], 800, 1200);
 }
 
+static int bind_shared(struct udp *u, struct ip_addr a, uint64_t user, struct udp_pcb **out)
+{
+	struct udp_bind b = {.laddr = a, .lport = 53, .share = true, .user = user};
+
+	return udp_bind(u, &b, out);
+}
+
+/* SO_REUSEADDR as in Linux: everybody agrees to share, the latest gets what is for one. */
+static void shared_port_goes_to_the_latest(void **state)
+{
+	struct udp *u = *state;
+	struct udp_pcb *a, *b, *c;
+
+	assert_int_equal(bind_shared(u, A1, 1, &a), 0);
+	assert_int_equal(bind_shared(u, A1, 2, &b), 0);
+	assert_int_equal(bind_to(u, A1, 53, false, 3, &c), -EADDRINUSE);
+	/* Each must ask for the same kind of sharing. */
+	assert_int_equal(bind_to(u, A1, 53, true, 3, &c), -EADDRINUSE);
+	for (uint16_t port = 1; port <= 100; port++)
+		assert_int_equal(found(u, A1, 53, PEER, port), 2);
+	udp_unbind(u, b);
+	assert_int_equal(found(u, A1, 53, PEER, 1), 1);
+}
+
 static void connect_checks_the_peer(void **state)
 {
 	struct udp *u = *state;
@@ -222,10 +246,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(find_takes_the_most_specific), T(wildcard_families),
-		T(bind_conflicts_are_refused),	 T(reuse_group_spreads_by_flow),
-		T(connect_checks_the_peer),	 T(port_zero_gets_an_ephemeral_port),
-		T(random_against_naive),
+		T(find_takes_the_most_specific),     T(wildcard_families),
+		T(bind_conflicts_are_refused),	     T(reuse_group_spreads_by_flow),
+		T(shared_port_goes_to_the_latest),   T(connect_checks_the_peer),
+		T(port_zero_gets_an_ephemeral_port), T(random_against_naive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
