@@ -170,20 +170,33 @@ static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, 
 	return 0;
 }
 
-static void args_common(struct args *a, const struct dev_eal_cfg *cfg)
+static void args_log_level(struct args *a, const char *level)
+{
+	if (level != NULL)
+		args_add(a, "--log-level=%s%s", strchr(level, ':') ? "" : "*:", level);
+}
+
+/* Where several patterns match, DPDK takes the last for what is linked and the first for what it
+ * loads later. tap calls it an error that there is no second process; virtio complains of a peer
+ * that left each time it is asked, which dev_link.c says once. */
+static void args_log(struct args *a)
 {
 	const char *level = getenv("ZS_DPDK_LOG");
+
+	args_log_level(a, level);
+	args_log_level(a, "pmd.net.tap:critical");
+	args_log_level(a, "pmd.net.virtio.*:critical");
+	args_log_level(a, "error");
+	args_log_level(a, level);
+}
+
+static void args_common(struct args *a, const struct dev_eal_cfg *cfg)
+{
 	int cpu = sched_getcpu();
 
 	args_add(a, "zstack");
 	args_add(a, "--no-telemetry");
-	args_add(a, "--log-level=*:error");
-	/* Calls it an error that there is no second process. */
-	args_add(a, "--log-level=pmd.net.tap:critical");
-	if (level != NULL && strchr(level, ':') != NULL)
-		args_add(a, "--log-level=%s", level);
-	else if (level != NULL)
-		args_add(a, "--log-level=*:%s", level);
+	args_log(a);
 	args_add(a, "-l");
 	if (cfg->cores != NULL)
 		args_add(a, "%s", cfg->cores);

@@ -52,7 +52,8 @@ bool dev_link_up(struct dev *d)
 
 bool dev_check(struct dev *d)
 {
-	bool up = dev_link_up(d);
+	/* virtio_user's PMD starts a task for each time that it is asked for a peer that left. */
+	bool up = (!d->gone || !d->no_return) && dev_link_up(d);
 
 	if (up != d->gone)
 		return up;

@@ -148,7 +148,8 @@ static int bring_up(struct dev *d, const struct dev_cfg *cfg, const struct rte_e
 	dev_signals_release(held);
 	if (rc < 0)
 		return rc;
-	*what = "cannot start";
+	*what = d->row->intr_thread ? "cannot start; start the server's side of the link first"
+				    : "cannot start";
 	rc = rte_eth_dev_start(d->port_id);
 	if (rc < 0)
 		return rc;

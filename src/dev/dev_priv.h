@@ -45,7 +45,6 @@ struct dev_row {
 	bool kernel_socket; /* reads a socket that can be polled */
 	bool kernel_if;	    /* stands on an interface of the kernel's: iface=NAME */
 	bool cuts_frames;   /* frames above its frame size arrive cut, without a flag */
-	bool tells_nothing; /* its link is always up */
 	bool intr_thread;   /* to be closed by DPDK's interrupt thread (dev_open.c) */
 	uint16_t max_segs;
 	uint16_t rx_desc, tx_desc;
@@ -80,7 +79,8 @@ struct dev {
 	char name[RTE_ETH_NAME_MAX_LEN];
 	char ifname[IF_NAMESIZE]; /* kernel_if */
 	unsigned ifindex;
-	bool gone; /* dev_check() found it so */
+	bool no_return; /* a peer that left stays away, and asking for it is bad */
+	bool gone;	/* dev_check() found it so */
 	uint64_t check_tsc;
 	struct dev_queue q[DEV_QUEUES_MAX];
 };

@@ -121,6 +121,8 @@ static int do_af_xdp(struct spec *s)
 		return refuse(s, -EPERM, "AF_XDP needs root or CAP_NET_ADMIN, _NET_RAW and _BPF");
 	if (s->env->n_queues > 1)
 		otherwise(s, "queue_count", s->env->n_queues);
+	/* One program on the interface, ours: no dispatcher around it, and no words about that. */
+	setenv("LIBXDP_SKIP_DISPATCHER", "1", 0);
 	return 0;
 }
 

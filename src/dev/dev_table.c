@@ -17,7 +17,6 @@ static const struct dev_row rows[] = {
 	 .multi_seg = true,
 	 .kernel_socket = true,
 	 .kernel_if = true,
-	 .tells_nothing = true,
 	 .cuts_frames = true,
 	 .max_segs = 255,
 	 .rx_desc = 512,
@@ -29,7 +28,6 @@ static const struct dev_row rows[] = {
 	 .reclaim = DEV_RECLAIM_EMPTY,
 	 .kernel_socket = true,
 	 .kernel_if = true,
-	 .tells_nothing = true,
 	 .max_segs = 1,
 	 .rx_desc = 2048,
 	 .tx_desc = 2048},
@@ -84,24 +82,9 @@ static const struct dev_row rows[] = {
 	 .max_segs = 255,
 	 .rx_desc = 256,
 	 .tx_desc = 256},
-	{.driver = "net_pcap",
-	 .multi_seg = true,
-	 .tells_nothing = true,
-	 .max_segs = 255,
-	 .rx_desc = 256,
-	 .tx_desc = 256},
-	{.driver = "net_ring",
-	 .multi_seg = true,
-	 .tells_nothing = true,
-	 .max_segs = 255,
-	 .rx_desc = 256,
-	 .tx_desc = 256},
-	{.driver = "net_null",
-	 .multi_seg = true,
-	 .tells_nothing = true,
-	 .max_segs = 255,
-	 .rx_desc = 256,
-	 .tx_desc = 256},
+	{.driver = "net_pcap", .multi_seg = true, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
+	{.driver = "net_ring", .multi_seg = true, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
+	{.driver = "net_null", .multi_seg = true, .max_segs = 255, .rx_desc = 256, .tx_desc = 256},
 };
 
 /* The client's side: describes a buffer by its offset in EAL's memory. */
@@ -202,6 +185,9 @@ static void caps_args(struct dev *d, const char *args)
 
 		c->mtu_max = (uint16_t)RTE_MIN(c->mtu_max, size - DEV_L2_MAX);
 	}
+	/* As a server it takes the next one. */
+	d->no_return =
+		strcmp(c->driver, "net_virtio_user") == 0 && dev_args_u32(args, "server", 0) == 0;
 	c->shares_memory = d->row == &row_memif_zc || strcmp(c->driver, "net_virtio_user") == 0;
 }
 

@@ -28,32 +28,40 @@ static inline void outside_free(void *addr, void *opaque)
 	(*(unsigned *)opaque)++;
 }
 
-static inline int open_port(unsigned index, struct dev **out, char *err, size_t err_len)
+static inline int open_port(unsigned index, unsigned n_queues, struct dev **out, char *err,
+			    size_t err_len)
 {
-	struct dev_cfg dc = {.n_queues = 1, .rx_pools = &pools.rx};
+	struct rte_mempool *rx[8] = {pools.rx, pools.rx, pools.rx, pools.rx};
+	struct dev_cfg dc = {.n_queues = (uint16_t)n_queues, .rx_pools = rx};
 
 	return dev_open(index, &dc, out, err, err_len);
 }
 
 /* `far` comes first, when there is a second SPEC: memif wants the server before the client. */
-static inline int start(const char *spec, const char *far_spec, bool huge)
+static inline int start_queues(const char *spec, const char *far_spec, bool huge, unsigned n_queues)
 {
 	const char *const vdevs[] = {far_spec ? far_spec : spec, far_spec ? spec : NULL, NULL};
-	struct dev_eal_cfg cfg = {.vdevs = vdevs, .no_huge = !huge, .mem_mb = 96};
+	struct dev_eal_cfg cfg = {
+		.vdevs = vdevs, .no_huge = !huge, .mem_mb = 96, .n_queues = (uint16_t)n_queues};
 	char err[200] = "";
 
 	if (dev_eal_init(&cfg, err, sizeof(err)) < 0 || dev_count() != 1 + (far_spec != NULL) ||
 	    dev_pools_create(0, 8192, 2048, 0, &pools, err, sizeof(err)) < 0)
 		goto fail;
-	if (far_spec != NULL && open_port(0, &far, err, sizeof(err)) < 0)
+	if (far_spec != NULL && open_port(0, n_queues, &far, err, sizeof(err)) < 0)
 		goto fail;
-	if (open_port(far_spec != NULL, &port, err, sizeof(err)) < 0)
+	if (open_port(far_spec != NULL, n_queues, &port, err, sizeof(err)) < 0)
 		goto fail;
 	dev_describe(port, stdout);
 	return 0;
 fail:
 	print_error("%s\n", err);
 	return -1;
+}
+
+static inline int start(const char *spec, const char *far_spec, bool huge)
+{
+	return start_queues(spec, far_spec, huge, 1);
 }
 
 static inline int stop(void **state)
