@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""IP and neighbours against Linux: ping, fragments, path MTU, addresses, VLAN, ICMP errors."""
+import socket
+import struct
+import time
+
+import peer
+from peer import LINUX4, ZS4, ZS6, Net, Program, case, check, connect, pattern, sh
+
+peer.start()
+net = Net()
+EXTRA4, EXTRA6, VLAN4 = "10.7.0.3", "fd07::3", "10.8.0.2"
+server = Program(net, "udp_echo", "7", addrs=peer.ADDRS + [f"{EXTRA4}/24", f"{EXTRA6}/64", f"{VLAN4}/24@0.5"])
+
+
+def ping(addr, options=""):
+    out = sh(f"ping -c3 -i0.05 -W2 {options} {addr}", ok=False)
+    check(" 0% packet loss" in out, f"ping {options} {addr}: {out}")
+
+
+@case
+def ipv4_ping():
+    ping(ZS4)
+
+
+@case
+def ipv6_ping():
+    ping(ZS6)
+
+
+@case
+def ipv6_ping_to_link_local_address():
+    out = sh(f"ip -6 neigh show dev {net.dev}; ping -c1 -L -W1 ff02::1%{net.dev}", ok=False)
+    check("bytes from fe80" in out, out)
+
+
+@case
+def ipv4_ping_in_fragments():
+    for size in (1472, 1473, 3000, 8000):
+        ping(ZS4, f"-s {size}")
+
+
+@case
+def ipv6_ping_in_fragments():
+    for size in (1452, 1453, 3000, 8000):
+        ping(ZS6, f"-s {size}")
+
+
+@case
+def every_address_answers():
+    ping(EXTRA4)
+    ping(EXTRA6)
+
+
+@case
+def neighbour_is_resolved_again_after_it_was_forgotten():
+    for _ in range(3):
+        sh(f"ip neigh flush dev {net.dev}")
+        ping(ZS4)
+        ping(ZS6)
+
+
+@case
+def linux_finds_the_address_in_use():
+    """RFC 4862 §5.4.3, RFC 5227: a host that probes for our address is told that it is taken."""
+    sh(f"ip addr add {ZS6}/64 dev {net.dev}")
+    end = time.monotonic() + 5
+    while "dadfailed" not in sh(f"ip -6 addr show dev {net.dev}") and time.monotonic() < end:
+        time.sleep(0.1)
+    out = sh(f"ip -6 addr show dev {net.dev}")
+    sh(f"ip addr del {ZS6}/64 dev {net.dev}")
+    check("dadfailed" in out, out)
+    ping(ZS6)
+
+
+class Tagged:
+    """Frames in VLAN 5, by a raw socket: the kernel may have no VLAN devices."""
+    AUXDATA, ETH_P_ALL = 8, 3
+
+    def __init__(self):
+        self.s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.ETH_P_ALL))
+        self.s.bind((net.dev, self.ETH_P_ALL))
+        self.s.setsockopt(263, self.AUXDATA, 1)  # SOL_PACKET
+        self.s.settimeout(3)
+        self.mac = self.s.getsockname()[4]
+
+    def send(self, to, ethertype, payload):
+        self.s.send(to + self.mac + struct.pack("!HHH", 0x8100, 5, ethertype) + payload)
+
+    def recv(self, ethertype):
+        """Source and payload of the next frame of this type in the VLAN."""
+        while True:
+            frame, aux, _, _ = self.s.recvmsg(2000, 100)
+            status, tci = struct.unpack("=I12xH", aux[0][2][:18])
+            if status & 0x10 and tci & 0xfff == 5 and frame[12:14] == struct.pack("!H", ethertype):
+                return frame[6:12], frame[14:]
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+
+
+@case
+def vlan_address_answers_in_its_vlan():
+    """ARP and echo, IEEE 802.1Q; the untagged link has no such address."""
+    t, us, they = Tagged(), socket.inet_aton("10.8.0.1"), socket.inet_aton(VLAN4)
+    t.send(b"\xff" * 6, 0x806, struct.pack("!HHBBH", 1, 0x800, 6, 4, 1) + t.mac + us + bytes(6) + they)
+    mac, arp = t.recv(0x806)
+    check(arp[6:8] == b"\0\2" and arp[14:18] == they, f"ARP {arp.hex()}")
+    icmp = bytearray(struct.pack("!BBHHH", 8, 0, 0, 7, 1) + b"payload.")
+    icmp[2:4] = struct.pack("!H", checksum(icmp))
+    ip = bytearray(struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(icmp), 1, 0, 64, 1, 0) + us + they)
+    ip[10:12] = struct.pack("!H", checksum(ip))
+    t.send(mac, 0x800, bytes(ip + icmp))
+    _, packet = t.recv(0x800)
+    check(packet[20] == 0 and packet[28:36] == b"payload.", f"echo reply {packet.hex()}")
+    out = sh(f"ip route add {VLAN4} dev {net.dev}; ping -c1 -W1 {VLAN4}", ok=False)
+    check("100% packet loss" in out, f"untagged: {out}")
+    sh(f"ip route del {VLAN4}", ok=False)
+
+
+def udp(addr, data, port=7):
+    family = socket.AF_INET6 if ":" in addr else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        s.connect((addr, port))
+        s.send(data)
+        return s.recv(65536)
+
+
+@case
+def udp_comes_back():
+    for addr in (ZS4, ZS6):
+        for size in (0, 1, 18, 1400):
+            data = pattern(size)
+            check(udp(addr, data) == data, f"{size} bytes from {addr}")
+
+
+@case
+def udp_comes_back_in_fragments():
+    for addr in (ZS4, ZS6):
+        for size in (1473, 4000, 16000, 40000):
+            data = pattern(size)
+            check(udp(addr, data) == data, f"{size} bytes from {addr}")
+
+
+@case
+def closed_udp_port_is_reported():
+    """RFC 1122 §4.1.3.1: port unreachable reaches the sender's socket."""
+    for addr in (ZS4, ZS6):
+        try:
+            udp(addr, b"x", 9999)
+            check(False, f"{addr} answered")
+        except ConnectionRefusedError:
+            pass
+
+
+@case
+def closed_tcp_port_is_refused():
+    for addr in (ZS4, ZS6):
+        try:
+            connect(addr, 9999, timeout=3).close()
+            check(False, f"{addr} accepted")
+        except ConnectionRefusedError:
+            pass
+
+
+@case
+def udp_burst_is_answered_in_order():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(5)
+        s.connect((ZS4, 7))
+        for round_ in range(20):
+            for i in range(32):
+                s.send(b"%d %d" % (round_, i))
+            for i in range(32):
+                check(s.recv(100) == b"%d %d" % (round_, i), "datagrams lost or out of order")
+
+
+@case
+def program_ends_cleanly():
+    check(server.stop() == 0, server.errors())
+    check(LINUX4 not in server.errors(), server.errors())
+
+
+peer.run()
