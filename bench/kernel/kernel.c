@@ -9,11 +9,9 @@
  * them; a buffer counts as sent when the kernel has copied it.
  */
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <zstack/stats.h>
@@ -138,12 +136,6 @@ int zs_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
 	return result(s);
 }
 
-int zs_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
-{
-	stats.connects++;
-	return result(connect(fd, addr, addrlen));
-}
-
 int zs_shutdown(int fd, int how)
 {
 	if (pending[fd].rest.handle != 0 && how == SHUT_WR) {
@@ -153,35 +145,9 @@ int zs_shutdown(int fd, int how)
 	return result(shutdown(fd, how));
 }
 
-int zs_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
-{
-	return result(getsockopt(fd, level, name, value, len));
-}
-
 int zs_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	return result(setsockopt(fd, level, name, value, len));
-}
-
-ssize_t zs_send(int fd, const void *buf, size_t len, int flags)
-{
-	return result(send(fd, buf, len, flags | MSG_NOSIGNAL));
-}
-
-ssize_t zs_write(int fd, const void *buf, size_t len)
-{
-	return zs_send(fd, buf, len, 0);
-}
-
-ssize_t zs_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *addr,
-		    socklen_t *addrlen)
-{
-	return result(recvfrom(fd, buf, len, flags, addr, addrlen));
-}
-
-int zs_poll(struct pollfd *fds, nfds_t n, int timeout)
-{
-	return result(poll(fds, n, timeout));
 }
 
 int zs_epoll_create1(int flags)
@@ -238,8 +204,7 @@ int zs_buf_release(const struct zs_buf *bufs, int n)
 	return 0;
 }
 
-int zs_recvfrom_zc(int fd, struct zs_buf *bufs, int n, int flags, struct sockaddr *addr,
-		   socklen_t *addrlen)
+int zs_recv_zc(int fd, struct zs_buf *bufs, int n, int flags)
 {
 	struct zs_buf b;
 	int e = zs_buf_alloc(fd, ZS_BUF_MAX, &b);
@@ -247,9 +212,9 @@ int zs_recvfrom_zc(int fd, struct zs_buf *bufs, int n, int flags, struct sockadd
 
 	if (e < 0)
 		return e;
-	got = recvfrom(fd, b.data, b.len, flags, addr, addrlen);
-	if (got < 0) {
-		e = -errno;
+	got = recv(fd, b.data, b.len, flags);
+	if (got <= 0) {
+		e = result(got);
 		zs_buf_release(&b, 1);
 		return e;
 	}
@@ -258,21 +223,6 @@ int zs_recvfrom_zc(int fd, struct zs_buf *bufs, int n, int flags, struct sockadd
 	stats.rx_bytes += (uint64_t)got;
 	stats.api_copied_bytes += (uint64_t)got;
 	return 1;
-}
-
-int zs_recv_zc(int fd, struct zs_buf *bufs, int n, int flags)
-{
-	struct zs_buf b;
-	int e = zs_recvfrom_zc(fd, &b, n, flags, NULL, NULL);
-
-	if (e < 0)
-		return e;
-	if (b.len > 0) {
-		*bufs = b;
-		return 1;
-	}
-	zs_buf_release(&b, 1);
-	return 0;
 }
 
 static int gather(const struct zs_buf *bufs, int n, struct iovec *iov)
@@ -367,19 +317,6 @@ int zs_send_zc(int fd, const struct zs_buf *bufs, int n, uint64_t cookie, int fl
 		return -errno;
 	pending[fd].cookies += cookie != 0;
 	return account(fd, bufs, n, (uint64_t)taken);
-}
-
-int zs_sendto_zc(int fd, const struct zs_buf *bufs, int n, uint64_t cookie, int flags,
-		 const struct sockaddr *addr, socklen_t addrlen)
-{
-	struct iovec iov[MAX_IOV];
-	struct msghdr m = {.msg_name = (void *)addr, .msg_namelen = addrlen, .msg_iov = iov};
-
-	m.msg_iovlen = (size_t)gather(bufs, n, iov);
-	if (sendmsg(fd, &m, flags | MSG_NOSIGNAL) < 0)
-		return -errno;
-	zs_buf_release(bufs, n);
-	return n;
 }
 
 int zs_sent_zc(int fd, uint64_t *out, int n)

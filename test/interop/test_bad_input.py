@@ -106,7 +106,6 @@ def wrong_arguments():
     refused("http", GOOD + ["/none/such"], "/none/such")
     refused("proxy", GOOD + ["80", "somewhere", "80"], "somewhere")
     refused("client", GOOD + ["http://"], "http://")
-    refused("load", GOOD + ["ftp://10.7.0.1/"], "ftp")
 
 
 @case

@@ -5,7 +5,6 @@ import contextlib
 import signal
 import socket
 import threading
-import time
 
 import peer
 from peer import LINUX4, LINUX6, ZS4, ZS6, Failed, Net, Program, case, check, check_echo, connect, pattern, recv_all
@@ -124,16 +123,6 @@ def client_fetches_a_url():
             c.log.seek(0)
             check(c.log.read() == body, "body")
         sock.close()
-
-
-@case
-def load_generator_counts():
-    port = serve(LINUX4)
-    with Program(net, "load", f"echo://{LINUX4}:{port}/64", "8", "1", ready=None) as p:
-        check(p.wait() == 0, p.errors())
-        check("errors=0" in p.output() and "rate=0 " not in p.output(), p.output())
-        print("# " + p.output().splitlines()[0])
-    time.sleep(0.1)
 
 
 peer.run(90)
