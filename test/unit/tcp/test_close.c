@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tcp_test.h"
+
+static unsigned live(void)
+{
+	return t->conns.live;
+}
+
+static void established_close_goes_through_fin_wait_to_time_wait(void **state)
+{
+	/* RFC 9293 §3.6 case 1 */
+	establish(0);
+	app_send(10);
+	tcp_close(t, conn);
+	expect("FPA 1:11 ack 1");
+	assert_int_equal(tcp_conn_state(conn), TCP_FIN_WAIT_1);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 12});
+	assert_int_equal(tcp_conn_state(conn), TCP_FIN_WAIT_2);
+	rx((struct in){.flags = "FA", .seq = 1, .ack = 12});
+	assert_int_equal(tcp_conn_state(conn), TCP_TIME_WAIT);
+	expect("A 12:12 ack 2");
+	expire_after_ms(59000);
+	assert_int_equal(live(), 1);
+	expire_after_ms(1001);
+	assert_int_equal(live(), 0);
+}
+
+static void established_fin_then_close_ends_in_last_ack(void **state)
+{
+	/* RFC 9293 §3.6 case 2 */
+	establish(0);
+	rx((struct in){.flags = "FPA", .seq = 1, .ack = 1, .len = 10});
+	assert_int_equal(tcp_conn_state(conn), TCP_CLOSE_WAIT);
+	expect("A 1:1 ack 12");
+	assert_int_equal(events(), TCP_EV_DATA | TCP_EV_FIN);
+	assert_int_equal(app_read(), 10);
+	tcp_close(t, conn);
+	assert_int_equal(tcp_conn_state(conn), TCP_LAST_ACK);
+	expect("FA 1:1 ack 12");
+	rx((struct in){.flags = "A", .seq = 12, .ack = 2});
+	assert_int_equal(live(), 0);
+}
+
+static void both_close_at_once_meet_in_closing(void **state)
+{
+	/* RFC 9293 §3.6 case 3, H25 */
+	establish(0);
+	tcp_close(t, conn);
+	expect("FA 1:1 ack 1");
+	rx((struct in){.flags = "FA", .seq = 1, .ack = 1});
+	assert_int_equal(tcp_conn_state(conn), TCP_CLOSING);
+	expect("A 2:2 ack 2");
+	rx((struct in){.flags = "A", .seq = 2, .ack = 2});
+	assert_int_equal(tcp_conn_state(conn), TCP_TIME_WAIT);
+}
+
+static void close_with_unread_data_resets(void **state)
+{
+	/* RFC 2525 §2.17 */
+	establish(0);
+	rx((struct in){.flags = "PA", .seq = 1, .ack = 1, .len = 10});
+	tcp_close(t, conn);
+	expect("RA 1:1 ack 11");
+	assert_int_equal(live(), 0);
+}
+
+static void established_rst_is_told_at_once(void **state)
+{
+	/* H23 */
+	establish(0);
+	rx((struct in){.flags = "R", .seq = 1});
+	assert_int_equal(events(), TCP_EV_ERROR | TCP_EV_CLOSED);
+	assert_int_equal(tcp_conn_error(conn), -ECONNRESET);
+	assert_int_equal(tcp_send(t, conn, NULL, 0), -ECONNRESET);
+	tcp_close(t, conn);
+	assert_int_equal(live(), 0);
+	expect_nothing();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(established_close_goes_through_fin_wait_to_time_wait),
+		T(established_fin_then_close_ends_in_last_ack),
+		T(both_close_at_once_meet_in_closing),
+		T(close_with_unread_data_resets),
+		T(established_rst_is_told_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, start, NULL);
+}
