@@ -192,8 +192,10 @@ static void blocks_remove(struct tcp_rcvq *q, uint32_t i, uint32_t n)
 {
 	uint32_t behind = q->n_blocks - i - n;
 
+	if (n == 0)
+		return;
 	memmove(&q->block[i], &q->block[i + n], behind * sizeof(*q->block));
-	q->steps += n ? behind : 0;
+	q->steps += behind;
 	q->n_blocks -= n;
 }
 
