@@ -3,6 +3,7 @@
 """IP and neighbours against Linux: ping, fragments, path MTU, addresses, VLAN, ICMP errors."""
 import socket
 import struct
+import tempfile
 import time
 
 import peer
@@ -178,6 +179,32 @@ def udp_burst_is_answered_in_order():
                 s.send(b"%d %d" % (round_, i))
             for i in range(32):
                 check(s.recv(100) == b"%d %d" % (round_, i), "datagrams lost or out of order")
+
+
+@case
+def capture_has_what_was_on_the_wire():
+    """pcapng: a section, an interface, and the echo request and its reply among the packets."""
+    with tempfile.NamedTemporaryFile(suffix=".pcapng") as f:
+        with Program(net, "udp_echo", "9", "--capture", f.name, addrs=["10.7.0.20/24"]):
+            ping("10.7.0.20", "-p 5a5374 -s 100")
+        data, kinds, echoes, at = f.read(), [], 0, 0
+        while at < len(data):
+            kind, length = struct.unpack_from("<II", data, at)
+            kinds.append(kind)
+            echoes += kind == 6 and b"\x5a\x53\x74" * 20 in data[at:at + length]
+            at += length
+        check(kinds[:2] == [0x0a0d0d0a, 1] and 6 in kinds, f"blocks {kinds[:5]}")
+        check(echoes == 6, f"{echoes} echo requests and replies")
+
+
+@case
+def address_in_use_is_not_taken():
+    """RFC 4862 §5.4: the peer has the address already. The program says so and does not use it."""
+    sh(f"ip addr add fd07::c/64 dev {net.dev} nodad")
+    p = Program(net, "udp_echo", "9", addrs=["fd07::c/64"], ready=None)
+    p.await_line("fd07::c")
+    check(not p.alive() or p.stop() >= 0, "ended by a signal")
+    sh(f"ip addr del fd07::c/64 dev {net.dev}")
 
 
 @case
