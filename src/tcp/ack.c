@@ -24,6 +24,7 @@
 struct ack {
 	const struct tcp_seg *s;
 	uint64_t ack;
+	uint64_t field;	 /* the ack of the segment, maybe older than una */
 	uint64_t flight; /* before it */
 	bool advanced;
 	bool window_moved;
@@ -252,7 +253,7 @@ static void find_dsack(const struct tcp_conn *c, struct ack *k, const struct tcp
 {
 	if (n == 0 || b[0].start >= b[0].end)
 		return;
-	if (b[0].end > k->ack && !(n > 1 && b[0].start >= b[1].start && b[0].end <= b[1].end))
+	if (b[0].end > k->field && !(n > 1 && b[0].start >= b[1].start && b[0].end <= b[1].end))
 		return;
 	k->dsack = true;
 	k->dsack_range = (struct tcp_range){b[0].start, b[0].end};
@@ -399,7 +400,7 @@ static void ack_init(struct tcp *t, struct tcp_conn *c, struct ack *k)
 void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, uint64_t seq,
 		     uint64_t ack)
 {
-	struct ack k = {.s = s, .ack = ack, .flight = tcp_sent_outstanding(&c->sent)};
+	struct ack k = {.s = s, .ack = ack, .field = ack, .flight = tcp_sent_outstanding(&c->sent)};
 	uint32_t rtt_us;
 
 	c->last_ack_ns = t->now_ns;

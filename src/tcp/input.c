@@ -261,8 +261,10 @@ static enum tcp_step take_contents(struct arrival *a)
 	/* TCP_GO_ON here: the connection was reset. */
 	if (step == TCP_GO_ON)
 		return TCP_STOP;
-	if (a->fin || a->c->rcvq.fin != TCP_RCVQ_NO_FIN)
-		tcp_fin_process(a->t, a->c, a->fin ? a->end : a->c->rcvq.fin);
+	if (a->fin)
+		tcp_fin_process(a->t, a->c, a->end);
+	else if (unlikely(!a->c->fin_rcvd && tcp_rcvq_complete(&a->c->rcvq)))
+		tcp_fin_process(a->t, a->c, a->c->rcvq.fin); /* the hole in front of it is filled */
 	output_if_any(a->t, a->c);
 	return step;
 }
@@ -337,8 +339,12 @@ static slow_path void time_wait_input(struct tcp *t, struct tcp_conn *c, struct 
 			return;
 		}
 	}
-	if (s->flags & (TCP_SYN | TCP_FIN) || s->len > 0 || seq != tcp_rcv_nxt(c))
+	if (s->flags & TCP_FIN || s->len > 0) {
+		c->ack_now = true;
+		tcp_want_output(t, c);
+	} else if (s->flags & TCP_SYN || seq != tcp_rcv_nxt(c)) {
 		tcp_challenge_ack(t, c);
+	}
 	if ((s->flags & TCP_FIN) && seq + s->len + 1 == tcp_rcv_nxt(c))
 		tcp_timer_time_wait(t, c);
 drop:
