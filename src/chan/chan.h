@@ -59,12 +59,15 @@ enum chan_region {
  * sense (unknown op, sid that is not there: -EBADF, ticket, offset…) is answered with its error and
  * counted.
  *
+ * Room. The stack takes no command while cq has no place for its results: who waits for room in sq
+ * must drain cq meanwhile.
+ *
  * How much may be sent. Each socket has a limit in bytes: aux of SOCKET's result, res of ACCEPT,
  * then aux of WRITABLE whenever it changes. The client counts, for each socket, the bytes of its
  * sends whose tokens have not come back in `done`; it may send while that is below the limit (so
- * the last send may pass it). A client that sends regardless gets -ENOBUFS by ERROR. The stack
- * keeps the same count. A token comes back when its bytes are acknowledged (TCP) or gone (UDP) and
- * no driver holds them, and when the send failed. So writability needs no event of its own.
+ * the last send may pass it). The stack trusts nobody: who sends regardless uses up its own tokens.
+ * A token comes back when its bytes are acknowledged (TCP) or gone (UDP) and no driver holds them,
+ * and when the send failed. So writability needs no event of its own.
  *
  * Failed sends. The token comes back in `done` (if it was the client's to use), and an ERROR event
  * without CHAN_CQ_FATAL says why (TCP: once for each connection state, -EPIPE, -ENOTCONN…).
@@ -124,7 +127,7 @@ enum chan_op {
 };
 
 #define CHAN_TICKETS_AHEAD 64
-#define CHAN_SEND_MAX	   (1u << 20) /* bytes of one send */
+#define CHAN_SEND_MAX	   (64u << 10) /* bytes of one send: the arena's largest block */
 
 enum {
 	CHAN_SEND_MORE = 1 << 0,   /* TCP: do not push a partial segment yet */

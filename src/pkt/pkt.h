@@ -21,18 +21,21 @@
 #include "pkt/drop.h"
 #include "wire/addr.h"
 
-/* Room kept in front of every L4 header we build: Ethernet 14 + VLAN 4 + IPv6 40 = 58, rounded up. */
+/* Room kept in front of every L4 header we build: Ethernet 14 + VLAN 4 + IPv6 40 = 58, rounded up.
+ */
 #define PKT_HEADROOM 64
-/* Data room of a header mbuf, behind the DPDK headroom. Holds all headers and PKT_INLINE_MAX payload. */
+/* Data room of a header mbuf, behind the DPDK headroom. Holds all headers and PKT_INLINE_MAX
+ * payload. */
 #define PKT_HDR_ROOM 768
-/* Payload from a copying call is copied beside its headers up to this size: two buffers cost more. */
+/* Payload from a copying call is copied beside its headers up to this size: two buffers cost more.
+ */
 #define PKT_INLINE_MAX 512
 /* Most packets handled in one go. */
 #define PKT_BURST 64
 
 /* The pools of one core. All belong to that core; buffers freed elsewhere come home in batches. */
 struct pkt_pools {
-	struct rte_mempool *rx;  /* received packets: the packet region; also big copies */
+	struct rte_mempool *rx;	 /* received packets: the packet region; also big copies */
 	struct rte_mempool *hdr; /* headers we build, PKT_HDR_ROOM of data */
 	struct rte_mempool *ref; /* no data room: slices and attached application memory */
 };
@@ -52,24 +55,24 @@ enum next {
 	NEXT_UNREACH_PORT,  /* answer with ICMP port unreachable (switchboard calls ip) */
 	NEXT_UNREACH_PROTO, /* answer with ICMP protocol unreachable / parameter problem */
 	NEXT_ICMP_ERROR,    /* an ICMP error for a flow of ours: see ip.h */
-	NEXT_IP_OUT,        /* m starts at the L4 header; p has src, dst, proto: route and send */
-	NEXT_NEIGH_OUT,     /* m starts at the IP header; p->port, p->nexthop set: resolve */
-	NEXT_TX,            /* m is a whole frame for p->port */
+	NEXT_IP_OUT,	    /* m starts at the L4 header; p has src, dst, proto: route and send */
+	NEXT_NEIGH_OUT,	    /* m starts at the IP header; p->port, p->nexthop set: resolve */
+	NEXT_TX,	    /* m is a whole frame for p->port */
 };
 
 enum {
 	PKT_F_V6 = 1 << 0,
-	PKT_F_CSUM_OK = 1 << 1,    /* port verified the L4 checksum */
+	PKT_F_CSUM_OK = 1 << 1,	   /* port verified the L4 checksum */
 	PKT_F_IPCSUM_OK = 1 << 2,  /* port verified the IPv4 header checksum */
-	PKT_F_BCAST = 1 << 3,      /* arrived by link-layer broadcast or multicast */
+	PKT_F_BCAST = 1 << 3,	   /* arrived by link-layer broadcast or multicast */
 	PKT_F_FRAGMENTED = 1 << 4, /* was reassembled */
-	PKT_F_DF = 1 << 5,         /* tx: do not fragment (IPv4 DF) */
-	PKT_F_L4_CSUM = 1 << 6,    /* tx: L4 checksum still to be completed, by port or software */
-	PKT_F_TSO = 1 << 7,        /* tx: m is larger than one segment, m->tso_segsz is set */
+	PKT_F_DF = 1 << 5,	   /* tx: do not fragment (IPv4 DF) */
+	PKT_F_L4_CSUM = 1 << 6,	   /* tx: L4 checksum still to be completed, by port or software */
+	PKT_F_TSO = 1 << 7,	   /* tx: m is larger than one segment, m->tso_segsz is set */
 };
 
-/* A packet on its way through one poll, with what has been learned of it. Lives on the poll's stack.
- * Receive: filled layer by layer. Transmit: filled from the top down. */
+/* A packet on its way through one poll, with what has been learned of it. Lives on the poll's
+ * stack. Receive: filled layer by layer. Transmit: filled from the top down. */
 struct pkt {
 	struct rte_mbuf *m;
 	uint8_t port; /* index of the stack's port, not DPDK's */
@@ -77,16 +80,16 @@ struct pkt {
 	uint8_t ttl; /* tx: 0 = default */
 	uint8_t tos; /* DSCP and ECN */
 	uint16_t flags;
-	uint16_t vlan;  /* 0 = untagged */
-	uint16_t drop;  /* enum drop_reason, with NEXT_DROP */
+	uint16_t vlan;	/* 0 = untagged */
+	uint16_t drop;	/* enum drop_reason, with NEXT_DROP */
 	uint16_t sport; /* host order */
 	uint16_t dport;
 	uint16_t l3_off; /* rx: from the start of m's data */
 	uint16_t l4_off;
 	uint16_t l4_hdr; /* tx: length of the L4 header, for offloads */
 	uint32_t l4_len; /* L4 header and payload */
-	uint32_t hash;   /* symmetric hash of the flow: its bucket, hence its owner */
-	uint32_t path;   /* tx: cached path of the connection, PATH_NONE = look the route up */
+	uint32_t hash;	 /* symmetric hash of the flow: its bucket, hence its owner */
+	uint32_t path;	 /* tx: cached path of the connection, PATH_NONE = look the route up */
 	struct ip_addr src;
 	struct ip_addr dst;
 	struct ip_addr nexthop; /* NEXT_NEIGH_OUT */
@@ -116,6 +119,18 @@ static inline void pkt_free(struct rte_mbuf *m)
 static inline struct rte_mbuf *pkt_alloc_hdr(const struct pkt_pools *pools)
 {
 	return rte_pktmbuf_alloc(pools->hdr);
+}
+
+/* An empty buffer like those of received packets, or NULL. */
+static inline struct rte_mbuf *pkt_alloc_rx(const struct pkt_pools *pools)
+{
+	return rte_pktmbuf_alloc(pools->rx);
+}
+
+/* Bytes that pkt_put may append. */
+static inline uint16_t pkt_room(const struct rte_mbuf *m)
+{
+	return rte_pktmbuf_tailroom(m);
 }
 
 static inline uint8_t *pkt_data(struct rte_mbuf *m)
@@ -154,7 +169,8 @@ static inline uint8_t *pkt_put(struct rte_mbuf *m, uint16_t n)
 }
 
 /* A slice of one segment: bytes [off, off + len) of seg. Borrows seg, adds a reference to its
- * buffer. NULL when the pool is empty. seg may be direct, indirect, or attached to outside memory. */
+ * buffer. NULL when the pool is empty. seg may be direct, indirect, or attached to outside memory.
+ */
 static inline struct rte_mbuf *pkt_slice(const struct pkt_pools *pools, struct rte_mbuf *seg,
 					 uint16_t off, uint16_t len)
 {
@@ -174,6 +190,97 @@ static inline struct rte_mbuf *pkt_slice(const struct pkt_pools *pools, struct r
 	return s;
 }
 
+/* Memory outside the pools that mbufs refer to, and who is told when the last of them is gone: the
+ * application's payload. The holder of this struct sees to it that it outlives them. */
+struct pkt_ext {
+	struct rte_mbuf_ext_shared_info info;
+};
+
+/* refs: the number of pkt_attach that follow. gone(addr, arg) runs where the last reference is
+ * dropped: on the core that owns the pools. */
+static inline void pkt_ext_init(struct pkt_ext *e, void (*gone)(void *addr, void *arg), void *arg,
+				uint16_t refs)
+{
+	e->info.free_cb = gone;
+	e->info.fcb_opaque = arg;
+	rte_mbuf_ext_refcnt_set(&e->info, refs);
+}
+
+/* Gives up one reference that no mbuf has; not the last one. */
+static inline void pkt_ext_put(struct pkt_ext *e)
+{
+	uint16_t left = rte_mbuf_ext_refcnt_update(&e->info, -1);
+
+	ASSERT(left != 0);
+	(void)left;
+}
+
+/* An mbuf whose payload is len bytes at addr. NULL when the pool is empty: no reference was used.
+ * iova: as a driver sees addr; memory of our own is mapped at its own address (IOVA as VA). */
+static inline struct rte_mbuf *pkt_attach(const struct pkt_pools *pools, void *addr,
+					  rte_iova_t iova, uint16_t len, struct pkt_ext *e)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(pools->ref);
+
+	if (unlikely(m == NULL))
+		return NULL;
+	rte_pktmbuf_attach_extbuf(m, addr, iova, len, &e->info);
+	m->data_len = len;
+	m->pkt_len = len;
+	return m;
+}
+
+static inline rte_iova_t pkt_iova(const struct rte_mbuf *m, uint32_t off)
+{
+	return rte_pktmbuf_iova_offset(m, off);
+}
+
+/* One more holder of a single mbuf; each calls pkt_seg_free. */
+static inline void pkt_seg_hold(struct rte_mbuf *m)
+{
+	rte_mbuf_refcnt_update(m, 1);
+}
+
+static inline void pkt_seg_free(struct rte_mbuf *m)
+{
+	rte_pktmbuf_free_seg(m);
+}
+
+/* Takes the first segment off a packet: it becomes a packet of its own. Returns the rest, or NULL.
+ * The rest's lengths are its segments' alone. */
+static inline struct rte_mbuf *pkt_seg_split(struct rte_mbuf *m)
+{
+	struct rte_mbuf *rest = m->next;
+
+	m->next = NULL;
+	m->nb_segs = 1;
+	m->pkt_len = m->data_len;
+	return rest;
+}
+
+/* Puts a packet behind another; 0, or -EOVERFLOW with both as they were. */
+static inline int pkt_chain(struct rte_mbuf *head, struct rte_mbuf *tail)
+{
+	return rte_pktmbuf_chain(head, tail);
+}
+
+/* Buffers that a pool has, in use or not. */
+static inline uint32_t pkt_pool_size(const struct rte_mempool *pool)
+{
+	return pool->size;
+}
+
+/* A word that the owner of a received buffer keeps in it. */
+static inline void pkt_note_set(struct rte_mbuf *m, uint64_t note)
+{
+	m->tx_offload = note;
+}
+
+static inline uint64_t pkt_note(const struct rte_mbuf *m)
+{
+	return m->tx_offload;
+}
+
 /* What a buffer costs its holder: the whole buffer, not its payload (DESIGN §3.8). */
 static inline uint32_t pkt_charge(const struct rte_mbuf *seg)
 {
@@ -181,12 +288,13 @@ static inline uint32_t pkt_charge(const struct rte_mbuf *seg)
 }
 
 /* Makes the first n bytes of the packet contiguous in the first segment. 0, or -ENOBUFS when the
- * packet is shorter or the first buffer is too small or not ours alone: then it is unchanged, and the
- * caller drops it. May use the headroom up. Borrows m. Slow path of parsers (H22). */
+ * packet is shorter or the first buffer is too small or not ours alone: then it is unchanged, and
+ * the caller drops it. May use the headroom up. Borrows m. Slow path of parsers (H22). */
 int pkt_linearize_head(struct rte_mbuf *m, uint16_t n) must_check;
 
-/* The same, but where that fails for the first buffer's sake the n bytes are copied into a header mbuf
- * in front of the rest, and *m is that. 0, or -ENOBUFS: unchanged. Borrows *m, before and after. */
+/* The same, but where that fails for the first buffer's sake the n bytes are copied into a header
+ * mbuf in front of the rest, and *m is that. 0, or -ENOBUFS: unchanged. Borrows *m, before and
+ * after. */
 int pkt_head(const struct pkt_pools *pools, struct rte_mbuf **m, uint16_t n) must_check;
 
 /* Nobody else refers to the buffer of seg: we may write into all of it, its unused ends too. Memory
@@ -198,16 +306,18 @@ bool pkt_is_private(const struct rte_mbuf *seg);
 uint32_t pkt_copy_out(const struct rte_mbuf *m, uint32_t off, uint32_t len, void *out);
 
 /* Cuts the first n bytes of a packet, all of it when n is more, and frees the segments that this
- * empties; the last one stays, maybe empty. Takes m, returns the new head, which inherits the lengths
- * of the old one and nothing else (offload flags and the like are in struct pkt by then). */
+ * empties; the last one stays, maybe empty. Takes m, returns the new head, which inherits the
+ * lengths of the old one and nothing else (offload flags and the like are in struct pkt by then).
+ */
 struct rte_mbuf *pkt_trim_front(struct rte_mbuf *m, uint32_t n) must_check;
 
-/* Keeps only the first keep bytes, all when there are fewer. Frees the segments behind them; the head
- * stays the head, maybe empty. Borrows m. */
+/* Keeps only the first keep bytes, all when there are fewer. Frees the segments behind them; the
+ * head stays the head, maybe empty. Borrows m. */
 void pkt_trim_back(struct rte_mbuf *m, uint32_t keep);
 
-/* 16-bit one's-complement sum (not inverted, in the order of base/csum.h) of len bytes at off, over as
- * many segments as it takes, of odd lengths too. Bytes past the packet's end count as 0. Borrows m. */
+/* 16-bit one's-complement sum (not inverted, in the order of base/csum.h) of len bytes at off, over
+ * as many segments as it takes, of odd lengths too. Bytes past the packet's end count as 0. Borrows
+ * m. */
 uint16_t pkt_csum(const struct rte_mbuf *m, uint32_t off, uint32_t len);
 
 #endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * An attached application: its end of the channel, from attach to the day when the last buffer of
+ * its memory comes home. Its sockets die at once when it is gone (H31); sent data that a connection
+ * or a driver still refers to lives in its arena, so the application's record stays on the list of
+ * the dying until no token is in flight.
+ */
+#include <stdlib.h>
+
+#include "sock/sock_priv.h"
+
+static void app_free(struct sock_app *a)
+{
+	loan_fini(&a->loans);
+	token_fini(&a->tokens);
+	slab_fini(&a->socks);
+	free(a->held);
+	free(a->send);
+	free(a);
+}
+
+/* The sends' records know their application and token for ever. */
+static int sends_init(struct sock_app *a, uint32_t max_tokens)
+{
+	a->send = calloc(max_tokens, sizeof(*a->send));
+	if (a->send == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < max_tokens; i++) {
+		a->send[i].app = a;
+		a->send[i].token = i;
+	}
+	return 0;
+}
+
+int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **out)
+{
+	struct chan_hdr hdr;
+	struct sock_app *a;
+	/* The service made the region and its header: its length is what the header says. */
+	int err = chan_check(map->base, UINT64_MAX, &hdr);
+
+	if (err != 0)
+		return err;
+	if (map->arena == NULL || map->arena_bytes < hdr.arena_bytes)
+		return -EPROTO;
+	a = calloc(1, sizeof(*a));
+	if (a == NULL)
+		return -ENOMEM;
+	a->s = s;
+	a->map = map;
+	list_init(&a->waiting);
+	list_init(&a->link);
+	chan_attach(&a->end, map, &hdr);
+	if (loan_init(&a->loans, hdr.max_loans) != 0 ||
+	    token_init(&a->tokens, hdr.max_tokens) != 0 || sends_init(a, hdr.max_tokens) != 0 ||
+	    slab_init(&a->socks, sizeof(struct sock), hdr.max_sockets) != 0) {
+		app_free(a);
+		return -ENOMEM;
+	}
+	list_add_tail(&s->apps, &a->link);
+	*out = a;
+	return 0;
+}
+
+static void loans_reap(struct sock_app *a)
+{
+	struct rte_mbuf *m;
+	uint32_t cursor = 0;
+
+	while ((m = loan_reap(&a->loans, &cursor)) != NULL) {
+		a->s->lent--;
+		pkt_seg_free(m);
+	}
+}
+
+void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
+{
+	for (uint32_t i = 0; i < a->socks.used; i++) {
+		if (slab_is_live(&a->socks, i))
+			sock_reap(slab_at(&a->socks, i), orderly);
+	}
+	loans_reap(a);
+	a->dying = true;
+	list_del(&a->link);
+	list_add_tail(a->tokens.count == 0 ? &s->reaped : &s->dying, &a->link);
+}
+
+const struct chan_map *socks_reaped(struct socks *s)
+{
+	struct list *l = list_pop(&s->reaped);
+	const struct chan_map *map;
+	struct sock_app *a;
+
+	if (l == NULL)
+		return NULL;
+	a = container_of(l, struct sock_app, link);
+	map = a->map;
+	app_free(a);
+	return map;
+}
+
+/* A buffer that the application is through with: the window of its connection opens. */
+static void give_back(struct sock_app *a, uint32_t loan)
+{
+	struct rte_mbuf *m = loan_take_back(&a->loans, loan);
+
+	if (unlikely(m == NULL)) {
+		a->s->n.loans_bad_return++;
+		return;
+	}
+	struct sock *k = sock_find(a, (uint32_t)pkt_note(m));
+
+	a->s->lent--;
+	if (likely(k != NULL)) {
+		uint32_t charge = pkt_charge(m);
+
+		if (likely(k->kind == SOCK_CONN))
+			tcp_recv_done(a->s->cfg.tcp, k->conn, charge, m->data_len);
+		else if (k->kind == SOCK_UDP)
+			udp_sock_returned(k, charge);
+	}
+	pkt_seg_free(m);
+}
+
+unsigned app_take_returns(struct sock_app *a, unsigned budget)
+{
+	struct chan_ring *r = &a->end.ret;
+	uint32_t n = chan_ready(r);
+
+	if (n == 0)
+		return 0;
+	if (n > budget)
+		n = budget;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t loan;
+
+		chan_copy(&loan, chan_slot(r, r->own + i, sizeof(loan)), sizeof(loan));
+		give_back(a, loan);
+	}
+	chan_pop(r, n);
+	return n;
+}
+
+void app_flush(struct sock_app *a)
+{
+	if (a->cq_filled == 0 && a->done_filled == 0 && !a->popped)
+		return;
+	if (a->done_filled != 0)
+		chan_push(&a->end.done, a->done_filled);
+	if (a->cq_filled != 0)
+		chan_push(&a->end.cq, a->cq_filled);
+	a->done_filled = 0;
+	a->cq_filled = 0;
+	a->popped = false;
+	if (bell_ring(&a->end.sh->bells.app_armed, a->map->app_bell_fd))
+		a->s->n.doorbells++;
+}
+
+/* Is there anything to do for it that can be done? */
+static bool app_has_work(struct sock_app *a)
+{
+	if (chan_ready(&a->end.ret) != 0)
+		return true;
+	if (chan_ready(&a->end.sq) == 0 && list_empty(&a->waiting))
+		return false;
+	return app_room(a, SOCK_CMD_ROOM);
+}
+
+bool socks_arm(struct socks *s)
+{
+	bool work = socks_output_pending(s);
+
+	LIST_EACH (l, &s->apps)
+		bell_arm(&container_of(l, struct sock_app, link)->end.sh->bells.stack_armed);
+	LIST_EACH (l, &s->apps)
+		work |= app_has_work(container_of(l, struct sock_app, link));
+	if (work)
+		socks_disarm(s);
+	return work;
+}
+
+void socks_disarm(struct socks *s)
+{
+	LIST_EACH (l, &s->apps)
+		bell_disarm(&container_of(l, struct sock_app, link)->end.sh->bells.stack_armed);
+}

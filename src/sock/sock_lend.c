@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Lending received buffers. A lent buffer carries the sid of its socket, so that its return finds
+ * the window it is charged to.
+ *
+ * Pressure: an application that holds more than half of what it may hold gets small payloads
+ * together in one buffer instead of one each; this is the copy that pressure_copied_bytes counts.
+ */
+#include "sock/sock_priv.h"
+
+static bool in_region(const struct socks *s, uint32_t r, uintptr_t at, uint32_t len, uint64_t *off)
+{
+	uintptr_t base = (uintptr_t)s->cfg.region[r].base;
+
+	*off = at - base;
+	return *off < s->cfg.region[r].bytes && len <= s->cfg.region[r].bytes - *off;
+}
+
+static slow_path bool other_region(struct socks *s, uintptr_t at, uint32_t len, uint64_t *off)
+{
+	for (uint32_t r = CHAN_REGION_PKT; r < CHAN_REGION_MAX; r++) {
+		if (!in_region(s, r, at, len, off))
+			continue;
+		s->last_region = r;
+		return true;
+	}
+	return false;
+}
+
+bool sock_lend(struct sock *k, struct rte_mbuf *m, struct sock_lent *out)
+{
+	struct sock_app *a = k->app;
+	struct socks *s = a->s;
+	uintptr_t at = (uintptr_t)pkt_data(m);
+
+	if (unlikely(!in_region(s, s->last_region, at, m->data_len, &out->off)) &&
+	    !other_region(s, at, m->data_len, &out->off))
+		return false;
+	out->loan = loan_give(&a->loans, m);
+	ASSERT(out->loan != LOAN_NONE);
+	out->region = (uint16_t)s->last_region;
+	pkt_note_set(m, k->sid);
+	s->lent++;
+	s->n.loans++;
+	return true;
+}
+
+bool sock_pressure(const struct sock_app *a)
+{
+	return a->loans.held > a->loans.quota / 2 || a->s->lent > a->s->lent_max / 2;
+}
+
+/* Moves the payload of from, and of as many after it as fit, to a fresh buffer. Returns the rest.
+ */
+static struct rte_mbuf *gather(struct socks *s, struct rte_mbuf *to, struct rte_mbuf *from,
+			       uint32_t *freed)
+{
+	while (from != NULL && from->data_len <= pkt_room(to)) {
+		uint16_t len = from->data_len;
+		struct rte_mbuf *rest;
+
+		memcpy(pkt_put(to, len), pkt_data(from), len);
+		s->n.pressure_copied_bytes += len;
+		*freed += pkt_charge(from);
+		rest = pkt_seg_split(from);
+		pkt_seg_free(from);
+		from = rest;
+	}
+	return from;
+}
+
+struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved)
+{
+	struct socks *s = k->app->s;
+	struct rte_mbuf *head = NULL, **link = &head;
+
+	*saved = 0;
+	while (m != NULL) {
+		struct rte_mbuf *next = m->next, *to = NULL;
+		uint32_t freed = 0;
+
+		if (next != NULL)
+			to = pkt_alloc_rx(s->cfg.pools);
+		if (to != NULL && (uint32_t)m->data_len + next->data_len <= pkt_room(to)) {
+			m = gather(s, to, m, &freed);
+			if (freed > pkt_charge(to))
+				*saved += freed - pkt_charge(to);
+			*link = to;
+		} else {
+			pkt_free(to);
+			*link = m;
+			m = pkt_seg_split(m);
+		}
+		link = &(*link)->next;
+	}
+	return head;
+}

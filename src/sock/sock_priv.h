@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Private to src/sock: the objects. One core owns all of them.
+ *
+ *	struct socks ── struct sock_app (a channel) ── struct sock ── a connection, listener or
+ *endpoint
+ *
+ * Words:
+ *   news      what a socket has to tell its application, bit by bit; told in the order of the bits
+ *   waiting   a socket with news that found no room, in a list of its application
+ *   sid       name of a socket: index into its application's table, generation in the upper bits
+ */
+#ifndef ZS_SOCK_SOCK_PRIV_H
+#define ZS_SOCK_SOCK_PRIV_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/rand.h"
+#include "base/slab.h"
+#include "chan/bell.h"
+#include "chan/loan.h"
+#include "sock/sock.h"
+
+#define SOCK_HELD_MAX	  256 /* commands of one application that came before their turn */
+#define SOCK_CMD_ROOM	  3   /* events that one command may make at once */
+#define SOCK_OUT_MAX	  256 /* datagrams that wait for the stack; a power of two */
+#define SOCK_UDP_WAIT_MAX 256 /* datagrams of one socket that wait for room in its event ring */
+#define SOCK_PIECE_BYTES  (32u << 10) /* of a send, in one mbuf: its lengths have 16 bits */
+#define SOCK_UDP_BUF	  (1u << 20)  /* initial limits of a UDP socket, bytes */
+#define SOCK_BUF_MAX	  (64u << 20) /* most that SO_RCVBUF and SO_SNDBUF give */
+#define SOCK_NEVER	  UINT64_MAX
+
+enum sock_kind {
+	SOCK_FREE,
+	SOCK_NEW,	 /* TCP, perhaps bound */
+	SOCK_LISTEN,	 /* TCP */
+	SOCK_CONNECTING, /* TCP, has a connection */
+	SOCK_CONN,	 /* TCP, has a connection, perhaps one that ended */
+	SOCK_LINGER,	 /* TCP, closed by the application, which waits for the end */
+	SOCK_DEAD,	 /* TCP, connection thrown away: only to be closed */
+	SOCK_UDP,
+};
+
+enum {
+	NEWS_CONNECT = 1 << 0, /* result of CONNECT */
+	NEWS_URG = 1 << 1,
+	NEWS_DATA = 1 << 2, /* the connection, or the queue of a UDP socket, may have something */
+	NEWS_FIN = 1 << 3,
+	NEWS_ERROR = 1 << 4, /* pending error */
+	NEWS_FATAL = 1 << 5, /* the connection ended by error */
+	NEWS_LIMIT = 1 << 6, /* the send limit changed */
+	NEWS_ACCEPT = 1 << 7,
+	NEWS_CLOSED = 1 << 8, /* result of a CLOSE that lingered */
+};
+
+/* Options of the socket level, kept for either protocol. */
+enum {
+	SOCKF_REUSEADDR = 1 << 0,
+	SOCKF_REUSEPORT = 1 << 1,
+	SOCKF_V6ONLY = 1 << 2,
+	SOCKF_BROADCAST = 1 << 3,
+	SOCKF_OOBINLINE = 1 << 4,
+	SOCKF_FREEBIND = 1 << 5,
+	SOCKF_RCVBUF = 1 << 6, /* set by the user: read back as set */
+	SOCKF_SNDBUF = 1 << 7,
+	SOCKF_SEND_ERR = 1 << 8, /* a failed send was told: once is enough */
+	SOCKF_BOUND = 1 << 9,	 /* in the port table */
+	SOCKF_LINGER = 1 << 10,	 /* SO_LINGER: kept for getsockopt; CLOSE carries the value */
+};
+
+/* Address families that a local address stands for. */
+enum { SOCK_FAM_4 = 1 << 0, SOCK_FAM_6 = 1 << 1 };
+
+struct sock_udp;
+
+/* One socket. In its application's slab; lives from SOCKET or ACCEPT to CLOSE. */
+struct sock {
+	/* hot */
+	union {
+		struct tcp_conn *conn;
+		struct tcp_listener *listener;
+		struct udp_pcb *pcb; /* NULL: not yet bound */
+	};
+	struct sock_app *app;
+	struct list wait; /* on app->waiting */
+	uint32_t sid;	  /* 0: free */
+	uint32_t ticket;  /* of the command whose turn it is */
+	uint32_t limit;	  /* of bytes sent and not returned, as last told */
+	uint32_t unacked; /* bytes of sends whose tokens are out */
+	uint16_t news;
+	uint8_t kind;
+	uint8_t held; /* commands of it in app->held */
+	uint16_t flags;
+	uint16_t gen; /* of the sid; survives the socket */
+	/* cold */
+	struct ip_addr laddr; /* bound to */
+	uint16_t lport;
+	uint8_t domain; /* AF_INET, AF_INET6 */
+	uint8_t fam;	/* SOCK_FAM_* bound */
+	int error;	/* pending, negative errno */
+	uint32_t connect_token, close_token;
+	uint32_t backlog, announced; /* listener */
+	uint32_t mark, priority;     /* SO_MARK, SO_PRIORITY: kept for who asks */
+	uint16_t linger_s;
+	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
+	struct sock *next_on_port; /* port table */
+	struct sock **link_on_port;
+	struct tcp_opt *opt;   /* TCP until there is a connection, and of listeners */
+	struct sock_udp *udp;  /* UDP */
+	struct list lingering; /* on socks->lingering */
+};
+_Static_assert(offsetof(struct sock, gen) < 64, "the hot part is one cache line");
+
+/* A send in flight, one for each token. */
+struct sock_send {
+	struct pkt_ext ext;
+	struct sock_app *app;
+	struct sock *sock;
+	uint32_t sid; /* of sock at the time of the send */
+	uint32_t token;
+	uint32_t bytes;
+	struct rte_mbuf *lent; /* SEND_LOAN: the buffer that is held, else NULL */
+};
+
+struct sock_held {
+	struct chan_sqe q;
+	bool used;
+};
+
+/* One attached application: its end of the channel. */
+struct sock_app {
+	struct socks *s;
+	const struct chan_map *map;
+	struct chan_end end;
+	uint32_t cq_filled, done_filled; /* written, not yet pushed */
+	bool popped;	     /* commands were taken: the application may wait for room */
+	struct list waiting; /* sockets with news and no room, by sock.wait */
+	struct loan_table loans;
+	struct token_table tokens;
+	struct sock_send *send; /* max_tokens of them */
+	struct slab socks;
+	struct sock_held *held; /* SOCK_HELD_MAX, or NULL until needed */
+	uint32_t n_held;
+	bool dying;	  /* detached: waits for its tokens */
+	struct list link; /* on socks->apps, dying or reaped */
+};
+
+struct socks {
+	struct socks_cfg cfg;
+	uint64_t now_ns;
+	struct list apps, dying, reaped;
+	uint32_t n_socks;
+	uint32_t lent_max;    /* buffers that may be lent: the rest is for receiving */
+	uint32_t lent;	      /* buffers lent now, to all */
+	uint32_t last_region; /* where the last payload was found */
+	struct list lingering;
+	struct sock **port[2]; /* port table: TCP, UDP; 65,536 heads each */
+	uint32_t next_ephemeral;
+	uint64_t port_secret;
+	struct rand rand;
+	struct pkt *out; /* SOCK_OUT_MAX */
+	uint32_t out_head, out_tail;
+	struct socks_counters n;
+};
+
+/* One command on its way through its handler. out is the result being made. */
+struct sock_cmd {
+	struct socks *s;
+	struct sock_app *app;
+	struct sock *k; /* NULL: the command names no socket */
+	const struct chan_sqe *q;
+	struct chan_cqe out;
+};
+
+/* Handlers return the command's res, or: */
+#define SOCK_LATER INT32_MIN	   /* the result comes later, or never */
+#define SOCK_STALL (INT32_MIN + 1) /* no memory at the moment: the command stays where it is */
+
+/* ---- sock_app.c ---- */
+
+/* Room for n more events? */
+static inline bool app_room(struct sock_app *a, uint32_t n)
+{
+	uint32_t want = a->cq_filled + n;
+
+	return chan_free(&a->end.cq, want) >= want;
+}
+
+/* The next event to fill; the caller made sure of the room. */
+static inline struct chan_cqe *app_event(struct sock_app *a)
+{
+	a->s->n.events++;
+	return chan_slot(&a->end.cq, a->end.cq.own + a->cq_filled++, sizeof(struct chan_cqe));
+}
+
+unsigned app_take_returns(struct sock_app *a, unsigned budget);
+/* Makes what was written visible, and wakes the application. */
+void app_flush(struct sock_app *a);
+
+/* ---- sock_cmd.c ---- */
+unsigned app_commands(struct sock_app *a, unsigned budget);
+/* Forgets the held commands of a socket that goes; their tokens go back. */
+void cmd_drop_held(struct sock_app *a, uint32_t sid);
+
+/* ---- sock_obj.c ---- */
+static inline struct sock *sock_find(struct sock_app *a, uint32_t sid)
+{
+	uint32_t i = sid_index(sid);
+
+	if (unlikely(i >= a->socks.used || sid == 0))
+		return NULL;
+	struct sock *k = slab_at(&a->socks, i);
+
+	return likely(k->sid == sid) ? k : NULL;
+}
+
+static inline bool sock_slot_free(const struct sock_app *a)
+{
+	return a->socks.live < a->socks.max && a->s->n_socks < a->s->cfg.max_socks;
+}
+
+/* NULL at the limits. */
+struct sock *sock_alloc(struct sock_app *a, enum sock_kind kind, uint8_t domain) must_check;
+/* The socket's protocol object is gone or somebody else's by now. */
+void sock_free(struct sock *k);
+/* Closes at once, without results: the application is gone. */
+void sock_reap(struct sock *k, bool orderly);
+/* Family bits of a local address. -EAFNOSUPPORT, -EINVAL. */
+int sock_fam(const struct sock *k, const struct ip_addr *a);
+/* A local address of the right family, fit to be bound to? */
+int sock_check_local(const struct sock *k, const struct ip_addr *a);
+int cmd_socket(struct sock_cmd *c);
+int cmd_bind(struct sock_cmd *c);
+int cmd_shutdown(struct sock_cmd *c);
+int cmd_close(struct sock_cmd *c);
+int cmd_name(struct sock_cmd *c);
+void sock_linger_expire(struct socks *s);
+
+/* ---- sock_event.c ---- */
+/* Adds news and tells them now, or when there is room. */
+void sock_news(struct sock *k, uint16_t news);
+/* Tells the waiting ones of an application while there is room. */
+void app_tell_waiting(struct sock_app *a);
+/* An error of a send or of the path, not fatal. */
+void sock_error(struct sock *k, int err);
+
+/* ---- sock_lend.c ---- */
+/* What an event says of a lent buffer. */
+struct sock_lent {
+	uint32_t loan;
+	uint16_t region;
+	uint64_t off;
+};
+/* Lends a single buffer; the caller made sure that app_may_lend. False: it lies in no region that
+ * the application sees, and is still the caller's. */
+bool sock_lend(struct sock *k, struct rte_mbuf *m, struct sock_lent *out) must_check;
+/* Under pressure: payload of several buffers goes into fewer, by copying. Takes m, returns the
+ * packet to lend; *saved is how much less its buffers are charged. */
+struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved) must_check;
+bool sock_pressure(const struct sock_app *a);
+static inline bool app_may_lend(const struct sock_app *a)
+{
+	return a->loans.held < a->loans.quota && a->s->lent < a->s->lent_max;
+}
+
+/* ---- sock_send.c ---- */
+int cmd_send(struct sock_cmd *c);
+/* The token of a refused send goes back. */
+void send_refuse(struct sock_app *a, uint32_t token);
+/* The payload of a send command as a packet; its token is in flight then. NULL with *err: why not;
+ * the token is as before. */
+struct rte_mbuf *send_payload(struct sock_cmd *c, int *err) must_check;
+/* The send failed with err: its token goes back, the application is told. */
+int send_failed(struct sock_cmd *c, int err);
+
+/* ---- sock_tcp.c ---- */
+int cmd_listen(struct sock_cmd *c);
+int cmd_connect(struct sock_cmd *c);
+int tcp_sock_connect(struct sock_cmd *c);
+void tcp_sock_event(struct sock *k, uint32_t events);
+/* Announces accepted connections while there is room. True: all done. */
+bool tcp_sock_tell_accept(struct sock *k);
+int tcp_sock_send(struct sock_cmd *c);
+/* A connection that failed to open: the socket may try again. */
+void tcp_sock_unconnect(struct sock *k);
+void tcp_sock_close(struct sock *k, bool reset);
+uint32_t tcp_sock_limit(const struct sock *k);
+int cmd_accepted(struct sock_cmd *c);
+
+/* ---- sock_udp.c ---- */
+int udp_sock_init(struct sock *k) must_check;
+void udp_sock_fini(struct sock *k);
+int udp_sock_bind(struct sock *k, const struct ip_addr *a, uint16_t port);
+int udp_sock_connect(struct sock_cmd *c);
+int udp_sock_send(struct sock_cmd *c);
+int udp_sock_shutdown(struct sock *k, int how);
+/* Tells what is queued while there is room. True: all done. */
+bool udp_sock_tell(struct sock *k);
+/* A lent datagram buffer came back. */
+void udp_sock_returned(struct sock *k, uint32_t charge);
+
+/* ---- sock_port.c ---- */
+int ports_init(struct socks *s) must_check;
+void ports_fini(struct socks *s);
+/* Enters k with its flags at laddr:port (0 = choose one). -EADDRINUSE. */
+int port_bind(struct sock *k, const struct ip_addr *laddr, uint16_t port) must_check;
+void port_release(struct sock *k);
+/* May a bound socket begin to listen? -EADDRINUSE. */
+int port_may_listen(const struct sock *k) must_check;
+/* Ports for an active open, one after the other, RFC 6056 §3.3.3: start with *n = 0; 0 = none left.
+ */
+uint16_t port_next(struct sock *k, struct tcp_key *key, uint32_t *n);
+
+/* ---- sock_opt.c and its kin ---- */
+int cmd_setopt(struct sock_cmd *c);
+int cmd_getopt(struct sock_cmd *c);
+
+/* ---- sock_dump.c ---- */
+int cmd_dump(struct sock_cmd *c);
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sends without a copy: bytes of the application's arena, or of a buffer that is lent to it, become
+ * mbufs that refer to them. The token names a record that counts these references; when the last
+ * one goes (acknowledged, and no driver holds it) the token goes home through the done ring.
+ *
+ * A lent buffer is referred to in the same way, and held by the record meanwhile: so the
+ * application may return the loan at once, and one mechanism tells when the bytes are gone.
+ */
+#include "sock/sock_priv.h"
+
+static void done_push(struct sock_app *a, uint32_t token)
+{
+	struct chan_ring *r = &a->end.done;
+	uint32_t want = a->done_filled + 1;
+	uint32_t *slot;
+
+	/* It holds every token; there is no room only if the other side lies about its index. */
+	if (unlikely(chan_free(r, want) < want)) {
+		a->s->n.tokens_bad++;
+		return;
+	}
+	slot = chan_slot(r, r->own + a->done_filled, sizeof(*slot));
+	*slot = token;
+	a->done_filled = want;
+}
+
+/* The last reference to a send's bytes is gone. */
+static void send_gone(void *addr, void *arg)
+{
+	struct sock_send *d = arg;
+	struct sock_app *a = d->app;
+
+	if (unlikely(d->lent != NULL)) {
+		pkt_seg_free(d->lent);
+		d->lent = NULL;
+	}
+	if (likely(d->sock->sid == d->sid))
+		d->sock->unacked -= d->bytes;
+	token_end(&a->tokens, d->token);
+	if (likely(!a->dying)) {
+		done_push(a, d->token);
+	} else if (a->tokens.count == 0) {
+		list_del(&a->link);
+		list_add_tail(&a->s->reaped, &a->link);
+	}
+}
+
+void send_refuse(struct sock_app *a, uint32_t token)
+{
+	if (token >= a->tokens.max || a->tokens.send[token] != NULL) {
+		a->s->n.tokens_bad++;
+		return;
+	}
+	done_push(a, token);
+}
+
+/* Two pieces or more: one reference is ours until all of them are there. */
+static struct rte_mbuf *attach_pieces(struct socks *s, struct sock_send *d, uint8_t *at,
+				      uint64_t iova, uint32_t len)
+{
+	struct rte_mbuf *head = NULL;
+
+	pkt_ext_init(&d->ext, send_gone, d, (uint16_t)(1 + (len - 1) / SOCK_PIECE_BYTES + 1));
+	for (uint32_t off = 0; off < len; off += SOCK_PIECE_BYTES) {
+		uint32_t n = len - off < SOCK_PIECE_BYTES ? len - off : SOCK_PIECE_BYTES;
+		struct rte_mbuf *m =
+			pkt_attach(s->cfg.pools, at + off, iova + off, (uint16_t)n, &d->ext);
+
+		if (m == NULL || (head != NULL && pkt_chain(head, m) != 0)) {
+			pkt_free(m);
+			pkt_free(head);
+			return NULL;
+		}
+		if (head == NULL)
+			head = m;
+	}
+	pkt_ext_put(&d->ext);
+	return head;
+}
+
+static struct rte_mbuf *attach(struct socks *s, struct sock_send *d, uint8_t *at, uint64_t iova,
+			       uint32_t len)
+{
+	if (unlikely(len > SOCK_PIECE_BYTES))
+		return attach_pieces(s, d, at, iova, len);
+	pkt_ext_init(&d->ext, send_gone, d, 1);
+	return pkt_attach(s->cfg.pools, at, iova, (uint16_t)len, &d->ext);
+}
+
+/* Where the command's bytes lie. 0 or -EINVAL. */
+static int payload_at(struct sock_cmd *c, uint8_t **at, uint64_t *iova, struct rte_mbuf **lent)
+{
+	const struct chan_sqe *q = c->q;
+	uint64_t bytes = c->app->end.hdr.arena_bytes;
+
+	*lent = NULL;
+	if (unlikely(q->len == 0 || q->len > CHAN_SEND_MAX))
+		return -EINVAL;
+	if (likely(q->op != CHAN_OP_SEND_LOAN)) {
+		if (unlikely(q->off > bytes || q->len > bytes - q->off))
+			return -EINVAL;
+		*at = (uint8_t *)c->app->map->arena + q->off;
+		*iova = (uintptr_t)*at;
+		return 0;
+	}
+	*lent = loan_look(&c->app->loans, q->loan);
+	if (*lent == NULL || q->off > (*lent)->data_len || q->len > (*lent)->data_len - q->off)
+		return -EINVAL;
+	*at = pkt_data(*lent) + q->off;
+	*iova = pkt_iova(*lent, (uint32_t)q->off);
+	return 0;
+}
+
+struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
+{
+	struct sock_app *a = c->app;
+	const struct chan_sqe *q = c->q;
+	struct rte_mbuf *m, *lent;
+	struct sock_send *d;
+	uint8_t *at;
+	uint64_t iova;
+
+	*err = payload_at(c, &at, &iova, &lent);
+	if (unlikely(*err != 0))
+		return NULL;
+	d = &a->send[q->token < a->tokens.max ? q->token : 0];
+	*err = token_begin(&a->tokens, q->token, d);
+	if (unlikely(*err != 0))
+		return NULL;
+	m = attach(c->s, d, at, iova, q->len);
+	if (unlikely(m == NULL)) {
+		token_end(&a->tokens, q->token);
+		*err = SOCK_STALL;
+		return NULL;
+	}
+	d->sock = c->k;
+	d->sid = c->k->sid;
+	d->bytes = q->len;
+	d->lent = lent;
+	if (unlikely(lent != NULL))
+		pkt_seg_hold(lent);
+	c->k->unacked += q->len;
+	return m;
+}
+
+int send_failed(struct sock_cmd *c, int err)
+{
+	if (err == SOCK_STALL)
+		return err;
+	if (err == -EINVAL || err == -EBUSY)
+		c->s->n.bad_commands++;
+	send_refuse(c->app, c->q->token);
+	sock_error(c->k, err);
+	return SOCK_LATER;
+}
+
+int cmd_send(struct sock_cmd *c)
+{
+	switch (c->k->kind) {
+	case SOCK_CONN:
+	case SOCK_CONNECTING:
+		return tcp_sock_send(c);
+	case SOCK_UDP:
+		return udp_sock_send(c);
+	default:
+		return send_failed(c, c->k->kind == SOCK_DEAD ? -EPIPE : -ENOTCONN);
+	}
+}

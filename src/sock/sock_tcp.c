@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets over TCP: listen, accept, connect, send, and what the engine has to say. The connection
+ * knows its socket by address (tcp_conn_user): a socket gives its connection up before it goes.
+ *
+ * Not done: SO_REUSEPORT groups of listeners on one core beyond what tcp_listen() takes; a port of
+ * an accepted or ephemeral connection does not keep others from binding it (Linux: does).
+ */
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "sock/sock_priv.h"
+
+#define BACKLOG_MAX 65535
+#define PORT_TRIES  4096 /* ephemeral ports tried before giving up: bounded work */
+
+_Static_assert((int)CHAN_SEND_MORE == (int)TCP_SEND_MORE &&
+		       (int)CHAN_SEND_OOB == (int)TCP_SEND_OOB &&
+		       (int)CHAN_SEND_COPIED == (int)TCP_SEND_COPIED,
+	       "handed through");
+#define SEND_FLAGS (CHAN_SEND_MORE | CHAN_SEND_OOB | CHAN_SEND_COPIED)
+
+uint32_t tcp_sock_limit(const struct sock *k)
+{
+	struct tcp_info_full i;
+
+	tcp_conn_info(k->app->s->cfg.tcp, k->conn, &i);
+	return i.sndbuf < UINT32_MAX ? (uint32_t)i.sndbuf : UINT32_MAX;
+}
+
+static bool limit_changed(struct sock *k)
+{
+	uint32_t limit = tcp_sock_limit(k);
+
+	if (limit == k->limit)
+		return false;
+	k->limit = limit;
+	return true;
+}
+
+/* ---- listen and accept ---- */
+
+int cmd_listen(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	struct tcp *t = c->s->cfg.tcp;
+	int32_t backlog = c->q->arg[0];
+	int err;
+
+	if (k->kind == SOCK_UDP)
+		return -EOPNOTSUPP;
+	if (k->kind != SOCK_NEW && k->kind != SOCK_LISTEN)
+		return -EINVAL;
+	if (backlog < 1 || backlog > BACKLOG_MAX)
+		backlog = backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : 1;
+	k->backlog = (uint32_t)backlog;
+	if (k->kind == SOCK_LISTEN) {
+		tcp_listen_backlog(k->listener, k->backlog);
+		sock_news(k, NEWS_ACCEPT);
+		return 0;
+	}
+	if (!(k->flags & SOCKF_BOUND)) {
+		struct ip_addr any =
+			k->domain == AF_INET ? ip_addr_v4(be32(0)) : (struct ip_addr){0};
+
+		err = port_bind(k, &any, 0);
+		if (err != 0)
+			return err;
+	}
+	err = port_may_listen(k);
+	if (err != 0)
+		return err;
+	struct tcp_listen l = {
+		.laddr = k->laddr,
+		.lport = k->lport,
+		.v6only = !(k->fam & SOCK_FAM_4),
+		.backlog = k->backlog,
+		.opt = k->opt,
+		.user = (uintptr_t)k,
+	};
+
+	err = tcp_listen(t, &l, &k->listener);
+	if (err == 0)
+		k->kind = SOCK_LISTEN;
+	return err;
+}
+
+/* A connection out of the queue becomes a socket. The caller made sure of a slot and of an event.
+ * What happened to it meanwhile the engine tells after this. */
+static void accept_one(struct sock *l, struct tcp_conn *conn)
+{
+	struct sock_app *a = l->app;
+	const struct tcp_key *key = tcp_conn_key(conn);
+	struct sock *k = sock_alloc(a, SOCK_CONN, l->domain);
+	struct tcp_link link;
+	struct chan_cqe *e;
+
+	k->conn = conn;
+	k->flags = l->flags & (SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF);
+	tcp_conn_set_user(conn, (uintptr_t)k);
+	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
+		tcp_conn_link(a->s->cfg.tcp, conn, &link);
+	k->limit = tcp_sock_limit(k);
+	e = app_event(a);
+	e->ev = CHAN_EV_ACCEPT;
+	e->flags = 0;
+	e->sid = l->sid;
+	e->aux = k->sid;
+	e->res = (int32_t)(k->limit < INT32_MAX ? k->limit : INT32_MAX);
+	memcpy(e->addr, &key->raddr, sizeof(key->raddr));
+	memcpy(e->laddr, &key->laddr, sizeof(key->laddr));
+	e->port = key->rport;
+	e->lport = key->lport;
+	l->announced++;
+}
+
+bool tcp_sock_tell_accept(struct sock *k)
+{
+	struct sock_app *a = k->app;
+
+	/* At the limit the application's CHAN_OP_RCVBUF_MORE goes on with it. */
+	while (k->announced < k->backlog) {
+		struct tcp_conn *conn;
+
+		if (!app_room(a, 1) || !sock_slot_free(a))
+			return false;
+		conn = tcp_accept(a->s->cfg.tcp, k->listener);
+		if (conn == NULL)
+			break;
+		accept_one(k, conn);
+	}
+	k->news &= (uint16_t)~NEWS_ACCEPT;
+	return true;
+}
+
+int cmd_accepted(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	uint32_t n = (uint32_t)c->q->arg[0];
+
+	if (k->kind != SOCK_LISTEN)
+		return SOCK_LATER;
+	if (n > k->announced) {
+		c->s->n.bad_commands++;
+		n = k->announced;
+	}
+	k->announced -= n;
+	sock_news(k, NEWS_ACCEPT);
+	return SOCK_LATER;
+}
+
+/* ---- connect ---- */
+
+/* Local address and link towards the destination. */
+static int connect_path(struct sock *k, struct tcp_open *o)
+{
+	const struct socks_cfg *cfg = &k->app->s->cfg;
+	const struct ip_ifaddr *src;
+	int fam = sock_fam(k, &o->key.raddr);
+
+	if (fam < 0)
+		return fam;
+	if (o->key.rport == 0)
+		return -EADDRNOTAVAIL;
+	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr))
+		return -ENETUNREACH;
+	if ((k->flags & SOCKF_BOUND) && !ip_addr_is_any(&k->laddr)) {
+		o->key.laddr = k->laddr;
+		if (ip_addr_is_v4(&k->laddr) != ip_addr_is_v4(&o->key.raddr))
+			return -EAFNOSUPPORT;
+	} else {
+		src = ip_source_for(cfg->ip, &o->key.raddr);
+		if (src == NULL)
+			return -ENETUNREACH;
+		o->key.laddr = src->addr;
+	}
+	return cfg->link_of(cfg->stack, &o->key.laddr, &o->key.raddr, &o->link);
+}
+
+/* RFC 6056 §3.3.3: the next port whose four-tuple is free. */
+static int connect_from_any(struct sock *k, struct tcp_open *o)
+{
+	struct tcp *t = k->app->s->cfg.tcp;
+	uint32_t n = 0;
+	int err;
+
+	for (unsigned i = 0; i < PORT_TRIES; i++) {
+		o->key.lport = port_next(k, &o->key, &n);
+		if (o->key.lport == 0)
+			break;
+		err = tcp_connect(t, o, &k->conn);
+		if (err != -EADDRINUSE)
+			return err;
+	}
+	return -EADDRNOTAVAIL;
+}
+
+int tcp_sock_connect(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	struct tcp_open o = {.key.rport = c->q->port, .opt = k->opt, .user = (uintptr_t)k};
+	int err;
+
+	if (k->kind == SOCK_CONNECTING)
+		return -EALREADY;
+	if (k->kind == SOCK_DEAD)
+		return -EINVAL;
+	if (k->kind != SOCK_NEW)
+		return -EISCONN;
+	memcpy(&o.key.raddr, c->q->addr, sizeof(o.key.raddr));
+	err = connect_path(k, &o);
+	if (err != 0)
+		return err;
+	if (k->flags & SOCKF_BOUND) {
+		o.key.lport = k->lport;
+		err = tcp_connect(c->s->cfg.tcp, &o, &k->conn);
+	} else {
+		err = connect_from_any(k, &o);
+	}
+	if (err != 0)
+		return err;
+	k->kind = SOCK_CONNECTING;
+	k->connect_token = c->q->token;
+	if (limit_changed(k))
+		sock_news(k, NEWS_LIMIT);
+	return SOCK_LATER;
+}
+
+int cmd_connect(struct sock_cmd *c)
+{
+	return c->k->kind == SOCK_UDP ? udp_sock_connect(c) : tcp_sock_connect(c);
+}
+
+void tcp_sock_unconnect(struct sock *k)
+{
+	k->error = tcp_conn_error(k->conn);
+	if (k->error == 0)
+		k->error = -ECONNABORTED;
+	tcp_abort(k->app->s->cfg.tcp, k->conn);
+	k->conn = NULL;
+	k->kind = SOCK_NEW;
+	sock_news(k, NEWS_CONNECT);
+}
+
+static void connected(struct sock *k)
+{
+	uint16_t news = NEWS_CONNECT;
+
+	k->kind = SOCK_CONN;
+	/* From here on the connection keeps its options. */
+	free(k->opt);
+	k->opt = NULL;
+	if (limit_changed(k))
+		news |= NEWS_LIMIT;
+	k->news |= news;
+}
+
+/* ---- data ---- */
+
+int tcp_sock_send(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	int err;
+	struct rte_mbuf *m = send_payload(c, &err);
+
+	if (unlikely(m == NULL))
+		return send_failed(c, err);
+	err = tcp_send(c->s->cfg.tcp, k->conn, m, c->q->flags & SEND_FLAGS);
+	if (likely(err == 0))
+		return SOCK_LATER;
+	pkt_free(m); /* which sends the token home */
+	if (!(k->flags & SOCKF_SEND_ERR) && tcp_conn_error(k->conn) == 0)
+		sock_error(k, err);
+	k->flags |= SOCKF_SEND_ERR;
+	return SOCK_LATER;
+}
+
+/* ---- what the engine says ---- */
+
+static void linger_event(struct sock *k, uint32_t events)
+{
+	if (k->conn == NULL || !(events & (TCP_EV_SENT_FIN | TCP_EV_ERROR | TCP_EV_CLOSED)))
+		return;
+	tcp_sock_close(k, false);
+	sock_news(k, NEWS_CLOSED);
+}
+
+static slow_path void rare_event(struct sock *k, uint32_t events)
+{
+	uint16_t news = 0;
+
+	if (k->kind == SOCK_LINGER) {
+		linger_event(k, events);
+		return;
+	}
+	if (k->kind == SOCK_CONNECTING) {
+		if (events & TCP_EV_CONNECTED)
+			connected(k);
+		else if (events & TCP_EV_ERROR)
+			tcp_sock_unconnect(k);
+		if (k->kind != SOCK_CONN)
+			return;
+	}
+	if (events & TCP_EV_URG)
+		news |= NEWS_URG;
+	if (events & TCP_EV_DATA)
+		news |= NEWS_DATA;
+	if (events & TCP_EV_FIN)
+		news |= NEWS_DATA | NEWS_FIN;
+	if (events & TCP_EV_ERROR) {
+		k->error = tcp_conn_error(k->conn);
+		news |= NEWS_DATA | NEWS_FATAL;
+		k->news &= (uint16_t)~NEWS_ERROR;
+	}
+	sock_news(k, news);
+}
+
+void tcp_sock_event(struct sock *k, uint32_t events)
+{
+	uint16_t news = 0;
+
+	if (unlikely(k->kind != SOCK_CONN || (events & ~(uint32_t)(TCP_EV_DATA | TCP_EV_SPACE)))) {
+		rare_event(k, events);
+		return;
+	}
+	if (events & TCP_EV_DATA)
+		news = NEWS_DATA;
+	/* The limit grows with the window; who is far below it need not know. */
+	if (unlikely(k->unacked > k->limit / 2) && limit_changed(k))
+		news |= NEWS_LIMIT;
+	if (news != 0)
+		sock_news(k, news);
+}
+
+void tcp_sock_close(struct sock *k, bool reset)
+{
+	struct tcp *t = k->app->s->cfg.tcp;
+
+	if (k->kind == SOCK_LISTEN) {
+		tcp_unlisten(t, k->listener);
+	} else if (k->kind == SOCK_CONN || k->kind == SOCK_CONNECTING ||
+		   (k->kind == SOCK_LINGER && k->conn != NULL)) {
+		/* It may live on alone: the dump finds it by that. */
+		tcp_conn_set_user(k->conn, 0);
+		if (reset || k->kind == SOCK_CONNECTING)
+			tcp_abort(t, k->conn);
+		else
+			tcp_close(t, k->conn);
+	}
+	k->conn = NULL;
+}

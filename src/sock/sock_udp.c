@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets over UDP: bind, connect, send; groups. Receiving is in sock_udp_in.c.
+ *
+ * A datagram is sent in one go: the pieces of it that came in several commands are kept until the
+ * last one is there. Errors that Linux finds in sendto() arrive as the socket's pending error.
+ *
+ * Datagrams are built at once and wait in a small ring for the stack's transmission; while that is
+ * full, commands are not taken.
+ */
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "sock/sock_udp.h"
+
+/* Below this, no path is asked for its MTU: every link carries it (RFC 8200 §5, less headers). */
+#define ALWAYS_FITS 1200
+
+int udp_sock_init(struct sock *k)
+{
+	struct sock_udp *u = calloc(1, sizeof(*u));
+
+	if (u == NULL)
+		return -ENOMEM;
+	u->rcvbuf = SOCK_UDP_BUF;
+	u->mcast_ttl = 1;
+	u->mcast_loop = true;
+	u->mcast_if = -1;
+	k->udp = u;
+	return 0;
+}
+
+static void part_drop(struct sock_udp *u)
+{
+	pkt_free(u->part);
+	u->part = NULL;
+}
+
+void udp_sock_fini(struct sock *k)
+{
+	struct sock_udp *u = k->udp;
+	struct socks *s = k->app->s;
+
+	if (u == NULL)
+		return;
+	if (k->pcb != NULL)
+		udp_unbind(s->cfg.udp, k->pcb);
+	k->pcb = NULL;
+	part_drop(u);
+	for (; u->count != 0; u->count--, u->head++)
+		pkt_free(u->queue[u->head % SOCK_UDP_WAIT_MAX].m);
+	while (u->n_groups != 0) {
+		struct udp_group *g = &u->group[--u->n_groups];
+
+		(void)ip_group_leave(s->cfg.ip, g->ifindex, &g->addr);
+	}
+	free(u->queue);
+	free(u);
+	k->udp = NULL;
+}
+
+int udp_sock_bind(struct sock *k, const struct ip_addr *a, uint16_t port)
+{
+	int err = port_bind(k, a, port);
+	struct udp_bind b = {
+		.laddr = *a,
+		.lport = k->lport,
+		.v6only = (k->flags & SOCKF_V6ONLY) != 0,
+		.reuse = (k->flags & SOCKF_REUSEPORT) != 0,
+		.share = (k->flags & SOCKF_REUSEADDR) != 0,
+		.user = (uintptr_t)k,
+	};
+
+	if (err != 0)
+		return err;
+	err = udp_bind(k->app->s->cfg.udp, &b, &k->pcb);
+	if (err != 0)
+		port_release(k);
+	return err;
+}
+
+/* Sending and connecting bind what is unbound. */
+static int autobind(struct sock *k)
+{
+	struct ip_addr any = k->domain == AF_INET ? ip_addr_v4(be32(0)) : (struct ip_addr){0};
+
+	return k->pcb != NULL ? 0 : udp_sock_bind(k, &any, 0);
+}
+
+static int disconnect(struct sock *k)
+{
+	if (k->pcb == NULL)
+		return 0;
+	return udp_connect(k->app->s->cfg.udp, k->pcb, &k->laddr, NULL, 0);
+}
+
+/* The address to send from: bound, of the interface for groups, or by route. */
+static int choose_source(const struct sock *k, const struct ip_addr *dst, struct ip_addr *src)
+{
+	const struct sock_udp *u = k->udp;
+	struct ip *ip = k->app->s->cfg.ip;
+	const struct udp_bind *b = udp_binding(k->pcb);
+	const struct ip_ifaddr *own;
+
+	if (!ip_addr_is_any(&b->laddr) && !ip_addr_is_multicast(&b->laddr)) {
+		*src = b->laddr;
+		return ip_addr_is_v4(src) == ip_addr_is_v4(dst) ? 0 : -ENETUNREACH;
+	}
+	if (ip_addr_is_multicast(dst) && u->mcast_if >= 0) {
+		for (unsigned i = 0; (own = ip_addr_at(ip, i)) != NULL; i++) {
+			if (own->ifindex != u->mcast_if || own->tentative ||
+			    ip_addr_is_v4(&own->addr) != ip_addr_is_v4(dst))
+				continue;
+			*src = own->addr;
+			return 0;
+		}
+		return -EADDRNOTAVAIL;
+	}
+	own = ip_source_for(ip, dst);
+	if (own == NULL)
+		return -ENETUNREACH;
+	*src = own->addr;
+	return 0;
+}
+
+int udp_sock_connect(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	struct ip_addr dst, src;
+	int err;
+
+	memcpy(&dst, c->q->addr, sizeof(dst));
+	if (c->q->port == 0 && ip_addr_is_any(&dst))
+		return disconnect(k);
+	err = sock_fam(k, &dst);
+	if (err < 0)
+		return err;
+	if (c->q->port == 0)
+		return -EINVAL;
+	err = autobind(k);
+	if (err != 0)
+		return err;
+	err = choose_source(k, &dst, &src);
+	if (err != 0)
+		return err;
+	err = udp_connect(c->s->cfg.udp, k->pcb, &src, &dst, c->q->port);
+	if (err != 0)
+		return err;
+	memcpy(c->out.addr, &dst, sizeof(dst));
+	memcpy(c->out.laddr, &src, sizeof(src));
+	c->out.port = c->q->port;
+	c->out.lport = k->lport;
+	return 0;
+}
+
+int udp_sock_shutdown(struct sock *k, int how)
+{
+	if (k->pcb == NULL || udp_binding(k->pcb)->rport == 0)
+		return -ENOTCONN;
+	k->udp->shut_rd |= how != SHUT_WR;
+	k->udp->shut_wr |= how != SHUT_RD;
+	return 0;
+}
+
+/* ---- sending ---- */
+
+static bool is_broadcast(struct ip *ip, const struct ip_addr *dst)
+{
+	uint32_t d = be32_host(dst->w[3]);
+	const struct ip_ifaddr *own;
+
+	if (!ip_addr_is_v4(dst))
+		return false;
+	for (unsigned i = 0; (own = ip_addr_at(ip, i)) != NULL; i++) {
+		uint32_t host = own->prefix_len < 31 ? UINT32_MAX >> own->prefix_len : 0;
+
+		if (host != 0 && ip_addr_is_v4(&own->addr) &&
+		    d == (be32_host(own->addr.w[3]) | host))
+			return true;
+	}
+	return d == UINT32_MAX;
+}
+
+static int destination(const struct sock_cmd *c, struct pkt *p)
+{
+	const struct udp_bind *b = udp_binding(c->k->pcb);
+	int err;
+
+	if (c->q->op != CHAN_OP_SEND && c->q->port != 0) {
+		memcpy(&p->dst, c->q->addr, sizeof(p->dst));
+		p->dport = c->q->port;
+	} else if (c->q->op == CHAN_OP_SENDTO) {
+		return -EINVAL;
+	} else {
+		p->dst = b->raddr;
+		p->dport = b->rport;
+	}
+	if (p->dport == 0)
+		return -EDESTADDRREQ;
+	err = sock_fam(c->k, &p->dst);
+	if (err < 0)
+		return err;
+	if (!(c->k->flags & SOCKF_BROADCAST) && is_broadcast(c->s->cfg.ip, &p->dst))
+		return -EACCES;
+	return choose_source(c->k, &p->dst, &p->src);
+}
+
+/* RFC 8085 §3.2: no fragments where it can be helped; IP_MTU_DISCOVER says what may be done. */
+static int fit(const struct sock *k, struct pkt *p, uint32_t len)
+{
+	uint32_t total = len + 8 + (ip_addr_is_v4(&p->dst) ? 20 : 40);
+
+	if (len > UDP_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	if (k->udp->pmtu == UDP_PMTU_DONT)
+		return 0;
+	if (len > ALWAYS_FITS && total > ip_pmtu(k->app->s->cfg.ip, &p->dst))
+		return k->udp->pmtu == UDP_PMTU_DO ? -EMSGSIZE : 0;
+	p->flags |= PKT_F_DF;
+	return 0;
+}
+
+/* Takes m, which is NULL for an empty datagram. */
+static int transmit(struct sock_cmd *c, struct rte_mbuf *m)
+{
+	struct socks *s = c->s;
+	struct sock_udp *u = c->k->udp;
+	struct pkt p = {.flags = PKT_F_L4_CSUM, .path = PATH_NONE, .tos = u->tos};
+	int err = destination(c, &p);
+
+	if (err == 0)
+		err = fit(c->k, &p, m != NULL ? m->pkt_len : 0);
+	if (err != 0) {
+		pkt_free(m);
+		return err;
+	}
+	p.sport = c->k->lport;
+	p.ttl = ip_addr_is_multicast(&p.dst) ? u->mcast_ttl : u->ttl;
+	if (udp_output(s->cfg.udp, s->cfg.pools, &p, m) != NEXT_IP_OUT) {
+		pkt_drop(s->cfg.drops, p.m, p.drop);
+		return -ENOBUFS;
+	}
+	s->out[s->out_tail++ % SOCK_OUT_MAX] = p;
+	return 0;
+}
+
+/* Adds a piece; NULL: an empty one. Takes m. */
+static int part_add(struct sock_udp *u, struct rte_mbuf *m)
+{
+	if (m == NULL)
+		return 0;
+	if (u->part == NULL) {
+		u->part = m;
+		return 0;
+	}
+	if (u->part->pkt_len + m->pkt_len > UDP_PAYLOAD_MAX || pkt_chain(u->part, m) != 0) {
+		pkt_free(m);
+		return -EMSGSIZE;
+	}
+	return 0;
+}
+
+/* What the command brings. *m NULL with 0: nothing, and its token is home. */
+static int piece(struct sock_cmd *c, struct rte_mbuf **m)
+{
+	int err = 0;
+
+	*m = NULL;
+	if (c->q->len == 0 && c->q->op != CHAN_OP_SEND_LOAN) {
+		send_refuse(c->app, c->q->token);
+		return 0;
+	}
+	*m = send_payload(c, &err);
+	if (*m == NULL && err != SOCK_STALL) {
+		c->s->n.bad_commands++;
+		send_refuse(c->app, c->q->token);
+	}
+	return err;
+}
+
+int udp_sock_send(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	struct sock_udp *u = k->udp;
+	struct rte_mbuf *m;
+	int err;
+
+	if (unlikely(c->s->out_tail - c->s->out_head == SOCK_OUT_MAX))
+		return SOCK_STALL;
+	err = piece(c, &m);
+	if (err == SOCK_STALL)
+		return err;
+	if (err == 0 && (u->part != NULL || (c->q->flags & CHAN_SEND_PART)))
+		err = part_add(u, m);
+	if (err != 0) {
+		part_drop(u);
+		u->part_err = err;
+	}
+	if (c->q->flags & CHAN_SEND_PART)
+		return SOCK_LATER;
+	/* The datagram is whole, or lost. */
+	if (u->part != NULL)
+		m = u->part;
+	err = u->part_err;
+	u->part = NULL;
+	u->part_err = 0;
+	if (err == 0)
+		err = u->shut_wr ? -EPIPE : autobind(k);
+	if (err != 0)
+		pkt_free(m);
+	else
+		err = transmit(c, m);
+	if (err != 0)
+		sock_error(k, err);
+	return SOCK_LATER;
+}
+
+/* ---- groups ---- */
+
+/* The interface that a membership without one means: that of the route, else the first. */
+static int default_if(struct socks *s, const struct ip_addr *group)
+{
+	const struct ip_ifaddr *own = ip_source_for(s->cfg.ip, group);
+
+	if (own == NULL)
+		own = ip_addr_at(s->cfg.ip, 0);
+	return own != NULL ? own->ifindex : -1;
+}
+
+static struct udp_group *group_find(struct sock_udp *u, const struct ip_addr *g, int ifindex)
+{
+	for (uint32_t i = 0; i < u->n_groups; i++) {
+		if (u->group[i].ifindex == ifindex && ip_addr_eq(&u->group[i].addr, g))
+			return &u->group[i];
+	}
+	return NULL;
+}
+
+int udp_group_join(struct sock *k, const struct ip_addr *group, int ifindex)
+{
+	struct socks *s = k->app->s;
+	struct sock_udp *u = k->udp;
+	int err;
+
+	if (!ip_addr_is_multicast(group))
+		return -EINVAL;
+	if (ifindex < 0)
+		ifindex = default_if(s, group);
+	if (ifindex < 0 || ifindex > UINT8_MAX)
+		return -ENODEV;
+	if (group_find(u, group, ifindex) != NULL)
+		return -EADDRINUSE;
+	if (u->n_groups == UDP_GROUPS_MAX)
+		return -ENOBUFS;
+	err = ip_group_join(s->cfg.ip, (uint8_t)ifindex, group);
+	if (err == 0)
+		u->group[u->n_groups++] = (struct udp_group){*group, (uint8_t)ifindex};
+	return err;
+}
+
+int udp_group_leave(struct sock *k, const struct ip_addr *group, int ifindex)
+{
+	struct socks *s = k->app->s;
+	struct sock_udp *u = k->udp;
+	struct udp_group *g;
+
+	if (ifindex < 0)
+		ifindex = default_if(s, group);
+	g = group_find(u, group, ifindex);
+	if (g == NULL)
+		return -EADDRNOTAVAIL;
+	*g = u->group[--u->n_groups];
+	return ip_group_leave(s->cfg.ip, (uint8_t)ifindex, group);
+}

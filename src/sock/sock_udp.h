@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Private to src/sock: what a UDP socket has beyond struct sock. Allocated with it.
+ */
+#ifndef ZS_SOCK_SOCK_UDP_H
+#define ZS_SOCK_SOCK_UDP_H
+
+#include "sock/sock_priv.h"
+
+#define UDP_GROUPS_MAX	20    /* of one socket, as Linux's igmp_max_memberships */
+#define UDP_PAYLOAD_MAX 65507 /* IPv4; IPv6 carries 20 bytes more, which nobody counts on */
+
+/* A datagram that waits for room: its payload and what its headers said. */
+struct udp_dgram {
+	struct rte_mbuf *m; /* NULL: it is empty */
+	struct ip_addr src, dst;
+	uint16_t sport;
+	uint8_t ifindex, ttl, tos;
+};
+
+struct udp_group {
+	struct ip_addr addr;
+	uint8_t ifindex;
+};
+
+enum { UDP_PMTU_WANT, UDP_PMTU_DONT, UDP_PMTU_DO }; /* IP_MTU_DISCOVER */
+
+struct sock_udp {
+	/* receiving */
+	struct udp_dgram *queue; /* ring of SOCK_UDP_WAIT_MAX, NULL until needed */
+	uint32_t head, count;
+	uint32_t charge; /* buffers that wait or are lent */
+	uint32_t rcvbuf;
+	bool shut_rd, shut_wr;
+	bool recverr; /* IP_RECVERR: errors of unconnected sockets too */
+	/* sending */
+	struct rte_mbuf *part; /* pieces of a datagram whose end is to come */
+	bool part_bad;	       /* one of them failed: so does the datagram */
+	int part_err;
+	uint8_t ttl, tos; /* 0 = default */
+	uint8_t mcast_ttl;
+	uint8_t pmtu; /* UDP_PMTU_* */
+	bool mcast_loop, mcast_all;
+	struct ip_addr mcast_src; /* IP_MULTICAST_IF by address; any = route */
+	int32_t mcast_if;	  /* by index, -1 = route */
+	bool pktinfo;
+	struct udp_group group[UDP_GROUPS_MAX];
+	uint32_t n_groups;
+};
+
+/* Membership. */
+int udp_group_join(struct sock *k, const struct ip_addr *group, int ifindex);
+int udp_group_leave(struct sock *k, const struct ip_addr *group, int ifindex);
+
+#endif

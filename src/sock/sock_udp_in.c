@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Datagrams received, and errors about those sent. A datagram is told with all of its pieces or not
+ * yet; what finds no room waits in a ring of the socket that is made when first needed. Waiting and
+ * lent buffers together are what SO_RCVBUF limits: beyond it, datagrams are dropped and counted.
+ */
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "sock/sock_udp.h"
+
+static uint32_t charge_of(const struct rte_mbuf *m)
+{
+	uint32_t charge = 0;
+
+	for (; m != NULL; m = m->next)
+		charge += pkt_charge(m);
+	return charge;
+}
+
+/* Room for all pieces in the ring and in the loan table? */
+static bool room_for(struct sock *k, const struct udp_dgram *d)
+{
+	struct sock_app *a = k->app;
+	uint32_t n = d->m != NULL ? d->m->nb_segs : 1;
+
+	return app_room(a, n) && a->loans.quota - a->loans.held >= n && app_may_lend(a) &&
+	       a->s->lent_max - a->s->lent >= n;
+}
+
+static struct chan_cqe *piece_event(struct sock *k, const struct udp_dgram *d)
+{
+	struct chan_cqe *e = app_event(k->app);
+
+	*e = (struct chan_cqe){
+		.ev = CHAN_EV_DGRAM,
+		.port = d->sport,
+		.lport = k->lport,
+		.sid = k->sid,
+		.aux = CHAN_DGRAM_AUX(d->ifindex, d->ttl, d->tos),
+	};
+	memcpy(e->addr, &d->src, sizeof(d->src));
+	memcpy(e->laddr, &d->dst, sizeof(d->dst));
+	return e;
+}
+
+/* Lends every piece. The caller made sure of the room. Takes d->m. */
+static void tell_dgram(struct sock *k, const struct udp_dgram *d)
+{
+	struct chan_cqe *e = NULL;
+	struct rte_mbuf *m = d->m;
+
+	while (m != NULL) {
+		struct rte_mbuf *rest = pkt_seg_split(m);
+		struct sock_lent lent;
+
+		if (!sock_lend(k, m, &lent)) {
+			/* Told without its bytes rather than not at all: a wrong configuration. */
+			k->udp->charge -= pkt_charge(m) + charge_of(rest);
+			pkt_free(m);
+			pkt_free(rest);
+			break;
+		}
+		if (e != NULL)
+			e->flags = CHAN_CQ_MORE;
+		e = piece_event(k, d);
+		e->res = m->data_len;
+		e->off = lent.off;
+		e->region = lent.region;
+		e->loan = lent.loan;
+		m = rest;
+	}
+	if (e == NULL)
+		piece_event(k, d);
+}
+
+bool udp_sock_tell(struct sock *k)
+{
+	struct sock_udp *u = k->udp;
+
+	while (u->count != 0) {
+		const struct udp_dgram *d = &u->queue[u->head % SOCK_UDP_WAIT_MAX];
+
+		if (!room_for(k, d))
+			return false;
+		u->head++;
+		u->count--;
+		tell_dgram(k, d);
+	}
+	k->news &= (uint16_t)~NEWS_DATA;
+	return true;
+}
+
+/* Keeps it for later. False: no place. */
+static bool wait_for_room(struct sock *k, const struct udp_dgram *d)
+{
+	struct sock_udp *u = k->udp;
+
+	if (u->queue == NULL)
+		u->queue = calloc(SOCK_UDP_WAIT_MAX, sizeof(*u->queue));
+	if (u->queue == NULL || u->count == SOCK_UDP_WAIT_MAX)
+		return false;
+	u->queue[(u->head + u->count++) % SOCK_UDP_WAIT_MAX] = *d;
+	sock_news(k, NEWS_DATA);
+	return true;
+}
+
+/* Empty segments of a chain carry nothing to lend. */
+static struct rte_mbuf *without_empty(struct rte_mbuf *m)
+{
+	struct rte_mbuf *head = NULL, **link = &head;
+	uint16_t n = 0;
+
+	while (m != NULL) {
+		struct rte_mbuf *rest = pkt_seg_split(m);
+
+		if (m->data_len == 0) {
+			pkt_free(m);
+		} else {
+			*link = m;
+			link = &m->next;
+			n++;
+		}
+		m = rest;
+	}
+	if (head != NULL)
+		head->nb_segs = n;
+	return head;
+}
+
+void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p)
+{
+	struct sock *k = (struct sock *)(uintptr_t)udp_user(pcb);
+	struct sock_udp *u = k->udp;
+	struct udp_dgram d = {.src = p->src,
+			      .dst = p->dst,
+			      .sport = p->sport,
+			      .ifindex = p->port,
+			      .ttl = p->ttl,
+			      .tos = p->tos};
+	uint32_t charge;
+
+	d.m = without_empty(p->m);
+	charge = charge_of(d.m);
+	if (u->shut_rd || (u->charge != 0 && u->charge + charge > u->rcvbuf) ||
+	    (d.m != NULL && d.m->nb_segs > k->app->end.hdr.cq_size)) {
+		pkt_drop(s->cfg.drops, d.m, DROP_UDP_QUEUE_FULL);
+		return;
+	}
+	u->charge += charge;
+	if (likely(u->count == 0 && room_for(k, &d))) {
+		tell_dgram(k, &d);
+	} else if (!wait_for_room(k, &d)) {
+		u->charge -= charge;
+		pkt_drop(s->cfg.drops, d.m, DROP_UDP_QUEUE_FULL);
+	}
+}
+
+void udp_sock_returned(struct sock *k, uint32_t charge)
+{
+	k->udp->charge -= charge;
+}
+
+/* RFC 1122 §4.1.3.3: the application learns of it. Without a peer an error can't be told apart. */
+static void udp_error(struct socks *s, const struct icmp_error *e)
+{
+	struct udp_pcb *pcb = udp_find(s->cfg.udp, &e->src, e->sport, &e->dst, e->dport);
+	struct sock *k;
+
+	if (pcb == NULL) {
+		s->cfg.drops->n[DROP_ICMP_UNMATCHED]++;
+		return;
+	}
+	k = (struct sock *)(uintptr_t)udp_user(pcb);
+	if (e->err == EMSGSIZE) {
+		ip_pmtu_learn(s->cfg.ip, &e->dst, e->mtu);
+		if (k->udp->pmtu != UDP_PMTU_DO)
+			return;
+	}
+	if ((udp_binding(pcb)->rport != 0 && (e->hard || e->err == EMSGSIZE)) || k->udp->recverr)
+		sock_error(k, -e->err);
+}
+
+void socks_icmp_error(struct socks *s, const struct icmp_error *e)
+{
+	if (e->proto == IPPROTO_UDP) {
+		udp_error(s, e);
+		return;
+	}
+	/* RFC 5927 §4: without a sequence number to check it is not believed. */
+	if (e->proto != IPPROTO_TCP || !e->have_seq)
+		return;
+	struct tcp_icmp t = {
+		.key = {.laddr = e->src, .raddr = e->dst, .lport = e->sport, .rport = e->dport},
+		.seq = e->tcp_seq,
+		.err = e->err,
+		.hard = e->hard,
+		.mtu = e->mtu,
+	};
+
+	tcp_icmp_error(s->cfg.tcp, &t);
+}
