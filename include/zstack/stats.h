@@ -28,6 +28,7 @@ struct zs_stats {
 	uint64_t sleeps;		/* times a call slept */
 	uint64_t lent_buffers;		/* received buffers the program holds now */
 	uint64_t bad_events;		/* of the stack that made no sense: always 0 */
+	uint64_t empty_dropped; /* datagrams of no bytes that came while 256 others waited */
 };
 
 /* Fills the first size bytes of *stats: pass sizeof(*stats). What the program's side can't know it

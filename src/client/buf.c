@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Buffers: what the program holds, and what is in flight. A handle is
+ *
+ *	 63    56 55    48 47           32 31                             0
+ *	┌────────┬────────┬───────────────┬────────────────────────────────┐
+ *	│ LENT   │  core  │       0       │ the loan's name                │
+ *	│ OWN    │  core  │  generation   │ the block's offset, in units   │
+ *	└────────┴────────┴───────────────┴────────────────────────────────┘
+ *
+ * A loan's name has the generation of the service's table in it; a block's is ours. So a handle
+ *that is used after its last hold ended fails, unless the same place was taken thousands of times
+ *since (H33).
+ */
+#include "client/client_priv.h"
+
+#define HANDLE_LENT 1u
+#define HANDLE_OWN  2u
+#define HOLDS_MAX   INT16_MAX
+
+uint64_t loan_handle(const struct core *c, uint32_t row)
+{
+	/* An empty datagram has no loan; the row itself is its name. */
+	uint32_t name = row < c->max_loans ? c->loan[row].name : row;
+
+	return (uint64_t)HANDLE_LENT << 56 | (uint64_t)c->id << 48 | name;
+}
+
+uint64_t block_handle(const struct core *c, uint64_t off)
+{
+	uint32_t unit = (uint32_t)(off / BLOCK_UNIT);
+
+	return (uint64_t)HANDLE_OWN << 56 | (uint64_t)c->id << 48 |
+	       (uint64_t)c->block[unit].gen << 32 | unit;
+}
+
+/* ret holds every loan there can be; if it seems full, the stack lies about what it took. */
+static void ret_push(struct core *c, uint32_t name)
+{
+	struct chan_ring *ret = &c->end.ret;
+
+	if (unlikely(chan_free(ret, 1) == 0)) {
+		client.stats.bad_events++;
+		return;
+	}
+	*(uint32_t *)chan_slot(ret, ret->own, sizeof(name)) = name;
+	chan_push(ret, 1);
+	core_kick(c);
+}
+
+void loan_put(struct core *c, uint32_t row)
+{
+	struct loan *l = &c->loan[row];
+
+	l->holds = 0;
+	if (unlikely(row >= c->max_loans)) {
+		l->base = NULL;
+		l->next = c->empty_free;
+		c->empty_free = row;
+		return;
+	}
+	uint32_t name = l->name;
+
+	l->name = LOAN_NONE;
+	ret_push(c, name);
+}
+
+uint64_t block_alloc(struct core *c, uint32_t bytes)
+{
+	uint64_t off = arena_alloc(&c->arena, bytes);
+
+	if (unlikely(off == ARENA_NONE))
+		c->arena_short = true;
+	return off;
+}
+
+void block_free(struct core *c, uint64_t off)
+{
+	BUG_ON(arena_free(&c->arena, off) != 0);
+	c->arena_short = false;
+}
+
+static int find_lent(const struct zs_buf *b, struct buf_ref *r)
+{
+	struct core *c = r->core;
+	uint32_t name = (uint32_t)b->handle;
+	uint32_t row =
+		name >= c->max_loans && name < c->max_loans + EMPTY_ROWS && c->loan[name].holds > 0
+			? name
+			: loan_index(name);
+	const struct loan *l = &c->loan[row];
+
+	if (row >= c->max_loans + EMPTY_ROWS || l->holds == 0)
+		return -EINVAL;
+	if (row < c->max_loans && l->name != name)
+		return -EINVAL;
+	r->lent = true;
+	r->what = row;
+	r->off = (uint64_t)((const uint8_t *)b->data - l->base);
+	return r->off <= l->len && b->len <= l->len - r->off ? 0 : -ERANGE;
+}
+
+static int find_own(const struct zs_buf *b, struct buf_ref *r)
+{
+	struct core *c = r->core;
+	uint32_t unit = (uint32_t)b->handle;
+	uint64_t at = (uint64_t)unit * BLOCK_UNIT, in;
+	uint32_t bytes;
+
+	if (at >= c->end.hdr.arena_bytes || c->block[unit].holds == 0 ||
+	    c->block[unit].gen != (uint16_t)(b->handle >> 32))
+		return -EINVAL;
+	bytes = arena_block_bytes(&c->arena, at);
+	in = (uint64_t)((const uint8_t *)b->data - ((const uint8_t *)c->map->arena + at));
+	r->lent = false;
+	r->what = unit;
+	r->off = at + in;
+	return in <= bytes && b->len <= bytes - in ? 0 : -ERANGE;
+}
+
+/* -EINVAL: not held. -ERANGE: held, but data and len are not inside; r is valid all the same. */
+int buf_find(const struct zs_buf *b, struct buf_ref *r)
+{
+	unsigned core = b->handle >> 48 & 0xff;
+
+	if (core >= client.n_cores)
+		return -EINVAL;
+	r->core = &client.core[core];
+	switch (b->handle >> 56) {
+	case HANDLE_LENT:
+		return find_lent(b, r);
+	case HANDLE_OWN:
+		return find_own(b, r);
+	}
+	return -EINVAL;
+}
+
+static void block_put(struct core *c, uint32_t unit)
+{
+	if (--c->block[unit].holds == 0)
+		block_free(c, (uint64_t)unit * BLOCK_UNIT);
+}
+
+static void lent_put(struct core *c, uint32_t row)
+{
+	if (--c->loan[row].holds != 0)
+		return;
+	c->lent--;
+	loan_put(c, row);
+}
+
+void buf_put(const struct buf_ref *r)
+{
+	if (r->lent)
+		lent_put(r->core, r->what);
+	else
+		block_put(r->core, r->what);
+}
+
+int zs_buf_release(const struct zs_buf *bufs, int n)
+{
+	struct buf_ref r;
+	int result = 0;
+
+	client_lock();
+	if (client_ready() < 0) {
+		client_unlock();
+		return -ENXIO;
+	}
+	for (int i = 0; i < n; i++) {
+		if (bufs[i].handle == 0)
+			continue;
+		if (unlikely(buf_find(&bufs[i], &r) == -EINVAL))
+			result = -EINVAL;
+		else
+			buf_put(&r);
+	}
+	client_unlock();
+	return result;
+}
+
+uint16_t *buf_holds(const struct buf_ref *r)
+{
+	return r->lent ? &r->core->loan[r->what].holds : &r->core->block[r->what].holds;
+}
+
+int zs_buf_ref(const struct zs_buf *b)
+{
+	struct buf_ref r;
+	uint16_t *holds;
+	int result = 0;
+
+	client_lock();
+	if (client_ready() < 0) {
+		result = -ENXIO;
+	} else if (buf_find(b, &r) == -EINVAL) {
+		result = -EINVAL;
+	} else {
+		holds = buf_holds(&r);
+		if (*holds >= HOLDS_MAX)
+			result = -EOVERFLOW;
+		else
+			(*holds)++;
+	}
+	client_unlock();
+	return result;
+}
+
+int block_new(struct core *c, uint32_t size, struct zs_buf *b)
+{
+	uint64_t off = block_alloc(c, size);
+	struct block *k;
+
+	if (off == ARENA_NONE)
+		return -ENOBUFS;
+	k = &c->block[off / BLOCK_UNIT];
+	k->gen++;
+	k->holds = 1;
+	*b = (struct zs_buf){
+		.data = (uint8_t *)c->map->arena + off,
+		.len = size,
+		.handle = block_handle(c, off),
+	};
+	return 0;
+}
+
+int zs_buf_alloc(int fd, uint32_t size, struct zs_buf *b)
+{
+	struct csock *s = NULL;
+	int r = 0;
+
+	if (size == 0 || size > ZS_BUF_MAX)
+		return -EMSGSIZE;
+	client_lock();
+	if (fd >= 0)
+		s = fd_csock(fd, &r);
+	else
+		r = client_ready();
+	if (r == 0) {
+		struct core *c = s != NULL ? csock_core(s) : &client.core[0];
+
+		r = block_new(c, size, b);
+		/* What came home in the meantime may be enough. */
+		if (r == -ENOBUFS && client_drain() != 0)
+			r = block_new(c, size, b);
+	}
+	client_unlock();
+	return r;
+}
+
+/* ---- sends in flight ---- */
+
+uint32_t token_take(struct core *c)
+{
+	uint32_t t = c->token_free;
+
+	if (unlikely(t == NIL))
+		return NIL;
+	c->token_free = c->token[t].what;
+	c->tokens_left--;
+	return t;
+}
+
+void cookie_unref(struct core *c, struct csock *s, uint32_t row)
+{
+	struct cookie *k = &c->cookie[row];
+
+	if (--k->sends != 0)
+		return;
+	if (s == NULL || s->state == CSOCK_CLOSED) {
+		k->next = c->cookie_free;
+		c->cookie_free = row;
+		return;
+	}
+	k->next = NIL;
+	if (s->cookie_head == NIL)
+		s->cookie_head = row;
+	else
+		c->cookie[s->cookie_tail].next = row;
+	s->cookie_tail = row;
+	csock_notify(s, EPOLLWRBAND);
+}
+
+/* Room again: for those who asked in vain, when there is as much as csock_mask() calls writable. */
+static void space_back(struct csock *s)
+{
+	if (likely((s->flags & CSOCK_NOSPACE) == 0) || s->inflight >= s->limit ||
+	    s->limit - s->inflight < s->inflight / 2)
+		return;
+	s->flags &= ~(uint32_t)CSOCK_NOSPACE;
+	csock_notify(s, EPOLLOUT);
+}
+
+void sock_starved(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	if (s->flags & CSOCK_STARVED)
+		return;
+	s->flags |= CSOCK_STARVED;
+	s->starved_link = c->starved;
+	c->starved = csock_index(s);
+}
+
+static void starved_wake(struct core *c)
+{
+	uint32_t i = c->starved;
+
+	c->starved = NIL;
+	while (i != NIL) {
+		struct csock *s = &c->sock[i];
+
+		i = s->starved_link;
+		s->flags &= ~(uint32_t)CSOCK_STARVED;
+		if (s->sid != 0 && s->state != CSOCK_CLOSED)
+			csock_notify(s, EPOLLOUT);
+	}
+}
+
+void token_done(struct core *c, uint32_t i)
+{
+	struct token *t = &c->token[i];
+	struct csock *s;
+
+	if (unlikely(i >= c->max_tokens || t->kind == TOKEN_FREE)) {
+		client.stats.bad_events++;
+		return;
+	}
+	if (t->kind == TOKEN_COPY)
+		block_free(c, (uint64_t)t->what * BLOCK_UNIT);
+	else if (t->kind == TOKEN_BLOCK)
+		block_put(c, t->what);
+	else if (t->kind == TOKEN_LOAN)
+		lent_put(c, t->what);
+	t->kind = TOKEN_FREE;
+	t->what = c->token_free;
+	c->token_free = i;
+	c->tokens_left++;
+	s = csock_find(c, t->sid);
+	if (s != NULL)
+		s->inflight -= t->len;
+	if (t->cookie != NIL)
+		cookie_unref(c, s, t->cookie);
+	if (s != NULL && s->state != CSOCK_CLOSED)
+		space_back(s);
+	if (unlikely(c->starved != NIL))
+		starved_wake(c);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The stack of this process: start and stop.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/client_priv.h"
+#include "zstack/zstack.h"
+
+#define SPIN_NS 50000 /* what a wake-up costs on a virtual machine, about */
+
+struct client client;
+
+/* Looking for work needs a CPU that nobody else of us needs: beside those of the stack's threads.
+ */
+static int64_t spin_default(unsigned stack_threads)
+{
+	cpu_set_t cpus;
+
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0)
+		return 0;
+	return CPU_COUNT(&cpus) > (int)(stack_threads > 0 ? stack_threads : 1) ? SPIN_NS : 0;
+}
+
+static int cores_init(void)
+{
+	struct transport *t = &client.transport;
+	int r = 0;
+
+	client.n_cores = 0;
+	while (client.n_cores < t->n_cores && r == 0) {
+		r = core_init(&client.core[client.n_cores], client.n_cores,
+			      &t->map[client.n_cores]);
+		client.n_cores += r == 0;
+	}
+	return r;
+}
+
+static void cores_fini(void)
+{
+	while (client.n_cores > 0)
+		core_fini(&client.core[--client.n_cores]);
+}
+
+static int client_open(struct zs_config *config, const struct embed_cfg *cfg)
+{
+	char err[200] = "";
+	int r = transport_open(&client.transport, cfg, err, sizeof(err));
+
+	if (r < 0) {
+		config_set_error(config, "%s", err[0] != '\0' ? err : strerror(-r));
+		return r;
+	}
+	r = cores_init();
+	if (r == 0)
+		r = fd_init();
+	if (r == 0)
+		return 0;
+	config_set_error(config, "the channel to the stack can't be used: %s", strerror(-r));
+	cores_fini();
+	transport_close(&client.transport);
+	return r;
+}
+
+/* fork() leaves the stack to the parent. The lock may be held there by another thread. */
+static void forked(void)
+{
+	client_lock_reset();
+	client.running = false;
+}
+
+static void at_exit(void)
+{
+	zs_stop();
+}
+
+static void hooks_install(void)
+{
+	static bool done;
+
+	if (done)
+		return;
+	done = true;
+	pthread_atfork(NULL, NULL, forked);
+	atexit(at_exit);
+}
+
+static int client_start(struct zs_config *config)
+{
+	struct embed_cfg cfg;
+	int r = config_complete(config);
+
+	if (r < 0)
+		return r;
+	config_embed(config, &cfg);
+	memset(&client.stats, 0, sizeof(client.stats));
+	client.threaded = cfg.threaded;
+	client.leader = NULL;
+	client.asleep = false;
+	list_init(&client.followers);
+	r = client_open(config, &cfg);
+	if (r < 0)
+		return r;
+	client.spin_ns = config_spin_ns(config);
+	if (client.spin_ns < 0)
+		client.spin_ns = spin_default(cfg.threaded ? client.n_cores : 0);
+	client.linger_ns = config_linger_ns(config);
+	client.running = true;
+	hooks_install();
+	return 0;
+}
+
+int zs_start(struct zs_config *config)
+{
+	struct zs_config *own = config == NULL ? zs_config_new() : config;
+	int r;
+
+	if (own == NULL)
+		return -ENOMEM;
+	client_lock();
+	if (client.running) {
+		config_set_error(own, "the stack of this process runs already");
+		r = -EALREADY;
+	} else {
+		r = client_start(own);
+	}
+	client_unlock();
+	if (config == NULL)
+		zs_config_free(own);
+	return r;
+}
+
+static void descriptors_close(void)
+{
+	struct epset *e;
+	struct csock *s;
+	int err;
+
+	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+		s = fd_csock(fd, &err);
+		e = s == NULL ? fd_epset(fd, &err) : NULL;
+		if (s != NULL) {
+			socket_close(s);
+		} else {
+			fd_free(fd);
+			epset_close(e);
+		}
+	}
+}
+
+/* Is anything of ours still in flight, or in a queue to the service? */
+static bool all_sent(void)
+{
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		struct core *c = &client.core[i];
+
+		if (c->tokens_left != c->max_tokens || c->to_close != NIL ||
+		    chan_free(&c->end.sq, c->end.sq.mask + 1) != c->end.sq.mask + 1)
+			return false;
+	}
+	return true;
+}
+
+/* Runs the stack until everything is acknowledged, or the time is up. */
+static void linger(void)
+{
+	int64_t end = now_ns() + client.linger_ns;
+
+	while (!all_sent() && now_ns() < end) {
+		if (client_turn() == 0) {
+			const struct timespec pause = {.tv_nsec = 50000};
+
+			client.waiting++;
+			client_unlock();
+			nanosleep(&pause, NULL);
+			client_lock();
+			client.waiting--;
+		}
+	}
+}
+
+/* Threads that wait find out, and leave. */
+static void others_leave(void)
+{
+	if (client.leader != NULL)
+		waiter_wake(client.leader);
+	while (client.waiting > 0) {
+		struct list *f;
+
+		for (f = client.followers.next; f != &client.followers; f = f->next)
+			waiter_wake(container_of(f, struct waiter, node));
+		client_turn();
+		client_lock_breathe();
+		client_unlock();
+		sched_yield();
+		client_lock();
+	}
+}
+
+void zs_stop(void)
+{
+	client_lock();
+	if (client.running && !client.stopping) {
+		client.stopping = true;
+		descriptors_close();
+		others_leave();
+		linger();
+		client.running = false;
+		cores_fini();
+		fd_fini();
+		transport_close(&client.transport);
+		client.stopping = false;
+	}
+	client_unlock();
+}

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What libzstack remembers. A *core* is the client's end of one channel; a *socket* here is one of
+ * the service's sockets, named by its sid on that core; a *descriptor* is what the program holds.
+ * With several cores a listening or unconnected UDP descriptor stands for a socket on each of them,
+ * joined by a group; the first of the group is the one the descriptor names.
+ *
+ *	fd ──► struct csock ──► receive queue: rows of core->loan, linked by index
+ *	  │        └──► items ◄──┐
+ *	  └──► struct epset ◄────┘  one struct epitem for each socket in a set
+ *
+ * Everything is guarded by the lock of lock.h; "called inside" means with it held. Memory of the
+ *data path is arrays, made when the stack starts and indexed by the channel's own names; nothing is
+ * allocated later but sets and what is in them.
+ *
+ * What comes from the stack is checked before it is used (H32): an event that makes no sense is
+ * counted in bad_events and breaks the one socket it names, if any.
+ */
+#ifndef ZS_CLIENT_CLIENT_PRIV_H
+#define ZS_CLIENT_CLIENT_PRIV_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "chan/arena.h"
+#include "chan/bell.h"
+#include "chan/chan.h"
+#include "chan/embed.h"
+#include "client/lock.h"
+#include "zstack/stats.h"
+#include "zstack/zc.h"
+
+#define NIL	   UINT32_MAX /* no index */
+#define FOREVER	   INT64_MAX  /* deadline, ns of CLOCK_MONOTONIC */
+#define EMPTY_ROWS 256u	      /* datagrams of no bytes that can wait on a core: they have no loan */
+#define REPLIES	   64u	      /* commands of a core whose callers wait, power of two */
+
+/* A received buffer of which the program or a receive queue has a hold. By loan index; the rows
+ * from max_loans on are for empty datagrams. */
+struct loan {
+	const uint8_t *base; /* what was lent, whole */
+	uint32_t name;	     /* to return it; 0 = not lent */
+	uint32_t len;	     /* at base */
+	uint32_t head;	     /* bytes of it that were read */
+	uint32_t next;	     /* row in the receive queue, or in the list of empty rows */
+	uint16_t holds;	     /* 0 while it is in a receive queue */
+	bool more;	     /* datagram: the next row belongs to it */
+};
+
+/* Beside a loan: where a datagram came from. */
+struct dgram {
+	uint8_t addr[16], laddr[16];
+	uint16_t port;
+	uint32_t aux; /* CHAN_DGRAM_AUX */
+};
+
+/* A block of the arena that the program allocated; by its offset in units of BLOCK_UNIT. */
+#define BLOCK_UNIT 256u
+struct block {
+	uint16_t gen; /* of the block's handle */
+	uint16_t holds;
+};
+
+enum token_kind {
+	TOKEN_FREE,
+	TOKEN_COPY,  /* `what` is a block, of this send alone */
+	TOKEN_BLOCK, /* `what` is a block with holds */
+	TOKEN_LOAN,  /* `what` is a loan's name */
+	TOKEN_EMPTY, /* nothing is in flight: a datagram of no bytes */
+};
+
+/* A send in flight. By token. */
+struct token {
+	uint32_t sid;
+	uint32_t len;
+	uint32_t what;	 /* by kind; TOKEN_FREE: next free one */
+	uint32_t cookie; /* row, or NIL */
+	uint8_t kind;
+};
+
+struct cookie {
+	uint64_t value;
+	uint32_t sends; /* in flight; 0: told by its socket's list */
+	uint32_t next;	/* free, or on a socket's list of complete ones */
+};
+
+/* A thread that waits; lives on its stack. It is linked to each socket and set that may end the
+ * wait. One waiter leads: it runs the stack, or sleeps on the channels. The others follow: each
+ * sleeps on its own word until an event is its own, or the leader leaves. */
+struct waiter {
+	struct list node;      /* of the followers */
+	_Atomic uint32_t word; /* 1: look again */
+	bool woken;	       /* an event was ours */
+	bool follows;
+};
+
+struct wlink {
+	struct waiter *w;
+	struct wlink *next;
+};
+
+enum csock_state {
+	CSOCK_FREE,
+	CSOCK_IDLE, /* neither listening nor connected */
+	CSOCK_LISTEN,
+	CSOCK_CONNECTING,
+	CSOCK_CONNECTED,
+	CSOCK_BROKEN, /* TCP: the connection is gone, or could not be made */
+	CSOCK_CLOSED, /* by the program; the service has still to say so */
+};
+
+enum {
+	CSOCK_NONBLOCK = 1 << 0,
+	CSOCK_NOSPACE = 1 << 1,	  /* a send found no room since the last time there was */
+	CSOCK_STARVED = 1 << 2,	  /* on core->starved */
+	CSOCK_URG = 1 << 3,	  /* urg_ahead is valid */
+	CSOCK_URG_READ = 1 << 4,  /* the urgent byte was delivered */
+	CSOCK_OOBINLINE = 1 << 5, /* SO_OOBINLINE */
+	CSOCK_BOUND = 1 << 6,	  /* bind() succeeded */
+	CSOCK_PKTINFO = 1 << 7,	  /* IP_PKTINFO or IPV6_RECVPKTINFO */
+	CSOCK_REFUSED = 1 << 8,	  /* BROKEN because a connect failed: may try again */
+	CSOCK_LINGERS = 1 << 9,	  /* CLOSED, and a thread waits for the result */
+	CSOCK_TOCLOSE = 1 << 10,  /* on core->to_close */
+	CSOCK_UNREAD = 1 << 11,	  /* CLOSED with data that nobody read */
+	CSOCK_RECVTTL = 1 << 13,  /* IP_RECVTTL or IPV6_RECVHOPLIMIT */
+	CSOCK_RECVTOS = 1 << 14,  /* IP_RECVTOS or IPV6_RECVTCLASS */
+	CSOCK_ASYNC = 1 << 12,	  /* a connect said -EINPROGRESS; the next one tells how it went */
+};
+
+#define SHUT_RD_BIT 1
+#define SHUT_WR_BIT 2
+
+struct epitem;
+struct group;
+struct buf_ref;
+
+/* By sid_index on its core. The first line is all that a request and its response touch. */
+struct csock {
+	uint32_t sid;	     /* 0 = the row is free */
+	uint32_t head, tail; /* receive queue: loan rows; LISTEN: indices of new sockets */
+	uint32_t unread;     /* bytes; whole datagrams; LISTEN: sockets */
+	uint8_t state;	     /* enum csock_state */
+	uint8_t type;	     /* SOCK_STREAM, SOCK_DGRAM */
+	uint8_t shut;	     /* SHUT_*_BIT: by either side */
+	uint8_t core;
+	uint32_t flags;
+	int32_t fd;  /* -1: accepted by the stack, not yet by the program; or closed */
+	int32_t err; /* pending error, -errno */
+	struct epitem *items;
+	struct wlink *waiters;
+	uint32_t limit, inflight; /* bytes: of the send buffer, sent and not yet back */
+	uint32_t ticket;	  /* of the next command */
+	uint32_t serial;	  /* changes when the descriptor is closed */
+
+	_Alignas(64) struct group *group; /* NULL: the only socket of its descriptor */
+	uint32_t link;			  /* on a listener's queue, core->starved or ->to_close */
+	uint32_t starved_link;
+	uint32_t cookie_head, cookie_tail; /* complete ones */
+	uint32_t urg_ahead;		   /* bytes before the urgent one, from the next unread */
+	uint32_t rcvlowat;
+	int32_t domain;	  /* AF_INET, AF_INET6 */
+	int32_t linger_s; /* -1 = off */
+	uint32_t taken;	  /* LISTEN: accepted since the service was told */
+	uint32_t backlog; /* LISTEN */
+	uint32_t spare;
+	int64_t rcvtimeo_ns, sndtimeo_ns; /* 0 = none */
+	uint8_t peer[16], local[16];	  /* valid from CONNECTED on; local also when BOUND */
+	uint16_t peer_port, local_port;
+};
+_Static_assert(offsetof(struct csock, group) == 64, "hot line");
+_Static_assert(sizeof(struct csock) == 192, "three lines");
+
+/* The sockets of one descriptor on several cores; one on each, the first where it was made. */
+#define GROUP_OPTS 32
+struct group {
+	unsigned n;
+	unsigned turn; /* whose queue is read next */
+	struct csock *sock[EMBED_CORES_MAX];
+	unsigned n_opts; /* SETOPT commands, for sockets that join later */
+	struct chan_sqe opt[GROUP_OPTS];
+};
+
+/* A thread waits for the result of a command. */
+struct reply {
+	struct waiter *w; /* NULL = free */
+	bool done;
+	uint32_t gen;
+	struct chan_cqe e;
+};
+
+/* The client's end of a channel. */
+struct core {
+	struct chan_end end;
+	const struct chan_map *map;
+	struct csock *sock;
+	uint32_t max_socks;
+	uint8_t id;
+	bool arena_short; /* an allocation failed since the last block came back */
+	struct loan *loan;
+	struct dgram *dgram;
+	uint32_t max_loans;
+	uint32_t empty_free; /* rows from max_loans on */
+	struct token *token;
+	struct cookie *cookie;
+	uint32_t max_tokens;
+	uint32_t token_free, tokens_left, cookie_free;
+	struct arena arena;
+	struct block *block;
+	uint32_t starved;  /* sockets that found neither token nor block, by index */
+	uint32_t to_close; /* sockets whose CLOSE found sq full */
+	struct reply reply[REPLIES];
+	uint32_t lent; /* loans that the program holds */
+};
+
+/* How the stack is reached. */
+struct transport {
+	const struct embed_ops *ops;
+	struct embed *embed;
+	struct chan_map map[EMBED_CORES_MAX];
+	unsigned n_cores;
+	void *library;
+};
+
+struct client {
+	bool running;
+	bool threaded; /* the stack has threads of its own */
+	bool asleep;   /* the leader sleeps, in the kernel */
+	bool stopping;
+	unsigned n_cores;
+	unsigned next_core; /* for the next TCP socket */
+	unsigned dry;	    /* calls that found nothing since the stack ran */
+	unsigned waiting;   /* threads in client_wait() */
+	int64_t spin_ns;
+	int64_t linger_ns;
+	struct waiter *leader;
+	struct list followers;
+	struct core core[EMBED_CORES_MAX];
+	struct transport transport;
+	struct zs_stats stats; /* what the client counts */
+};
+extern struct client client;
+
+static inline struct core *csock_core(const struct csock *s)
+{
+	return &client.core[s->core];
+}
+
+static inline uint32_t csock_index(const struct csock *s)
+{
+	return sid_index(s->sid);
+}
+
+/* ---- client.c: start, stop ---- */
+struct zs_config;
+/* Called inside; 0 or -ENXIO. */
+static inline int client_ready(void)
+{
+	return likely(client.running) ? 0 : -ENXIO;
+}
+
+/* ---- config.c ---- */
+void config_set_error(struct zs_config *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+int config_complete(struct zs_config *c);
+void config_embed(const struct zs_config *c, struct embed_cfg *out);
+int64_t config_spin_ns(const struct zs_config *c);
+int64_t config_linger_ns(const struct zs_config *c);
+
+/* ---- transport.c ---- */
+int transport_open(struct transport *t, const struct embed_cfg *cfg, char *err, size_t err_len);
+void transport_close(struct transport *t);
+
+/* ---- core.c: a channel's tables ---- */
+int core_init(struct core *c, unsigned id, const struct chan_map *map);
+void core_fini(struct core *c);
+
+/* ---- wait.c ---- */
+int64_t now_ns(void);
+int64_t deadline_ms(int timeout_ms);
+/* One turn: the stack, when the program runs it; then what the channels have. Returns how much was
+ * done. Inside. */
+unsigned client_turn(void);
+/* Takes what the channels have. Inside. */
+unsigned client_drain(void);
+/* A call found nothing: in mode poll somebody must run the stack in the end. Inside. */
+unsigned client_dry(void);
+/* Waits until w is woken (0), or -ETIMEDOUT, -EINTR, -EBADF (the stack stops). Inside; the lock is
+ * released meanwhile, so everything may have changed. */
+int client_wait(struct waiter *w, int64_t deadline) must_check;
+/* Lets others have the lock for a moment; everything may have changed. */
+void client_breathe(void);
+void waiter_init(struct waiter *w);
+void waiter_wake(struct waiter *w);
+/* Waits for news of one socket; -EBADF also when its descriptor was closed. */
+int csock_wait(struct csock *s, int64_t deadline) must_check;
+void wlink_remove(struct wlink **list, struct wlink *l);
+void wlink_wake(struct wlink *list) slow_path;
+
+/* ---- event.c ---- */
+unsigned core_drain(struct core *c);
+/* For tests, too: one event, checked. */
+void core_event(struct core *c, const struct chan_cqe *e);
+
+/* Names that stats.c looks for among the stack's counters. */
+#define COUNTER_PRESSURE "pressure_copied_bytes"
+#define COUNTER_DEVICE	 "device_copied_bytes"
+
+/* ---- cmd.c ---- */
+/* What a result is for stands in the token's highest byte; tokens of sends are all below. */
+#define TOKEN_REPLY   0x80000000u /* a row of core->reply and its generation */
+#define TOKEN_CONNECT 0x81000000u
+#define TOKEN_CLOSE   0x82000000u
+#define TOKEN_NOBODY  0x83000000u
+#define TOKEN_CLASS   0xff000000u
+
+/* May n sends be pushed? They leave some room to the other commands, so that a flood of them can't
+ * keep a close out for long. */
+#define SEND_RESERVE 16u
+static inline bool cmd_room(struct core *c, uint32_t n)
+{
+	uint32_t reserve = c->end.sq.mask / 4 < SEND_RESERVE ? c->end.sq.mask / 4 : SEND_RESERVE;
+
+	return chan_free(&c->end.sq, reserve + n) >= reserve + n;
+}
+/* The next slot, zeroed; there is room. cmd_push() makes it visible. */
+struct chan_sqe *cmd_next(struct core *c);
+void cmd_push(struct core *c);
+/* A slot for a command that must not be lost: waits for room. */
+struct chan_sqe *cmd_slot(struct core *c);
+/* Sends a command and waits for its result: res, with the event in *e. s may be NULL (commands
+ * without a socket). The lock is released meanwhile. */
+int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
+	     struct chan_cqe *e) must_check;
+void cmd_result(struct core *c, const struct chan_cqe *e);
+/* Says CLOSE now, or as soon as there is room. */
+void cmd_close(struct csock *s);
+void cmd_flush_closes(struct core *c);
+
+/* The stack's doorbell: it may sleep, on its own (threaded) or in our hands. */
+static inline void core_kick(struct core *c)
+{
+	if (client.threaded || client.asleep)
+		bell_ring(&c->end.sh->bells.stack_armed, c->map->stack_bell_fd);
+}
+
+/* ---- csock.c: sockets, their queues and their state ---- */
+/* The socket that an event or a token means; NULL if there is none (any more). */
+static inline struct csock *csock_find(struct core *c, uint32_t sid)
+{
+	uint32_t i = sid_index(sid);
+
+	if (unlikely(i >= c->max_socks || c->sock[i].sid != sid || sid == 0))
+		return NULL;
+	return &c->sock[i];
+}
+struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit);
+/* The program is done with it: gives back what it has, says CLOSE. Joins no group any more. */
+void csock_close(struct csock *s);
+void csock_free(struct csock *s);
+uint32_t csock_mask(struct csock *s);
+void csock_broken(struct csock *s, int err);
+/* Something changed: sets and waiters look again. mask: the EPOLL bits that changed. */
+void csock_notify(struct csock *s, uint32_t mask);
+/* The socket whose receive queue is to be read next. */
+struct csock *csock_reader(struct csock *s);
+/* The pending error, once. */
+int csock_take_error(struct csock *s);
+static inline bool csock_room(const struct csock *s)
+{
+	return s->inflight < s->limit;
+}
+
+/* ---- buf.c: loans, blocks, tokens, cookies ---- */
+void loan_put(struct core *c, uint32_t row);
+uint64_t loan_handle(const struct core *c, uint32_t row);
+uint64_t block_handle(const struct core *c, uint64_t off);
+/* A buffer, resolved: where its bytes are. */
+struct buf_ref {
+	struct core *core;
+	bool lent;
+	uint32_t what; /* loan row; block unit */
+	uint64_t off;  /* of data: in the arena; relative to the lent bytes */
+};
+int buf_find(const struct zs_buf *b, struct buf_ref *r) must_check;
+/* Ends one hold. */
+void buf_put(const struct buf_ref *r);
+/* -ENOBUFS. One hold. */
+int block_new(struct core *c, uint32_t size, struct zs_buf *b);
+uint16_t *buf_holds(const struct buf_ref *r);
+/* One send under a cookie is complete. s: its socket, or NULL when that is gone. */
+void cookie_unref(struct core *c, struct csock *s, uint32_t row);
+uint64_t block_alloc(struct core *c, uint32_t bytes);
+void block_free(struct core *c, uint64_t off);
+uint32_t token_take(struct core *c);
+void token_done(struct core *c, uint32_t token);
+void sock_starved(struct csock *s);
+
+/* ---- fd.c ---- */
+struct epset;
+int fd_init(void);
+void fd_fini(void);
+/* Lowest free descriptor for a socket or a set (the other is NULL). -EMFILE. */
+int fd_open(struct csock *s, struct epset *e);
+void fd_free(int fd);
+/* NULL, and *err says why: -EBADF, -ENOTSOCK. */
+struct csock *fd_csock(int fd, int *err);
+struct epset *fd_epset(int fd, int *err);
+int fd_limit(void);
+/* The first in use at or after from; -1. */
+int fd_next(int from);
+
+/* ---- epoll.c ---- */
+struct epitem {
+	struct list ready; /* on the set's list, or alone */
+	struct list of_set;
+	struct epitem *next; /* of the socket */
+	struct epset *set;
+	struct csock *sock;
+	uint32_t events; /* asked for; 0 after EPOLLONESHOT */
+	uint64_t data;
+};
+void epitem_notify(struct epitem *first, uint32_t mask);
+void epitem_forget(struct csock *s);
+void epset_close(struct epset *e);
+
+/* ---- addr.c ---- */
+struct endpoint {
+	uint8_t addr[16];
+	uint16_t port;
+	uint32_t scope;
+};
+/* From the program; -EINVAL, -EAFNOSUPPORT. */
+int endpoint_from(struct endpoint *e, int domain, const struct sockaddr *sa, socklen_t len);
+/* To the program; sa or len NULL: nothing. */
+void endpoint_to(const uint8_t addr[16], uint16_t port, uint32_t scope, int domain,
+		 struct sockaddr *sa, socklen_t *len);
+
+/* ---- send.c, recv.c: shared with zc.c ---- */
+#define SENDMSG_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM)
+/* May this socket be written to now? 0; -EAGAIN; or the error, which stays pending. */
+int send_check(struct csock *s);
+/* Are there n tokens, a block and n places in the ring? If not, the socket is woken when there may
+ * be. May run the stack. */
+bool send_means(struct csock *s, uint32_t n);
+/* Waits for room; 0: look again. */
+int send_wait(struct csock *s, int flags, int64_t deadline) must_check;
+int64_t send_deadline(const struct csock *s);
+ssize_t send_result(struct csock *s, ssize_t done, int r);
+/* A send's command, with its token; there is room (send_means). The caller fills op, off, flags and
+ * pushes it. what: by kind. */
+struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t kind, uint32_t what);
+/* A UDP socket of several cores that has no address yet needs one before it sends. */
+int send_autobind(struct csock *s);
+int send_dgram_ready(struct csock *s, int flags, uint32_t pieces);
+int send_dgram_to(struct csock *s, const struct sockaddr *addr, socklen_t addrlen,
+		  struct endpoint *to);
+void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to);
+/* Waits until target bytes, or what can still come of them: 1 there is something; 0 the stream's
+ * end; or the error, which is told by this. */
+int recv_wait(struct csock *s, uint32_t target, int flags, int64_t deadline) must_check;
+int recv_wait_dgram(struct csock *s, int flags) must_check;
+int64_t recv_deadline(const struct csock *s);
+/* n bytes at the head of a stream were read. */
+void recv_consumed(struct csock *s, uint32_t n);
+/* An urgent byte that stands at the head, out of line, is not part of what is read. */
+void recv_skip_urgent(struct csock *s);
+/* Copies n bytes that are there. */
+void recv_into(struct csock *s, void *to, uint32_t n);
+/* How many bytes can be read before the urgent mark. */
+uint32_t recv_before_mark(const struct csock *s);
+
+/* ---- group.c: one descriptor on several cores ---- */
+int core_socket(struct core *c, int domain, int type, int protocol, struct csock **out);
+int group_new(struct csock *s);
+void group_close(struct csock *s);
+void group_option(struct csock *s, const struct chan_sqe *cmd);
+int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e);
+int group_spread(struct csock *s);
+
+/* ---- socket.c ---- */
+int socket_bind(struct csock *s, const struct endpoint *at);
+int socket_close(struct csock *s);
+
+#endif

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Commands. What a result is for is in the token that the service echoes: a caller that waits, a
+ * connect, a close. Sends leave some room in sq to the others, so that a flood of them can't keep a
+ * close out for long; a close that finds no room waits on a list of its core and is said later.
+ */
+#include <sched.h>
+#include <string.h>
+
+#include "client/client_priv.h"
+
+struct chan_sqe *cmd_next(struct core *c)
+{
+	struct chan_sqe *q = chan_slot(&c->end.sq, c->end.sq.own, sizeof(*q));
+
+	memset(q, 0, sizeof(*q));
+	return q;
+}
+
+void cmd_push(struct core *c)
+{
+	client.stats.commands++;
+	chan_push(&c->end.sq, 1);
+	core_kick(c);
+}
+
+struct chan_sqe *cmd_slot(struct core *c)
+{
+	while (chan_free(&c->end.sq, 1) == 0) {
+		if (client_turn() == 0)
+			sched_yield();
+		client_breathe();
+	}
+	return cmd_next(c);
+}
+
+static struct reply *reply_take(struct core *c, struct waiter *w, uint32_t *token)
+{
+	for (uint32_t i = 0; i < REPLIES; i++) {
+		struct reply *r = &c->reply[i];
+
+		if (r->w != NULL)
+			continue;
+		r->w = w;
+		r->done = false;
+		r->gen = (r->gen + 1) & 0xffff;
+		*token = TOKEN_REPLY | r->gen << 8 | i;
+		return r;
+	}
+	return NULL;
+}
+
+/* A free row, in the end: each is held only as long as the stack takes to answer. */
+static struct reply *reply_get(struct core *c, struct waiter *w, uint32_t *token)
+{
+	struct reply *r;
+
+	while ((r = reply_take(c, w, token)) == NULL) {
+		client_turn();
+		client_breathe();
+		sched_yield();
+	}
+	return r;
+}
+
+int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
+{
+	struct waiter w;
+	uint32_t token;
+	struct reply *r = reply_get(c, &w, &token);
+	struct chan_sqe *q = cmd_slot(c);
+	int err;
+
+	waiter_init(&w);
+	*q = *cmd;
+	q->token = token;
+	if (s != NULL) {
+		q->sid = s->sid;
+		q->ticket = s->ticket++;
+	}
+	cmd_push(c);
+	/* The stack answers at once: no signal and no time-out is worth an unknown outcome. */
+	do {
+		err = client_wait(&w, FOREVER);
+	} while (err == -EINTR);
+	*e = r->e;
+	r->w = NULL;
+	if (err < 0)
+		return err;
+	return e->res >= -4095 ? e->res : -EPROTO;
+}
+
+static void reply_done(struct core *c, const struct chan_cqe *e)
+{
+	struct reply *r = &c->reply[e->loan % REPLIES];
+	uint32_t token = TOKEN_REPLY | r->gen << 8 | (uint32_t)(r - c->reply);
+
+	if (r->w == NULL || r->done || token != e->loan) {
+		client.stats.bad_events++;
+		return;
+	}
+	r->e = *e;
+	r->done = true;
+	waiter_wake(r->w);
+}
+
+static void connect_done(struct csock *s, const struct chan_cqe *e)
+{
+	if (s->state != CSOCK_CONNECTING) {
+		client.stats.bad_events++;
+		return;
+	}
+	if (e->res < 0) {
+		csock_broken(s, e->res);
+		return;
+	}
+	s->state = CSOCK_CONNECTED;
+	memcpy(s->local, e->laddr, 16);
+	s->local_port = e->lport;
+	client.stats.connects++;
+	csock_notify(s, EPOLLOUT);
+}
+
+static void close_done(struct csock *s)
+{
+	if (s->state != CSOCK_CLOSED || (s->flags & CSOCK_TOCLOSE)) {
+		client.stats.bad_events++;
+		return;
+	}
+	if (s->flags & CSOCK_LINGERS)
+		wlink_wake(s->waiters);
+	csock_free(s);
+}
+
+void cmd_result(struct core *c, const struct chan_cqe *e)
+{
+	struct csock *s;
+
+	if ((e->loan & TOKEN_CLASS) == TOKEN_NOBODY)
+		return;
+	if ((e->loan & TOKEN_CLASS) == TOKEN_REPLY) {
+		reply_done(c, e);
+		return;
+	}
+	s = csock_find(c, e->sid);
+	if (s == NULL)
+		client.stats.bad_events++;
+	else if (e->loan == TOKEN_CLOSE)
+		close_done(s);
+	else if (e->loan != TOKEN_CONNECT)
+		client.stats.bad_events++;
+	else if (s->state != CSOCK_CLOSED)
+		connect_done(s, e);
+}
+
+static void close_push(struct core *c, struct csock *s)
+{
+	struct chan_sqe *q = cmd_next(c);
+
+	q->op = CHAN_OP_CLOSE;
+	q->sid = s->sid;
+	q->ticket = s->ticket++;
+	q->token = TOKEN_CLOSE;
+	q->arg[0] = s->linger_s;
+	q->arg[1] = (s->flags & CSOCK_UNREAD) != 0;
+	cmd_push(c);
+}
+
+void cmd_close(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	if (c->to_close == NIL && chan_free(&c->end.sq, 1) != 0) {
+		close_push(c, s);
+		return;
+	}
+	s->flags |= CSOCK_TOCLOSE;
+	s->link = c->to_close;
+	c->to_close = csock_index(s);
+}
+
+void cmd_flush_closes(struct core *c)
+{
+	while (c->to_close != NIL && chan_free(&c->end.sq, 1) != 0) {
+		struct csock *s = &c->sock[c->to_close];
+
+		c->to_close = s->link;
+		s->link = NIL;
+		s->flags &= ~(uint32_t)CSOCK_TOCLOSE;
+		close_push(c, s);
+	}
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A socket's life and its readiness. What a state looks like from outside is in csock_mask(), one
+ * function, as Linux reports it (tcp(7), udp(7), epoll(7)); tests compare it with the kernel.
+ */
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "client/client_priv.h"
+
+struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit)
+{
+	uint32_t i = sid_index(sid);
+	struct csock *s;
+
+	if (sid == 0 || i >= c->max_socks || c->sock[i].sid != 0)
+		return NULL;
+	s = &c->sock[i];
+	/* Threads may still be about to leave their wait for the row's last socket, and that one
+	 * may still stand on the list of the starved. */
+	*s = (struct csock){
+		.waiters = s->waiters,
+		.serial = s->serial + 1,
+		.flags = s->flags & CSOCK_STARVED,
+		.starved_link = s->starved_link,
+		.sid = sid,
+		.head = NIL,
+		.tail = NIL,
+		.state = CSOCK_IDLE,
+		.type = (uint8_t)type,
+		.core = c->id,
+		.fd = -1,
+		.limit = limit,
+		.link = NIL,
+		.cookie_head = NIL,
+		.cookie_tail = NIL,
+		.rcvlowat = 1,
+		.domain = domain,
+		.linger_s = -1,
+	};
+	return s;
+}
+
+void csock_free(struct csock *s)
+{
+	s->sid = 0;
+	s->state = CSOCK_FREE;
+}
+
+/* Linux: writable when at least a third of the buffer is free; and there must be what a send needs
+ * from all sockets' common means. */
+static bool writable(const struct csock *s)
+{
+	const struct core *c = csock_core(s);
+
+	return s->inflight < s->limit && s->limit - s->inflight >= s->inflight / 2 &&
+	       c->tokens_left != 0 && !c->arena_short;
+}
+
+/* An urgent byte that stands at the read position, out of line, is not there to be read. */
+static bool readable(const struct csock *s)
+{
+	uint32_t target = s->rcvlowat;
+
+	if ((s->flags & (CSOCK_URG | CSOCK_OOBINLINE)) == CSOCK_URG && s->urg_ahead == 0)
+		target++;
+	return s->unread >= target;
+}
+
+static uint32_t mask_stream(const struct csock *s)
+{
+	uint32_t m = 0;
+
+	if (s->shut == (SHUT_RD_BIT | SHUT_WR_BIT) || s->state == CSOCK_IDLE ||
+	    s->state == CSOCK_BROKEN)
+		m |= EPOLLHUP;
+	if (s->shut & SHUT_RD_BIT)
+		m |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	if (s->state == CSOCK_CONNECTING)
+		return m;
+	if (readable(s))
+		m |= EPOLLIN | EPOLLRDNORM;
+	if ((s->shut & SHUT_WR_BIT) || writable(s))
+		m |= EPOLLOUT | EPOLLWRNORM;
+	if ((s->flags & (CSOCK_URG | CSOCK_URG_READ)) == CSOCK_URG && s->unread > s->urg_ahead)
+		m |= EPOLLPRI;
+	return m;
+}
+
+static uint32_t mask_dgram(struct csock *s)
+{
+	uint32_t m = 0;
+
+	if (csock_reader(s)->unread > 0)
+		m |= EPOLLIN | EPOLLRDNORM;
+	if (s->shut & SHUT_RD_BIT)
+		m |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+	if (s->shut == (SHUT_RD_BIT | SHUT_WR_BIT))
+		m |= EPOLLHUP;
+	if (writable(s))
+		m |= EPOLLOUT | EPOLLWRNORM;
+	return m;
+}
+
+uint32_t csock_mask(struct csock *s)
+{
+	uint32_t m;
+
+	if (s->state == CSOCK_LISTEN)
+		return csock_reader(s)->unread > 0 ? EPOLLIN | EPOLLRDNORM : 0;
+	m = s->type == SOCK_STREAM ? mask_stream(s) : mask_dgram(s);
+	if (s->err != 0)
+		m |= EPOLLERR;
+	if (s->cookie_head != NIL)
+		m |= EPOLLWRBAND;
+	return m;
+}
+
+void csock_notify(struct csock *s, uint32_t mask)
+{
+	if (unlikely(s->group != NULL))
+		s = s->group->sock[0];
+	if (likely(s->items != NULL))
+		epitem_notify(s->items, mask);
+	if (s->waiters != NULL)
+		wlink_wake(s->waiters);
+}
+
+struct csock *csock_reader(struct csock *s)
+{
+	struct group *g = s->group;
+
+	if (likely(g == NULL))
+		return s;
+	for (unsigned i = 0; i < g->n; i++) {
+		unsigned k = (g->turn + i) % g->n;
+
+		if (g->sock[k]->unread > 0) {
+			g->turn = k;
+			return g->sock[k];
+		}
+	}
+	return s;
+}
+
+int csock_take_error(struct csock *s)
+{
+	int err = s->err;
+
+	s->err = 0;
+	return err;
+}
+
+void csock_broken(struct csock *s, int err)
+{
+	s->err = err;
+	if (s->type == SOCK_STREAM && s->state != CSOCK_LISTEN) {
+		s->flags &= ~(uint32_t)CSOCK_REFUSED;
+		if (s->state == CSOCK_CONNECTING)
+			s->flags |= CSOCK_REFUSED;
+		s->state = CSOCK_BROKEN;
+		s->shut = SHUT_RD_BIT | SHUT_WR_BIT;
+	}
+	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+}
+
+/* Connections that the stack accepted and the program did not are reset, as the kernel does. */
+static void drop_accepted(struct core *c, struct csock *l)
+{
+	while (l->head != NIL) {
+		struct csock *s = &c->sock[l->head];
+
+		l->head = s->link;
+		s->link = NIL;
+		s->linger_s = 0;
+		csock_close(s);
+	}
+	l->unread = 0;
+}
+
+static void drop_queue(struct core *c, struct csock *s)
+{
+	while (s->head != NIL) {
+		uint32_t row = s->head;
+
+		s->head = c->loan[row].next;
+		loan_put(c, row);
+		s->flags |= CSOCK_UNREAD;
+	}
+	s->unread = 0;
+}
+
+static void drop_cookies(struct core *c, struct csock *s)
+{
+	while (s->cookie_head != NIL) {
+		uint32_t row = s->cookie_head;
+
+		s->cookie_head = c->cookie[row].next;
+		c->cookie[row].next = c->cookie_free;
+		c->cookie_free = row;
+	}
+}
+
+void csock_close(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	if (s->state == CSOCK_LISTEN)
+		drop_accepted(c, s);
+	else
+		drop_queue(c, s);
+	drop_cookies(c, s);
+	epitem_forget(s);
+	s->state = CSOCK_CLOSED;
+	s->serial++;
+	s->fd = -1;
+	s->group = NULL;
+	if (s->waiters != NULL)
+		wlink_wake(s->waiters);
+	cmd_close(s);
+}

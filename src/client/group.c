@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * One descriptor on several cores. A connection lives on one core, but what any core may receive
+ * for, a listener or a UDP socket with an address, must be known to all: it gets a socket on each,
+ * when it is bound or listens, with the same options and address. With one core there are no
+ * groups.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/client_priv.h"
+
+int group_new(struct csock *s)
+{
+	struct group *g;
+
+	if (client.n_cores == 1)
+		return 0;
+	g = calloc(1, sizeof(*g));
+	if (g == NULL)
+		return -ENOMEM;
+	g->n = 1;
+	g->sock[0] = s;
+	s->group = g;
+	return 0;
+}
+
+void group_close(struct csock *s)
+{
+	struct group *g = s->group;
+
+	if (g == NULL) {
+		csock_close(s);
+		return;
+	}
+	for (unsigned i = 0; i < g->n; i++)
+		csock_close(g->sock[i]);
+	free(g);
+}
+
+/* Remembers an option for sockets made later; the newest value of each. */
+void group_option(struct csock *s, const struct chan_sqe *cmd)
+{
+	struct group *g = s->group;
+	unsigned i = 0;
+
+	if (g == NULL)
+		return;
+	while (i < g->n_opts &&
+	       (g->opt[i].opt.level != cmd->opt.level || g->opt[i].opt.name != cmd->opt.name))
+		i++;
+	if (i == GROUP_OPTS)
+		return;
+	g->opt[i] = *cmd;
+	if (i == g->n_opts)
+		g->n_opts++;
+}
+
+/* A command to every socket of a descriptor: the first that fails decides. */
+int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
+{
+	struct group *g = s->group;
+	struct chan_cqe other;
+	int r = cmd_call(csock_core(s), s, cmd, e);
+
+	for (unsigned i = 1; g != NULL && i < g->n && r >= 0; i++) {
+		int k = cmd_call(csock_core(g->sock[i]), g->sock[i], cmd, &other);
+
+		r = k < 0 ? k : r;
+	}
+	return r;
+}
+
+int core_socket(struct core *c, int domain, int type, int protocol, struct csock **out)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {domain, type, protocol}};
+	struct chan_cqe e;
+	int r = cmd_call(c, NULL, &cmd, &e);
+
+	if (r < 0)
+		return r;
+	*out = csock_open(c, e.sid, domain, type, e.aux);
+	if (*out != NULL)
+		return 0;
+	client.stats.bad_events++;
+	return -EPROTO;
+}
+
+/* One more socket, on another core, like the first. */
+static int member_add(struct group *g, struct core *c)
+{
+	struct csock *first = g->sock[0], *s;
+	struct chan_sqe bind = {.op = CHAN_OP_BIND, .port = first->local_port};
+	struct chan_cqe e;
+	int r = core_socket(c, first->domain, first->type, 0, &s);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < g->n_opts && r >= 0; i++)
+		r = cmd_call(c, s, &g->opt[i], &e);
+	memcpy(bind.addr, first->local, sizeof(bind.addr));
+	if (r >= 0)
+		r = cmd_call(c, s, &bind, &e);
+	if (r < 0) {
+		csock_close(s);
+		return r;
+	}
+	s->group = g;
+	g->sock[g->n++] = s;
+	return 0;
+}
+
+/* The first socket has its address: the others get it. */
+int group_spread(struct csock *s)
+{
+	struct group *g = s->group;
+	int r = 0;
+
+	if (g == NULL || g->n > 1)
+		return 0;
+	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
+		if (i != s->core)
+			r = member_add(g, &client.core[i]);
+	}
+	if (r == 0)
+		return 0;
+	while (g->n > 1)
+		csock_close(g->sock[--g->n]);
+	return r;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The slow side of the client's lock: who owns the bias, and how it is revoked. See lock.h.
+ */
+#define _GNU_SOURCE
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "client/lock.h"
+
+#define BREATHE_MAX 1000 /* yields, before going on in spite of those who wait */
+
+__thread bool lock_mine __attribute__((tls_model("initial-exec")));
+_Atomic bool lock_inside;
+_Atomic bool lock_revoked;
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static bool owned;		/* somebody has, or had, the bias; under the mutex */
+static _Atomic unsigned queued; /* threads that want the mutex */
+
+static int membarrier(int command)
+{
+	return (int)syscall(SYS_membarrier, command, 0, 0);
+}
+
+static void bias_revoke(void)
+{
+	atomic_store(&lock_revoked, true);
+	/* Without the system call the bias was never given out: see claim(). */
+	membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+	while (atomic_load_explicit(&lock_inside, memory_order_acquire))
+		sched_yield();
+}
+
+/* Under the mutex, nobody has used the lock yet. */
+static void claim(void)
+{
+	owned = true;
+	if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0) {
+		atomic_store(&lock_revoked, true);
+		return;
+	}
+	lock_mine = true;
+	atomic_store_explicit(&lock_inside, true, memory_order_relaxed);
+}
+
+void client_lock_slow(void)
+{
+	atomic_fetch_add_explicit(&queued, 1, memory_order_relaxed);
+	pthread_mutex_lock(&mutex);
+	atomic_fetch_sub_explicit(&queued, 1, memory_order_relaxed);
+	if (atomic_load_explicit(&lock_revoked, memory_order_relaxed))
+		return;
+	if (owned) {
+		bias_revoke();
+		return;
+	}
+	claim();
+	/* Whoever has the bias is inside by its mark, not by the mutex. */
+	if (lock_mine)
+		pthread_mutex_unlock(&mutex);
+}
+
+void client_unlock_slow(void)
+{
+	pthread_mutex_unlock(&mutex);
+}
+
+void client_lock_breathe(void)
+{
+	client_unlock();
+	for (int i = 0; i < BREATHE_MAX; i++) {
+		if (atomic_load_explicit(&queued, memory_order_relaxed) == 0)
+			break;
+		sched_yield();
+	}
+	client_lock();
+}
+
+/* In the child of a fork: this is its only thread, whoever held the lock in the parent. */
+void client_lock_reset(void)
+{
+	mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	atomic_store(&queued, 0);
+	atomic_store(&lock_inside, false);
+	atomic_store(&lock_revoked, true);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The copying sends. The program's bytes go into blocks of the arena, each block is one command,
+ * and the token that comes back when they are acknowledged frees it. A socket may send while its
+ * bytes in flight are below the limit that the service told; the last block may pass it. Beside
+ * that limit a send needs a token, a block and a place in the ring, which all sockets of a core
+ * share: a socket that finds none is remembered, and woken when something came back.
+ */
+#include <netinet/in.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "client/client_priv.h"
+#include "client/iov.h"
+#include "zstack/zstack.h"
+
+#define DATAGRAM_MAX 65507u /* 65535 less the headers of IPv4 and UDP */
+#define CHUNK_MIN    2048u  /* smaller blocks are not made just because room is short */
+#define YIELDS	     1000
+
+int64_t send_deadline(const struct csock *s)
+{
+	return s->sndtimeo_ns != 0 ? now_ns() + s->sndtimeo_ns : FOREVER;
+}
+
+/* Places in the ring. The stack empties it as fast as it can, so that is worth a short wait even
+ * for a socket that doesn't block: no event says later that there is room. */
+static bool ring_room(struct core *c, uint32_t n)
+{
+	for (int i = 0; i < YIELDS; i++) {
+		if (likely(cmd_room(c, n)))
+			return true;
+		if (client_turn() == 0)
+			sched_yield();
+		client_breathe();
+	}
+	return false;
+}
+
+bool send_means(struct csock *s, uint32_t n)
+{
+	struct core *c = csock_core(s);
+
+	if (likely(c->tokens_left >= n && !c->arena_short && cmd_room(c, n)))
+		return true;
+	client_drain();
+	if (c->tokens_left >= n && !c->arena_short && ring_room(c, n))
+		return true;
+	sock_starved(s);
+	return false;
+}
+
+int send_check(struct csock *s)
+{
+	if (s->err != 0)
+		return s->err;
+	if (s->shut & SHUT_WR_BIT)
+		return -EPIPE;
+	if (s->type == SOCK_STREAM && s->state != CSOCK_CONNECTED)
+		return s->state == CSOCK_CONNECTING ? -EAGAIN : -EPIPE;
+	return likely(csock_room(s)) ? 0 : -EAGAIN;
+}
+
+int send_wait(struct csock *s, int flags, int64_t deadline)
+{
+	int r;
+
+	s->flags |= CSOCK_NOSPACE;
+	if ((flags & MSG_DONTWAIT) || (s->flags & CSOCK_NONBLOCK)) {
+		/* What came back since the last look may be enough. */
+		client_dry();
+		return send_check(s) == 0 && send_means(s, 1) ? 0 : -EAGAIN;
+	}
+	r = csock_wait(s, deadline);
+	return r == -ETIMEDOUT ? -EAGAIN : r;
+}
+
+/* What a call returns that has sent `done` bytes before it met r. An error that was not told yet
+ * stays pending when bytes are reported instead. */
+ssize_t send_result(struct csock *s, ssize_t done, int r)
+{
+	if (done > 0)
+		return done;
+	if (r < 0 && r != -EBADF && r == s->err)
+		s->err = 0;
+	return r;
+}
+
+struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t kind, uint32_t what)
+{
+	struct core *c = csock_core(s);
+	struct chan_sqe *q = cmd_next(c);
+	uint32_t t = token_take(c);
+
+	c->token[t] = (struct token){
+		.sid = s->sid, .len = len, .what = what, .cookie = NIL, .kind = kind};
+	q->sid = s->sid;
+	q->ticket = s->ticket++;
+	q->len = len;
+	q->token = t;
+	s->inflight += len;
+	client.stats.tx_bytes += len;
+	return q;
+}
+
+/* One block of a stream. Returns its length, or -EAGAIN. */
+static int send_block(struct csock *s, struct iov_it *it, int flags)
+{
+	struct core *c = csock_core(s);
+	uint32_t room = s->limit - s->inflight;
+	uint32_t n = it->left < ARENA_SPAN_BYTES ? (uint32_t)it->left : ARENA_SPAN_BYTES;
+	struct chan_sqe *q;
+	uint64_t off;
+
+	if (n > room)
+		n = room > CHUNK_MIN ? room : n < CHUNK_MIN ? n : CHUNK_MIN;
+	off = block_alloc(c, n);
+	if (unlikely(off == ARENA_NONE)) {
+		sock_starved(s);
+		return -EAGAIN;
+	}
+	iov_get(it, (uint8_t *)c->map->arena + off, n);
+	client.stats.api_copied_bytes += n;
+	q = send_begin(s, n, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
+	q->op = CHAN_OP_SEND;
+	q->off = off;
+	q->flags = CHAN_SEND_COPIED;
+	if (flags & MSG_MORE)
+		q->flags |= CHAN_SEND_MORE;
+	if ((flags & MSG_OOB) && it->left == 0)
+		q->flags |= CHAN_SEND_OOB;
+	cmd_push(c);
+	return (int)n;
+}
+
+static ssize_t send_stream(struct csock *s, struct iov_it *it, int flags)
+{
+	int64_t deadline = s->sndtimeo_ns != 0 ? send_deadline(s) : FOREVER;
+	ssize_t done = 0;
+	int r = 0;
+
+	do {
+		r = send_check(s);
+		if (likely(r == 0)) {
+			if (it->left == 0)
+				break;
+			r = likely(send_means(s, 1)) ? send_block(s, it, flags) : -EAGAIN;
+		}
+		if (r > 0)
+			done += r;
+		else if (r == -EAGAIN)
+			r = send_wait(s, flags, deadline);
+	} while (r >= 0 && it->left > 0);
+	return send_result(s, done, r < 0 ? r : 0);
+}
+
+/* ---- datagrams ---- */
+
+int send_autobind(struct csock *s)
+{
+	struct endpoint any = {.port = 0};
+
+	if (likely(s->group == NULL) || (s->flags & CSOCK_BOUND) || s->state != CSOCK_IDLE)
+		return 0;
+	if (s->domain == AF_INET)
+		any.addr[10] = any.addr[11] = 0xff;
+	return socket_bind(s, &any);
+}
+
+/* Waits until a datagram of one piece or more can go. */
+int send_dgram_ready(struct csock *s, int flags, uint32_t pieces)
+{
+	int64_t deadline = send_deadline(s);
+	int r;
+
+	for (;;) {
+		r = send_check(s);
+		if (r == 0 && send_means(s, pieces))
+			return 0;
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		r = send_wait(s, flags, deadline);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Where a datagram goes: to, or NULL for the connected peer. */
+int send_dgram_to(struct csock *s, const struct sockaddr *addr, socklen_t addrlen,
+		  struct endpoint *to)
+{
+	if (addr == NULL)
+		return s->state == CSOCK_CONNECTED ? 0 : -EDESTADDRREQ;
+	int r = endpoint_from(to, s->domain, addr, addrlen);
+
+	return r == 0 && to->port == 0 ? -EINVAL : r;
+}
+
+void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to)
+{
+	if (to == NULL)
+		return;
+	memcpy(q->addr, to->addr, 16);
+	q->port = to->port;
+	q->scope = to->scope;
+}
+
+static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const struct endpoint *to)
+{
+	struct core *c = csock_core(s);
+	uint32_t n = (uint32_t)it->left;
+	struct chan_sqe *q;
+	uint64_t off = 0;
+	int r = send_dgram_ready(s, flags, 1);
+
+	if (r < 0)
+		return r;
+	if (n > 0)
+		off = block_alloc(c, n);
+	if (off == ARENA_NONE)
+		return -ENOBUFS;
+	iov_get(it, (uint8_t *)c->map->arena + off, n);
+	client.stats.api_copied_bytes += n;
+	q = send_begin(s, n, n > 0 ? TOKEN_COPY : TOKEN_EMPTY, (uint32_t)(off / BLOCK_UNIT));
+	q->op = to != NULL ? CHAN_OP_SENDTO : CHAN_OP_SEND;
+	q->off = off;
+	q->flags = CHAN_SEND_COPIED;
+	if (flags & MSG_MORE)
+		q->flags |= CHAN_SEND_PART;
+	send_dgram_fill(q, to);
+	cmd_push(c);
+	return n;
+}
+
+static ssize_t dgram(struct csock *s, struct iov_it *it, int flags, const struct sockaddr *addr,
+		     socklen_t addrlen)
+{
+	struct endpoint to;
+	ssize_t r;
+
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (it->left > DATAGRAM_MAX)
+		return -EMSGSIZE;
+	r = send_dgram_to(s, addr, addrlen, &to);
+	if (r == 0)
+		r = send_autobind(s);
+	if (r == 0)
+		r = send_dgram(s, it, flags, addr != NULL ? &to : NULL);
+	return r < 0 ? send_result(s, 0, (int)r) : r;
+}
+
+static ssize_t send_any(int fd, struct iov_it *it, int flags, const struct sockaddr *addr,
+			socklen_t addrlen)
+{
+	struct csock *s;
+	ssize_t n = 0;
+	int err;
+
+	if (unlikely((flags & ~SENDMSG_FLAGS) != 0))
+		return -EOPNOTSUPP;
+	client_lock();
+	s = fd_csock(fd, &err);
+	if (unlikely(s == NULL))
+		n = err;
+	else if (likely(s->type == SOCK_STREAM))
+		n = send_stream(s, it, flags);
+	else
+		n = dgram(s, it, flags, addr, addrlen);
+	client_unlock();
+	return n;
+}
+
+ssize_t zs_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+		  socklen_t addrlen)
+{
+	struct iovec v = {(void *)(uintptr_t)buf, len};
+	struct iov_it it;
+
+	return iov_start(&it, &v, 1) < 0 ? -EINVAL : send_any(fd, &it, flags, addr, addrlen);
+}
+
+ssize_t zs_send(int fd, const void *buf, size_t len, int flags)
+{
+	return zs_sendto(fd, buf, len, flags, NULL, 0);
+}
+
+ssize_t zs_write(int fd, const void *buf, size_t len)
+{
+	return zs_sendto(fd, buf, len, 0, NULL, 0);
+}
+
+ssize_t zs_writev(int fd, const struct iovec *iov, int n)
+{
+	struct iov_it it;
+
+	if (n < 0 || iov_start(&it, iov, (size_t)n) < 0)
+		return -EINVAL;
+	return send_any(fd, &it, 0, NULL, 0);
+}
+
+ssize_t zs_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct iov_it it;
+
+	if (msg->msg_iovlen > IOV_COUNT_MAX)
+		return -EMSGSIZE;
+	if (iov_start(&it, msg->msg_iov, msg->msg_iovlen) < 0 || msg->msg_controllen != 0)
+		return -EINVAL;
+	return send_any(fd, &it, flags, msg->msg_namelen > 0 ? msg->msg_name : NULL,
+			msg->msg_namelen);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Options. Those about the program's side are kept here; all others are the service's. An option of
+ * a descriptor goes to each of its sockets, and is remembered for those that join later.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "client/client_priv.h"
+#include "zstack/zstack.h"
+
+#define INFO_MAX 1024u /* of TCP_INFO, which comes through the arena */
+
+/* ---- kept here ---- */
+
+static int timeval_get(int64_t ns, void *value, socklen_t *len)
+{
+	struct timeval tv = {ns / 1000000000, ns % 1000000000 / 1000};
+
+	if (*len < sizeof(tv))
+		return -EINVAL;
+	memcpy(value, &tv, sizeof(tv));
+	*len = sizeof(tv);
+	return 0;
+}
+
+static int timeval_set(int64_t *ns, const void *value, socklen_t len)
+{
+	struct timeval tv;
+
+	if (len < sizeof(tv))
+		return -EINVAL;
+	memcpy(&tv, value, sizeof(tv));
+	if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+		return -EDOM;
+	if (tv.tv_sec < 0 || tv.tv_sec > INT32_MAX)
+		*ns = tv.tv_sec < 0 ? 1 : 0; /* at once, as Linux; or never */
+	else
+		*ns = tv.tv_sec * 1000000000ll + tv.tv_usec * 1000;
+	return 0;
+}
+
+static int linger_get(const struct csock *s, void *value, socklen_t *len)
+{
+	struct linger l = {.l_onoff = s->linger_s >= 0, .l_linger = s->linger_s};
+
+	if (!l.l_onoff)
+		l.l_linger = 0;
+	*len = *len < sizeof(l) ? *len : sizeof(l);
+	memcpy(value, &l, *len);
+	return 0;
+}
+
+static int linger_set(struct csock *s, const void *value, socklen_t len)
+{
+	struct linger l;
+
+	if (len < sizeof(l))
+		return -EINVAL;
+	memcpy(&l, value, sizeof(l));
+	s->linger_s = l.l_onoff ? (l.l_linger >= 0 ? l.l_linger : 0) : -1;
+	return 0;
+}
+
+static int int_put(int v, void *value, socklen_t *len)
+{
+	*len = *len < sizeof(v) ? *len : sizeof(v);
+	memcpy(value, &v, *len);
+	return 0;
+}
+
+/* 1: not ours. */
+static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
+{
+	switch (name) {
+	case SO_ERROR:
+		return int_put(-csock_take_error(s), value, len);
+	case SO_TYPE:
+		return int_put(s->type, value, len);
+	case SO_DOMAIN:
+		return int_put(s->domain, value, len);
+	case SO_PROTOCOL:
+		return int_put(s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, value, len);
+	case SO_ACCEPTCONN:
+		return int_put(s->state == CSOCK_LISTEN, value, len);
+	case SO_RCVLOWAT:
+		return int_put((int)s->rcvlowat, value, len);
+	case SO_SNDLOWAT:
+		return int_put(1, value, len);
+	case SO_OOBINLINE:
+		return int_put((s->flags & CSOCK_OOBINLINE) != 0, value, len);
+	case SO_RCVTIMEO:
+		return timeval_get(s->rcvtimeo_ns, value, len);
+	case SO_SNDTIMEO:
+		return timeval_get(s->sndtimeo_ns, value, len);
+	case SO_LINGER:
+		return linger_get(s, value, len);
+	}
+	return 1;
+}
+
+static void flag_set(struct csock *s, uint32_t flag, int on)
+{
+	s->flags = on ? s->flags | flag : s->flags & ~flag;
+}
+
+/* 1: not ours. v: the value as an int. */
+static int socket_set(struct csock *s, int name, int v, const void *value, socklen_t len)
+{
+	switch (name) {
+	case SO_ERROR:
+	case SO_TYPE:
+	case SO_DOMAIN:
+	case SO_PROTOCOL:
+	case SO_ACCEPTCONN:
+	case SO_SNDLOWAT:
+		return -ENOPROTOOPT;
+	case SO_RCVLOWAT:
+		s->rcvlowat = v > 0 ? (uint32_t)v : v < 0 ? INT32_MAX : 1;
+		return 0;
+	case SO_OOBINLINE:
+		flag_set(s, CSOCK_OOBINLINE, v);
+		return 0;
+	case SO_RCVTIMEO:
+		return timeval_set(&s->rcvtimeo_ns, value, len);
+	case SO_SNDTIMEO:
+		return timeval_set(&s->sndtimeo_ns, value, len);
+	case SO_LINGER:
+		return linger_set(s, value, len);
+	}
+	return 1;
+}
+
+/* What a datagram's control messages are to tell: which flag an option is; 0 none. */
+static uint32_t cmsg_flag(const struct csock *s, int level, int name)
+{
+	if (level == IPPROTO_IP && s->domain == AF_INET) {
+		switch (name) {
+		case IP_PKTINFO:
+			return CSOCK_PKTINFO;
+		case IP_RECVTTL:
+			return CSOCK_RECVTTL;
+		case IP_RECVTOS:
+			return CSOCK_RECVTOS;
+		}
+	}
+	if (level == IPPROTO_IPV6 && s->domain == AF_INET6) {
+		switch (name) {
+		case IPV6_RECVPKTINFO:
+			return CSOCK_PKTINFO;
+		case IPV6_RECVHOPLIMIT:
+			return CSOCK_RECVTTL;
+		case IPV6_RECVTCLASS:
+			return CSOCK_RECVTOS;
+		}
+	}
+	return 0;
+}
+
+/* ---- asked of the service ---- */
+
+static int service_set(struct csock *s, int level, int name, const void *value, socklen_t len)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SETOPT};
+	struct chan_cqe e;
+	int r;
+
+	if (len > sizeof(cmd.opt.value))
+		return -EINVAL;
+	cmd.opt.level = (int16_t)level;
+	cmd.opt.name = (int16_t)name;
+	memcpy(cmd.opt.value, value, len);
+	cmd.len = len;
+	r = group_call(s, &cmd, &e);
+	if (r < 0)
+		return r;
+	group_option(s, &cmd);
+	return 0;
+}
+
+static int info_get(struct csock *s, void *value, socklen_t *len)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_GETOPT, .len = *len < INFO_MAX ? *len : INFO_MAX};
+	struct core *c = csock_core(s);
+	struct chan_cqe e;
+	uint64_t off = block_alloc(c, INFO_MAX);
+	int r;
+
+	if (off == ARENA_NONE)
+		return -ENOBUFS;
+	cmd.opt.level = IPPROTO_TCP;
+	cmd.opt.name = TCP_INFO;
+	cmd.off = off;
+	r = cmd_call(c, s, &cmd, &e);
+	/* The stack has stopped, and may still write there: the arena is about to go. */
+	if (r == -EBADF && client.stopping)
+		return r;
+	if (r > (int)cmd.len)
+		r = -EPROTO;
+	if (r >= 0) {
+		memcpy(value, (uint8_t *)c->map->arena + off, (size_t)r);
+		*len = (socklen_t)r;
+	}
+	block_free(c, off);
+	return r < 0 ? r : 0;
+}
+
+static int service_get(struct csock *s, int level, int name, void *value, socklen_t *len)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_GETOPT, .len = CHAN_DATA_MAX};
+	struct chan_cqe e;
+	int r;
+
+	if (level == IPPROTO_TCP && name == TCP_INFO)
+		return s->type == SOCK_STREAM ? info_get(s, value, len) : -ENOPROTOOPT;
+	cmd.opt.level = (int16_t)level;
+	cmd.opt.name = (int16_t)name;
+	r = cmd_call(csock_core(s), s, &cmd, &e);
+	if (r < 0)
+		return r;
+	if (r > CHAN_DATA_MAX)
+		return -EPROTO;
+	*len = *len < (socklen_t)r ? *len : (socklen_t)r;
+	memcpy(value, e.data, *len);
+	return 0;
+}
+
+/* ---- the calls ---- */
+
+static bool representable(int level, int name)
+{
+	return level == (int16_t)level && name == (int16_t)name;
+}
+
+static int option_set(struct csock *s, int level, int name, const void *value, socklen_t len)
+{
+	uint32_t flag = cmsg_flag(s, level, name);
+	int v = 0, r = 1;
+
+	memcpy(&v, value, len < sizeof(v) ? len : sizeof(v));
+	if (level == SOL_SOCKET) {
+		/* POSIX and Linux: an int at least, also where nothing is looked at. */
+		if (len < sizeof(int))
+			return -EINVAL;
+		r = socket_set(s, name, v, value, len);
+	}
+	if (flag != 0) {
+		flag_set(s, flag, v);
+		r = 0;
+	}
+	return r == 1 ? service_set(s, level, name, value, len) : r;
+}
+
+int zs_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct csock *s;
+	int r = 0;
+
+	if (value == NULL && len > 0)
+		return -EFAULT;
+	client_lock();
+	s = fd_csock(fd, &r);
+	if (s != NULL && !representable(level, name))
+		r = -ENOPROTOOPT;
+	else if (s != NULL)
+		r = option_set(s, level, name, value, len);
+	client_unlock();
+	return r;
+}
+
+static int option_get(struct csock *s, int level, int name, void *value, socklen_t *len)
+{
+	uint32_t flag = cmsg_flag(s, level, name);
+	int r = 1;
+
+	if (level == SOL_SOCKET)
+		r = socket_get(s, name, value, len);
+	if (flag != 0)
+		r = int_put((s->flags & flag) != 0, value, len);
+	return r == 1 ? service_get(s, level, name, value, len) : r;
+}
+
+int zs_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	struct csock *s;
+	int r = 0;
+
+	if (value == NULL || len == NULL)
+		return -EFAULT;
+	client_lock();
+	s = fd_csock(fd, &r);
+	if (s != NULL && (!representable(level, name) || *len > INT32_MAX))
+		r = *len > INT32_MAX ? -EINVAL : -ENOPROTOOPT;
+	else if (s != NULL)
+		r = option_get(s, level, name, value, len);
+	client_unlock();
+	return r;
+}

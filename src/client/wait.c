@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Waiting. One of the waiting threads leads: it runs the stack (mode poll), spins for a while, then
+ * sleeps: inside the stack's own wait (mode poll), or on the doorbells of all channels (mode
+ * thread). The others follow, each asleep on a word of its own. Whoever handles an event wakes the
+ * waiters it concerns; a leader that leaves makes one of the followers leader. So it is never so
+ * that threads wait and nobody listens, and an event wakes only those that asked for it.
+ *
+ * Spinning: at most client.spin_ns since the last event, and by at most so many threads of the
+ * process as it has CPUs besides those of the stack's threads (DESIGN §3.12). There is one leader,
+ * so that is one or none.
+ *
+ * Not done: restarting after a signal with SA_RESTART: every wait that a signal ends says -EINTR.
+ */
+#define _GNU_SOURCE
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/client_priv.h"
+#include "zstack/zstack.h"
+
+/* Calls that found nothing, after which one runs the stack: a program that never waits must not
+ * starve it, but one that asks each of many sockets must not run it each time. */
+#define DRY_MAX 64
+
+int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+int64_t deadline_ms(int timeout_ms)
+{
+	return timeout_ms < 0 ? FOREVER : now_ns() + timeout_ms * 1000000ll;
+}
+
+unsigned client_drain(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < client.n_cores; i++)
+		n += core_drain(&client.core[i]);
+	return n;
+}
+
+unsigned client_turn(void)
+{
+	unsigned n = 0;
+
+	client.dry = 0;
+	if (!client.threaded && !client.asleep)
+		n = client.transport.ops->poll(client.transport.embed);
+	return n + client_drain();
+}
+
+unsigned client_dry(void)
+{
+	if (client.threaded || ++client.dry < DRY_MAX)
+		return client_drain();
+	return client_turn();
+}
+
+/* zs_stop() waits until nobody is in here. */
+void client_breathe(void)
+{
+	client.waiting++;
+	client_lock_breathe();
+	client.waiting--;
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* 0 when the word may have changed; -ETIMEDOUT, -EINTR. */
+static int futex_wait(_Atomic uint32_t *word, int64_t deadline)
+{
+	struct timespec ts = {deadline / 1000000000, deadline % 1000000000};
+
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, 0, deadline != FOREVER ? &ts : NULL,
+		    NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
+	    errno == EAGAIN)
+		return 0;
+	return -errno;
+}
+
+void waiter_init(struct waiter *w)
+{
+	*w = (struct waiter){.woken = false};
+	list_init(&w->node);
+}
+
+static void word_set(struct waiter *w)
+{
+	atomic_store_explicit(&w->word, 1, memory_order_release);
+	if (w->follows)
+		futex_wake(&w->word);
+}
+
+void waiter_wake(struct waiter *w)
+{
+	if (w->woken)
+		return;
+	w->woken = true;
+	word_set(w);
+	if (w == client.leader && client.asleep)
+		bell_wake(client.core[0].map->app_bell_fd);
+}
+
+static int follow(struct waiter *w, int64_t deadline)
+{
+	int r;
+
+	atomic_store_explicit(&w->word, 0, memory_order_relaxed);
+	w->follows = true;
+	list_add_tail(&client.followers, &w->node);
+	client_unlock();
+	r = futex_wait(&w->word, deadline);
+	client_lock();
+	list_del(&w->node);
+	w->follows = false;
+	return w->woken ? 0 : r;
+}
+
+static bool rings_empty(void)
+{
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		struct chan_end *e = &client.core[i].end;
+
+		if (chan_ready(&e->cq) != 0 || chan_ready(&e->done) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* Sleeps on every channel's bell at once. 0, -EINTR. Outside. */
+static int bells_sleep(int64_t timeout_ns)
+{
+	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	struct pollfd p[EMBED_CORES_MAX];
+	int n;
+
+	for (unsigned i = 0; i < client.n_cores; i++)
+		p[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
+	n = ppoll(p, client.n_cores, timeout_ns >= 0 ? &ts : NULL, NULL);
+	if (n < 0)
+		return -errno;
+	for (unsigned i = 0; n > 0 && i < client.n_cores; i++) {
+		if (p[i].revents != 0)
+			bell_drain(p[i].fd);
+	}
+	return 0;
+}
+
+static int sleep_threaded(int64_t timeout_ns)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < client.n_cores; i++)
+		bell_arm(&client.core[i].end.sh->bells.app_armed);
+	if (rings_empty()) {
+		client_unlock();
+		r = bells_sleep(timeout_ns);
+		client_lock();
+	}
+	for (unsigned i = 0; i < client.n_cores; i++)
+		bell_disarm(&client.core[i].end.sh->bells.app_armed);
+	return r;
+}
+
+static int sleep_polled(int64_t timeout_ns)
+{
+	int r;
+
+	client_unlock();
+	r = client.transport.ops->wait(client.transport.embed, timeout_ns);
+	client_lock();
+	return r;
+}
+
+/* The leader, in the kernel. Whoever pushes a command meanwhile rings: client.asleep says so. */
+static int client_sleep(int64_t now, int64_t deadline)
+{
+	int64_t timeout_ns = deadline == FOREVER ? -1 : deadline - now;
+	int r;
+
+	client.stats.sleeps++;
+	client.asleep = true;
+	r = client.threaded ? sleep_threaded(timeout_ns) : sleep_polled(timeout_ns);
+	client.asleep = false;
+	return r;
+}
+
+static int lead(struct waiter *w, int64_t deadline)
+{
+	int64_t quiet = 0, now;
+	int r;
+
+	for (;;) {
+		bool busy = client_turn() != 0;
+
+		if (w->woken)
+			return 0;
+		if (client.stopping)
+			return -EBADF;
+		now = now_ns();
+		if (now >= deadline)
+			return -ETIMEDOUT;
+		if (busy || quiet == 0)
+			quiet = now;
+		if (now - quiet < client.spin_ns || busy) {
+			client_breathe();
+			continue;
+		}
+		r = client_sleep(now, deadline);
+		if (r < 0 && !w->woken)
+			return r;
+		quiet = 0;
+	}
+}
+
+static void hand_over(void)
+{
+	if (client.leader == NULL && !list_empty(&client.followers))
+		word_set(container_of(client.followers.next, struct waiter, node));
+}
+
+int client_wait(struct waiter *w, int64_t deadline)
+{
+	int r = 0;
+
+	client.waiting++;
+	while (!w->woken && r == 0) {
+		if (client.stopping) {
+			r = -EBADF;
+		} else if (client.leader == NULL) {
+			client.leader = w;
+			r = lead(w, deadline);
+			client.leader = NULL;
+		} else {
+			r = follow(w, deadline);
+		}
+	}
+	hand_over();
+	client.waiting--;
+	return w->woken ? 0 : r;
+}
+
+void wlink_remove(struct wlink **list, struct wlink *l)
+{
+	while (*list != l)
+		list = &(*list)->next;
+	*list = l->next;
+}
+
+void wlink_wake(struct wlink *l)
+{
+	for (; l != NULL; l = l->next)
+		waiter_wake(l->w);
+}
+
+int csock_wait(struct csock *s, int64_t deadline)
+{
+	struct waiter w;
+	struct wlink l = {.w = &w, .next = s->waiters};
+	uint32_t serial = s->serial;
+	int r;
+
+	waiter_init(&w);
+	s->waiters = &l;
+	r = client_wait(&w, deadline);
+	wlink_remove(&s->waiters, &l);
+	return s->serial != serial || client.stopping ? -EBADF : r;
+}
+
+/* Waits for anything: nobody in particular wakes this waiter, so it leads and looks itself. */
+static int process_sleep(int64_t timeout_ns)
+{
+	int64_t now = now_ns(), end = timeout_ns < 0 ? FOREVER : now + timeout_ns;
+	int64_t quiet = now;
+	struct waiter w;
+	unsigned n = 0;
+	int r = 0;
+
+	waiter_init(&w);
+	if (client.leader != NULL) {
+		r = client_wait(&w, end);
+		return r == -ETIMEDOUT ? 0 : r;
+	}
+	client.leader = &w;
+	client.waiting++;
+	while (n == 0 && r == 0 && !client.stopping) {
+		if (now - quiet >= client.spin_ns)
+			r = client_sleep(now, end);
+		else
+			client_breathe();
+		n = client_turn();
+		now = now_ns();
+		if (now >= end)
+			break;
+	}
+	client.waiting--;
+	client.leader = NULL;
+	hand_over();
+	return n > 0 ? 1 : client.stopping ? -EBADF : r;
+}
+
+int zs_process(int64_t timeout_ns)
+{
+	int r;
+
+	client_lock();
+	r = client_ready();
+	if (r == 0) {
+		r = client_turn() != 0;
+		if (r == 0 && timeout_ns != 0)
+			r = process_sleep(timeout_ns);
+	}
+	client_unlock();
+	return r;
+}
