@@ -63,7 +63,7 @@ struct dev_span {
 struct dev_span dev_mem_span(void);
 /* Whichever thread runs a stack calls init first and fini last. DPDK keeps a cache of each pool's
  * buffers for threads that it knows; a thread that it does not know goes to the pool's shared ring
- * for each buffer, which costs several times as much (bench/dev_burst). 0 or -errno. */
+ * for each buffer, which costs about twice as much (bench/dev_burst). 0 or -errno. */
 int dev_thread_init(void);
 void dev_thread_fini(void);
 

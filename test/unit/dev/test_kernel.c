@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "dev_test.h"
 
@@ -142,6 +143,77 @@ static void frame_larger_than_the_ring_is_dropped_and_counted(void **state)
 	assert_int_equal(c.rx_truncated, 1);
 }
 
+/* Silence after the frame was read: nothing to wake for. */
+static void no_frame_and_the_socket_is_silent(void **state)
+{
+	struct pollfd pfd = {.fd = dev_wake_fd(port, 0), .events = POLLIN};
+	struct pkt p;
+
+	while (dev_rx_burst(port, 0, &p, 1, &drops) == 1)
+		pkt_free(p.m);
+	assert_int_equal(poll(&pfd, 1, 0), 0);
+}
+
+/* DESIGN §3.12: no signal interrupts the program when a frame arrives. */
+static void frames_arrive_and_no_signal_does(void **state)
+{
+	struct timespec ts = {.tv_nsec = 20000000};
+	uint8_t f[FRAME_MAX];
+	uint32_t len = frame_make(f, 100);
+
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(send(far_end, f, len, 0), len);
+	assert_int_equal(nanosleep(&ts, NULL), 0);
+	no_frame_and_the_socket_is_silent(state);
+}
+
+/* Both queues send; what the kernel sends comes by either. */
+static void second_queue_sends_and_receives(void **state)
+{
+	uint8_t f[FRAME_MAX], got[FRAME_MAX];
+	uint32_t len = frame_make(f, 500);
+	struct pkt p = {.m = rte_pktmbuf_alloc(pools.rx)}, r;
+	unsigned found = 0;
+
+	memcpy(pkt_put(p.m, (uint16_t)len), f, len);
+	assert_int_equal(dev_tx_burst(port, 1, &p, 1, &pools, &drops, &copied), 1);
+	assert_int_equal(far_receive(got, sizeof(got)), len);
+	assert_memory_equal(got, f, len);
+	assert_int_equal(send(far_end, f, len, 0), len);
+	for (int i = 0; i < 2000 && found == 0; i++, usleep(500))
+		while (dev_rx_burst(port, i & 1, &r, 1, &drops) == 1) {
+			found += r.m->pkt_len == len && memcmp(pkt_data(r.m), f, len) == 0;
+			pkt_free(r.m);
+		}
+	assert_int_equal(found, 1);
+}
+
+/* Its descriptor reports an error for ever: taken out, and the port falls back to the timer. */
+static void interface_is_deleted_and_the_port_stays_quiet(void **state)
+{
+	struct pollfd pfd = {.fd = dev_wake_fd(port, 0), .events = POLLIN};
+	struct dev_counters c;
+	uint8_t f[FRAME_MAX];
+	uint32_t len = frame_make(f, 100);
+
+	assert_int_equal(system("ip link del zt"), 0);
+	for (unsigned i = 0; i < 100; i++) {
+		struct pkt p = {.m = rte_pktmbuf_alloc(pools.rx)};
+
+		memcpy(pkt_put(p.m, (uint16_t)len), f, len);
+		if (dev_tx_burst(port, 0, &p, 1, &pools, &drops, &copied) == 0)
+			pkt_free(p.m);
+		assert_int_equal(dev_rx_burst(port, 0, &p, 1, &drops), 0);
+	}
+	dev_wake_arm(port, 0);
+	dev_wake_disarm(port, 0);
+	assert_int_equal(poll(&pfd, 1, 10), 0);
+	assert_int_equal(dev_wake_kind(port, 0), DEV_WAKE_TIMER);
+	assert_false(dev_check(port));
+	dev_counters(port, &c);
+	assert_int_equal(c.vanished, 1);
+}
+
 static int far_open(const char *ifname)
 {
 	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IP)};
@@ -162,7 +234,8 @@ static int setup_af_packet(void **state)
 
 static int setup_tap(void **state)
 {
-	if (start("net_tap0,iface=zt", NULL, false) < 0 || system("ip link set zt up") != 0)
+	if (start_queues("net_tap0,iface=zt", NULL, false, 2) < 0 ||
+	    system("ip link set zt up") != 0)
 		return -1;
 	return far_open("zt");
 }
@@ -196,6 +269,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
 		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
 		cmocka_unit_test(frame_arrives_wakes_the_socket_and_is_received),
+		cmocka_unit_test(no_frame_and_the_socket_is_silent),
 		cmocka_unit_test(frame_larger_than_the_ring_is_dropped_and_counted),
 	};
 	const struct CMUnitTest tap[] = {
@@ -203,6 +277,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(outside_memory_arrives_and_is_given_back_once),
 		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
 		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
+		cmocka_unit_test(second_queue_sends_and_receives),
+		cmocka_unit_test(frames_arrive_and_no_signal_does),
+		cmocka_unit_test(interface_is_deleted_and_the_port_stays_quiet),
 	};
 
 	/* A name space of our own, which goes with us. */

@@ -12,6 +12,7 @@
 
 struct row {
 	const char *name, *spec, *peer_spec; /* %d: our process id */
+	unsigned more_queues;		     /* beside the first */
 	bool huge;			     /* skipped where there are no hugepages */
 	bool veth;			     /* wants the interfaces za and zb */
 	bool in_place;			     /* sends EAL's memory without a copy, and no other */
@@ -22,17 +23,23 @@ struct row {
 static const struct row rows[] = {
 	{"af_packet", "net_af_packet0,iface=za", "net_af_packet0,iface=zb", .veth = true,
 	 .wakes = true},
+	{"af_packet_queues", "net_af_packet0,iface=za", "net_af_packet0,iface=zb", .veth = true,
+	 .wakes = true, .more_queues = 1},
 	{"af_xdp", "net_af_xdp0,iface=za", "net_af_packet0,iface=zb", .veth = true, .wakes = true},
 	{"af_xdp_huge", "net_af_xdp0,iface=za", "net_af_packet0,iface=zb", .huge = true,
 	 .veth = true, .wakes = true},
 	{"memif", "net_memif0,role=client,socket=zs-pair-%d,zero-copy=no",
 	 "net_memif0,role=server,socket=zs-pair-%d"},
+	{"memif_queues", "net_memif0,role=client,socket=zs-pair-%d,zero-copy=no",
+	 "net_memif0,role=server,socket=zs-pair-%d", .more_queues = 2},
 	{"memif_server", "net_memif0,role=server,socket=zs-pair-%d",
 	 "net_memif0,role=client,socket=zs-pair-%d", .peer_last = true},
 	{"memif_zero_copy", "net_memif0,role=client,socket=zs-pair-%d",
 	 "net_memif0,role=server,socket=zs-pair-%d", .huge = true, .in_place = true},
 	{"virtio_user", "net_virtio_user0,path=/tmp/zs-pair-%d", "net_vhost0,iface=/tmp/zs-pair-%d",
 	 .in_place = true, .wakes = true},
+	{"virtio_user_queues", "net_virtio_user0,path=/tmp/zs-pair-%d",
+	 "net_vhost0,iface=/tmp/zs-pair-%d", .in_place = true, .wakes = true, .more_queues = 1},
 	{"virtio_user_huge", "net_virtio_user0,path=/tmp/zs-pair-%d",
 	 "net_vhost0,iface=/tmp/zs-pair-%d", .huge = true, .in_place = true, .wakes = true},
 	{"virtio_user_split", "net_virtio_user0,path=/tmp/zs-pair-%d,packed_vq=0",
@@ -182,7 +189,7 @@ static struct rte_mbuf *receive(unsigned ms, uint16_t *flags)
 {
 	uint16_t queue;
 
-	return next_frame(port, 1, ms, flags, &queue);
+	return next_frame(port, 1 + row->more_queues, ms, flags, &queue);
 }
 
 static void frames_of_the_peer_arrive_whole(void **state)
@@ -207,10 +214,22 @@ static void frames_of_the_peer_arrive_whole(void **state)
 	}
 }
 
+static void wake_all(bool arm, struct pollfd *pfd)
+{
+	for (uint16_t q = 0; q <= row->more_queues; q++) {
+		if (arm)
+			dev_wake_arm(port, q);
+		else
+			dev_wake_disarm(port, q);
+		pfd[q] = (struct pollfd){.fd = dev_wake_fd(port, q), .events = POLLIN};
+	}
+}
+
 /* DESIGN §3.12: armed, one frame wakes; once it is read nothing does. */
 static void one_frame_wakes_and_silence_does_not(void **state)
 {
-	struct pollfd pfd = {.fd = dev_wake_fd(port, 0), .events = POLLIN};
+	struct pollfd pfd[4];
+	unsigned n = 1 + row->more_queues;
 	uint8_t f[FRAME_MAX];
 	uint32_t len = frame_make(f, 100);
 	uint16_t flags;
@@ -225,20 +244,48 @@ static void one_frame_wakes_and_silence_does_not(void **state)
 
 		if (m != NULL)
 			pkt_free(m);
-		dev_wake_arm(port, 0);
+		wake_all(true, pfd);
 		assert_null(receive(0, &flags));
-		peer_gives(f, len, 0, 0);
-		assert_int_equal(poll(&pfd, 1, PEER_MS), 1);
+		peer_gives(f, len, 0, (uint16_t)(round % n));
+		assert_true(poll(pfd, n, PEER_MS) >= 1);
 		peer_done();
-		dev_wake_disarm(port, 0);
+		wake_all(false, pfd);
 		m = receive(PEER_MS, &flags);
 		assert_non_null(m);
 		pkt_free(m);
-		dev_wake_arm(port, 0);
+		wake_all(true, pfd);
 		assert_null(receive(1, &flags));
-		dev_wake_disarm(port, 0);
-		assert_int_equal(poll(&pfd, 1, 0), 0);
+		wake_all(false, pfd);
+		assert_int_equal(poll(pfd, n, 0), 0);
 	}
+}
+
+/* Whatever queue a frame leaves by, the far end finds it in one of its own, and the other way. */
+static void every_queue_sends_and_receives(void **state)
+{
+	uint8_t f[FRAME_MAX];
+	uint16_t flags;
+
+	for (uint16_t q = 0; q <= row->more_queues; q++)
+		for (unsigned i = 0; i < 16; i++) {
+			uint32_t len = frame_make(f, 200 + i);
+			struct pkt p = {.m = rte_pktmbuf_alloc(pools.rx), .flags = PKT_F_L4_CSUM};
+			struct rte_mbuf *m;
+
+			f[35] = (uint8_t)i; /* source port: other flows */
+			memcpy(pkt_put(p.m, (uint16_t)len), f, len);
+			peer_order('r');
+			assert_int_equal(dev_tx_burst(port, q, &p, 1, &pools, &drops, &copied), 1);
+			peer_done();
+			assert_int_equal(peer.box->len, len);
+			assert_memory_equal(peer.box->frame + 42, f + 42, len - 42);
+			peer_gives(f, len, PKT_F_L4_CSUM, q);
+			m = receive(PEER_MS, &flags);
+			peer_done();
+			assert_non_null(m);
+			assert_int_equal(m->pkt_len, len);
+			pkt_free(m);
+		}
 }
 
 static void tcp_header_make(uint8_t *f, uint32_t len)
@@ -343,11 +390,12 @@ static int setup(void **state)
 	if (row->veth && system("ip link add za type veth peer name zb && ip link set za up && "
 				"ip link set zb up") != 0)
 		return -1;
-	if (peer_fork(peer_spec, row->huge, 1) < 0)
+	if (peer_fork(peer_spec, row->huge, 1 + row->more_queues) < 0)
 		return -1;
 	if (!row->peer_last && peer_start() < 0)
 		return -1;
-	if (start(spec, NULL, row->huge) < 0 || (row->peer_last && peer_start() < 0))
+	if (start_queues(spec, NULL, row->huge, 1 + row->more_queues) < 0 ||
+	    (row->peer_last && peer_start() < 0))
 		return -1;
 	return links_up() ? 0 : -1;
 }
@@ -380,6 +428,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(traffic_stops_and_all_buffers_come_home),
 		cmocka_unit_test(three_hundred_frames_a_row_all_arrive_in_order),
 		cmocka_unit_test(frames_of_the_peer_arrive_whole),
+		cmocka_unit_test(every_queue_sends_and_receives),
 		cmocka_unit_test(segmentation_is_left_to_the_port),
 		cmocka_unit_test(one_frame_wakes_and_silence_does_not),
 		cmocka_unit_test(peer_is_killed_and_the_port_stays_quiet),
