@@ -88,7 +88,7 @@ static bool tell_data(struct sock *k, struct chan_cqe **last)
 			break;
 		bool more = m->nb_segs == max;
 
-		if (unlikely(sock_pressure(k->app)) && m->nb_segs > 1) {
+		if (m->nb_segs > 1 && unlikely(sock_pressure(k->app, m->nb_segs))) {
 			m = sock_compact(k, m, &saved);
 			if (saved != 0)
 				tcp_recv_done(t, k->conn, saved, 0);

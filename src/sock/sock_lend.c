@@ -45,9 +45,9 @@ bool sock_lend(struct sock *k, struct rte_mbuf *m, struct sock_lent *out)
 	return true;
 }
 
-bool sock_pressure(const struct sock_app *a)
+bool sock_pressure(const struct sock_app *a, uint32_t more)
 {
-	return a->loans.held > a->loans.quota / 2 || a->s->lent > a->s->lent_max / 2;
+	return a->loans.held + more > a->loans.quota / 2 || a->s->lent + more > a->s->lent_max / 2;
 }
 
 /* Moves the payload of from, and of as many after it as fit, to a fresh buffer. Returns the rest.

@@ -260,7 +260,8 @@ bool sock_lend(struct sock *k, struct rte_mbuf *m, struct sock_lent *out) must_c
 /* Under pressure: payload of several buffers goes into fewer, by copying. Takes m, returns the
  * packet to lend; *saved is how much less its buffers are charged. */
 struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved) must_check;
-bool sock_pressure(const struct sock_app *a);
+/* Would lending so many more go beyond half of what may be lent? */
+bool sock_pressure(const struct sock_app *a, uint32_t more);
 static inline bool app_may_lend(const struct sock_app *a)
 {
 	return a->loans.held < a->loans.quota && a->s->lent < a->s->lent_max;
