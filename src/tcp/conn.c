@@ -132,6 +132,11 @@ void tcp_conn_link(struct tcp *t, struct tcp_conn *c, const struct tcp_link *lin
 	tcp_mss_update(t, c);
 }
 
+void tcp_conn_set_path(struct tcp_conn *c, uint32_t path)
+{
+	c->link.path = path;
+}
+
 /* ---- what the application is told ------------------------------------------------------------ */
 
 void tcp_event(struct tcp *t, struct tcp_conn *c, unsigned events)
