@@ -109,16 +109,25 @@ int ip_fragment(struct ip *ip, struct pkt *p, struct pkt *out, unsigned n, uint8
 
 /* ---- timers ---- */
 uint64_t ip_deadline(const struct ip *ip);
-/* Expires reassembly and path MTU entries. Time-exceeded errors to send: at most n, NEXT_IP_OUT. */
-unsigned ip_expire(struct ip *ip, struct pkt *out, unsigned n);
+/* Expires reassembly. What there is to send, time-exceeded errors and reports of groups: at most n, each
+ * for NEXT_NEIGH_OUT on its interface. */
+unsigned ip_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n);
 
-/* ---- multicast groups we listen to (UDP) ---- */
+/* ---- multicast groups we listen to ---- */
+/* Joined and left are counted; the first and the last are reported by IGMP or MLD (from ip_expire).
+ * -EINVAL, -ENOSPC, -ENOENT. */
 int ip_group_join(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 
+/* The names are those of the dump, behind "ip_". */
+#define IP_COUNTERS(X)                                                                             \
+	X(in_receives) X(in_delivers) X(out_requests) X(reasm_ok) X(frag_created) X(icmp_echo_in)  \
+	X(icmp_errors_in) X(icmp_errors_out) X(pmtu_learned) X(group_queries_in)                   \
+	X(group_reports_out)
 struct ip_counters {
-	uint64_t in_receives, in_delivers, out_requests, reasm_ok, frag_created, icmp_echo_in,
-		icmp_errors_in, icmp_errors_out, pmtu_learned;
+#define X(name) uint64_t name;
+	IP_COUNTERS(X)
+#undef X
 };
 const struct ip_counters *ip_counters(const struct ip *ip);
 

@@ -29,10 +29,14 @@ static bool options_acceptable(const uint8_t *o, unsigned len)
 }
 
 /* RFC 1122 §3.2.1.3: no host may send from these. Our own address includes LAND (H17). */
-static bool source_acceptable(const struct ip *ip, const struct ip_addr *src)
+static bool source_acceptable(const struct ip *ip, const struct pkt *p)
 {
+	const struct ip_addr *src = &p->src;
 	uint8_t top = src->b[12];
 
+	/* A snooping switch without an address asks from 0.0.0.0 (RFC 4541 §2.1.1). */
+	if (p->proto == IP_PROTO_IGMP && src->w[3].v == 0)
+		return true;
 	return top != 0 && top != 127 && top < 224 && ip_addr_find(ip, src) == NULL &&
 	       !ip_is_broadcast(ip, src);
 }
@@ -82,7 +86,7 @@ static enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigne
 	return DROP_NONE;
 }
 
-static enum next fragment_input(struct ip *ip, struct pkt *p)
+static enum next fragment_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
 	const struct ip4_hdr *h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
 	uint16_t frag = be16_host(h->frag);
@@ -91,7 +95,7 @@ static enum next fragment_input(struct ip *ip, struct pkt *p)
 	if (!frag_input(ip, p, be16_host(h->id), (frag & IP4_FRAG_OFFSET) * 8u,
 			(frag & IP4_FRAG_MF) != 0, &next))
 		return next;
-	return ip_deliver(ip, p);
+	return ip_deliver(ip, p, ifindex);
 }
 
 enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
@@ -114,13 +118,13 @@ enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 	p->l4_off = (uint16_t)(p->l3_off + ihl);
 	p->l4_len = total - ihl;
 	frag = be16_host(h->frag);
-	if (!source_acceptable(ip, &p->src))
+	if (!source_acceptable(ip, p))
 		return pkt_refuse(p, DROP_IP_SOURCE);
 	if (!destination_is_ours(ip, p, ifindex))
 		return pkt_refuse(p, DROP_IP_NOT_OURS);
 	if (p->m->pkt_len > p->l3_off + total)
 		pkt_trim_back(p->m, p->l3_off + total);
 	if (unlikely(frag & (IP4_FRAG_MF | IP4_FRAG_OFFSET)))
-		return fragment_input(ip, p);
-	return ip_deliver(ip, p);
+		return fragment_input(ip, p, ifindex);
+	return ip_deliver(ip, p, ifindex);
 }

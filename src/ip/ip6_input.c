@@ -135,7 +135,7 @@ static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 	/* Only duplicate address detection speaks from :: (RFC 4291 §2.5.2). */
 	if (ip_addr_is_any(&p->src) && p->proto != IP_PROTO_ICMP6)
 		return pkt_refuse(p, DROP_IP_SOURCE);
-	return ip_deliver(ip, p);
+	return ip_deliver(ip, p, ifindex);
 }
 
 static enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigned *payload)

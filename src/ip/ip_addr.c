@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The instance of IP, its interfaces, addresses and multicast groups, and the choice of a source
- * address (RFC 6724 §5, rules 1, 2, 5 and 8; RFC 1122 §3.3.4.2, strong in what it sends from).
+ * Configuration, interfaces, addresses, and the choice of a source address (RFC 6724 §5, rules 1,
+ * 2, 5 and 8; RFC 1122 §3.3.4.2, strong in what it sends from).
  *
  * The tables are small arrays that are scanned: a core has a handful of addresses, and established
  * connections do not come here to send. Not done: deprecated and temporary addresses (rules 3, 7),
- * labels (6), IGMP and MLD reports: a group is joined at this host only.
+ * labels (6).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -79,6 +79,28 @@ static bool addr_is_reserved(const struct ip_ifaddr *a)
 	return v4 && h1 == ~m.q[1];
 }
 
+/* RFC 4291 §2.7.1; of a tentative address too: that is how duplicates are found (RFC 4862 §5.4). */
+static struct ip_addr solicited_node(const struct ip_addr *a)
+{
+	return (struct ip_addr){
+		.b = {0xff, 2, [11] = 1, [12] = 0xff, a->b[13], a->b[14], a->b[15]}};
+}
+
+static int solicited_node_join(struct ip *ip, const struct ip_ifaddr *a)
+{
+	struct ip_addr g = solicited_node(&a->addr);
+
+	return ip_addr_is_v4(&a->addr) ? 0 : ip_group_join(ip, a->ifindex, &g);
+}
+
+static void solicited_node_leave(struct ip *ip, const struct ip_ifaddr *a)
+{
+	struct ip_addr g = solicited_node(&a->addr);
+
+	if (!ip_addr_is_v4(&a->addr))
+		(void)ip_group_leave(ip, a->ifindex, &g);
+}
+
 int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a)
 {
 	bool v4 = ip_addr_is_v4(&a->addr);
@@ -94,9 +116,14 @@ int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a)
 		return -EEXIST;
 	if (ip->n_addrs == IP_ADDRS_MAX)
 		return -ENOSPC;
-	rc = ip_route_add_connected(ip, a);
+	rc = solicited_node_join(ip, a);
 	if (rc != 0)
 		return rc;
+	rc = ip_route_add_connected(ip, a);
+	if (rc != 0) {
+		solicited_node_leave(ip, a);
+		return rc;
+	}
 	ip->addrs[ip->n_addrs++] = *a;
 	ip->generation++;
 	return 0;
@@ -129,6 +156,7 @@ int ip_addr_del(struct ip *ip, const struct ip_addr *a)
 	if (found == NULL)
 		return -ENOENT;
 	gone = *found;
+	solicited_node_leave(ip, &gone);
 	ip->n_addrs--;
 	memmove(found, found + 1, (size_t)(ip->addrs + ip->n_addrs - found) * sizeof(*found));
 	for (unsigned i = 0; i < ip->n_addrs; i++)
@@ -148,6 +176,9 @@ void ip_addr_set_tentative(struct ip *ip, const struct ip_addr *a, bool tentativ
 	found->tentative = tentative;
 	found->duplicate = duplicate;
 	ip->generation++;
+	/* Routers believe reports only from a link-local address (RFC 3810 §5.2.13). */
+	if (!tentative && !duplicate && ip_addr_is_link_local6(a))
+		group_report_again(ip, found->ifindex);
 }
 
 const struct ip_ifaddr *ip_addr_find(const struct ip *ip, const struct ip_addr *a)
@@ -222,70 +253,4 @@ bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a)
 			return true;
 	}
 	return false;
-}
-
-static struct group *group_find(const struct ip *ip, uint8_t ifindex, const struct ip_addr *g)
-{
-	for (unsigned i = 0; i < ip->n_groups; i++) {
-		if (ip->groups[i].ifindex == ifindex && ip_addr_eq(&ip->groups[i].addr, g))
-			return (struct group *)&ip->groups[i];
-	}
-	return NULL;
-}
-
-int ip_group_join(struct ip *ip, uint8_t ifindex, const struct ip_addr *group)
-{
-	struct group *g = group_find(ip, ifindex, group);
-
-	if (!ip_addr_is_multicast(group) || ifindex >= IP_IFS_MAX || !ip->ifs[ifindex].used)
-		return -EINVAL;
-	if (g == NULL && ip->n_groups == IP_GROUPS_MAX)
-		return -ENOSPC;
-	if (g == NULL) {
-		g = &ip->groups[ip->n_groups++];
-		*g = (struct group){.addr = *group, .ifindex = ifindex};
-	}
-	if (g->users == UINT16_MAX)
-		return -ENOSPC;
-	g->users++;
-	return 0;
-}
-
-int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group)
-{
-	struct group *g = group_find(ip, ifindex, group);
-
-	if (g == NULL)
-		return -ENOENT;
-	if (--g->users == 0)
-		*g = ip->groups[--ip->n_groups];
-	return 0;
-}
-
-/* Every host listens to all-nodes, and to the solicited-node group of each address of its own, also
- * of a tentative one: that is how duplicates are found (RFC 4862 §5.4). */
-static bool group_implied6(const struct ip *ip, uint8_t ifindex, const struct ip_addr *g)
-{
-	static const uint8_t solicited[13] = {0xff, 2, [11] = 1, [12] = 0xff};
-	static const uint8_t all_nodes[14] = {0};
-
-	if ((g->b[1] == 1 || g->b[1] == 2) && g->b[15] == 1 && memcmp(g->b + 2, all_nodes, 13) == 0)
-		return true;
-	if (memcmp(g->b, solicited, sizeof(solicited)) != 0)
-		return false;
-	for (unsigned i = 0; i < ip->n_addrs; i++) {
-		const struct ip_ifaddr *a = &ip->addrs[i];
-
-		if (a->ifindex == ifindex && !ip_addr_is_v4(&a->addr) &&
-		    memcmp(a->addr.b + 13, g->b + 13, 3) == 0)
-			return true;
-	}
-	return false;
-}
-
-bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *g)
-{
-	if (ip_addr_is_v4(g) ? be32_host(g->w[3]) == 0xe0000001 : group_implied6(ip, ifindex, g))
-		return true;
-	return group_find(ip, ifindex, g) != NULL;
 }

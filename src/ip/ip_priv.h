@@ -6,21 +6,26 @@
 #define ZS_IP_IP_PRIV_H
 
 #include "ip/ip.h"
+#include "wire/group.h"
 #include "wire/ip4.h"
 #include "wire/ip6.h"
 
 #define IP_IFS_MAX    32
 #define IP_ADDRS_MAX  64
 #define IP_ROUTES_MAX 256
-#define IP_GROUPS_MAX 64
+#define IP_GROUPS_MAX (64 + IP_ADDRS_MAX) /* each address has one */
 #define IP_IDENTS     1024
 #define L4_HDR_MAX    60u /* TCP with all its options */
 #define SECOND_NS     UINT64_C(1000000000)
+
+/* IGMP has three versions, MLD two: OLD is its first. */
+enum group_version { GROUP_OLDEST, GROUP_OLD, GROUP_NEWEST };
 
 struct ip_if {
 	bool used;
 	uint16_t mtu;
 	struct eth_addr mac;
+	uint64_t older_until_ns[2][GROUP_NEWEST]; /* [IPv6?]: queriers of older versions heard */
 };
 
 /* r comes first: ip_route_at hands it out. The masks are in the 16-byte form of both families. */
@@ -32,8 +37,24 @@ struct route {
 
 struct group {
 	struct ip_addr addr;
-	uint16_t users;
+	uint16_t users; /* 0: left, which is still to be reported */
 	uint8_t ifindex;
+	uint8_t reports; /* of its last change, still to be sent */
+	bool answer;	 /* to a query, owed */
+	uint64_t due_ns; /* of either */
+};
+
+/* What a query says, and a report while it is made. */
+struct group_asked {
+	enum group_version version;
+	uint64_t max_resp_ns;
+};
+struct group_report {
+	struct rte_mbuf *m;
+	struct ip_addr src, dst;
+	enum group_version version;
+	bool v6;
+	uint16_t n;
 };
 
 /* A token bucket, its tokens being time: at most a second's worth is saved up. */
@@ -53,6 +74,7 @@ struct ip {
 	struct ip_ifaddr addrs[IP_ADDRS_MAX];
 	struct route routes[IP_ROUTES_MAX]; /* longest prefix first, then lowest metric */
 	struct group groups[IP_GROUPS_MAX];
+	uint64_t group_due_ns; /* of the next report; UINT64_MAX: none */
 	struct bucket errors, echoes;
 	uint64_t rng;
 	uint32_t ident[IP_IDENTS]; /* counters of identifications, see ip_fragment.c */
@@ -66,6 +88,9 @@ void frag_destroy(struct ip *ip);
 /* Takes a fragment. True: *p is the whole datagram now. False: return *next. */
 bool frag_input(struct ip *ip, struct pkt *p, uint32_t id, uint32_t off, bool more,
 		enum next *next);
+uint64_t frag_deadline(const struct ip *ip);
+/* Datagrams out of time; what is to be told, at most n, for NEXT_NEIGH_OUT. */
+unsigned frag_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n);
 struct pmtu_table *pmtu_create(uint32_t max) must_check;
 /* The MTU towards dst over that interface: what was learned, or else the interface's. */
 uint16_t pmtu_over(struct ip *ip, const struct ip_addr *dst, uint8_t ifindex);
@@ -91,7 +116,27 @@ enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);
 enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
 			  struct icmp_error *err);
 /* Hands a checked packet to the protocol that p->proto names. */
-enum next ip_deliver(struct ip *ip, struct pkt *p);
+enum next ip_deliver(struct ip *ip, struct pkt *p, uint8_t ifindex);
+
+/* ip_group.c */
+enum group_version group_version_of(const struct ip *ip, uint8_t ifindex, bool v6);
+/* A query about a group, or about all (any). */
+void group_query(struct ip *ip, uint8_t ifindex, const struct ip_addr *about, bool v6,
+		 const struct group_asked *q);
+/* Another host reported the group, in an older version. */
+void group_heard(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
+/* All groups of IPv6 on the interface, as if just joined. */
+void group_report_again(struct ip *ip, uint8_t ifindex);
+/* Reports that are due: at most n, for NEXT_NEIGH_OUT. */
+unsigned group_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n);
+
+/* group_msg.c: takes p->m, or refuses. */
+enum next igmp_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
+bool mld_is(const struct pkt *p);
+enum next mld_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
+bool group_report_begin(const struct ip *ip, uint8_t ifindex, bool v6, struct group_report *r);
+bool group_report_add(struct group_report *r, const struct ip_addr *g, uint8_t type);
+void group_report_end(struct ip *ip, const struct group_report *r, struct pkt *out);
 /* The first n bytes of the packet lie together in its first mbuf afterwards (H22). */
 bool ip_head_slow(const struct ip *ip, struct pkt *p, uint32_t n) slow_path;
 static inline bool ip_head(const struct ip *ip, struct pkt *p, uint32_t n)

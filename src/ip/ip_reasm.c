@@ -226,7 +226,7 @@ bool frag_input(struct ip *ip, struct pkt *p, uint32_t id, uint32_t off, bool mo
 	return false;
 }
 
-uint64_t ip_deadline(const struct ip *ip)
+uint64_t frag_deadline(const struct ip *ip)
 {
 	uint64_t min = UINT64_MAX;
 
@@ -238,9 +238,21 @@ uint64_t ip_deadline(const struct ip *ip)
 	return min;
 }
 
-/* RFC 792, RFC 4443 §3.3: time exceeded is told only by who has the first fragment. Learned path
- * MTUs run out where they are looked up. */
-unsigned ip_expire(struct ip *ip, struct pkt *out, unsigned n)
+/* RFC 792, RFC 4443 §3.3: time exceeded is told only by who has the first fragment. */
+static bool time_exceeded(struct ip *ip, struct datagram *d, struct pkt *out, uint8_t *ifindex)
+{
+	if (d->n == 0 || d->f[0].off != 0)
+		return false;
+	d->first.m = d->f[0].m;
+	if (icmp_error_build(ip, &d->first, ICMP_WHY_REASSEMBLY, out) == NEXT_DROP)
+		return false;
+	if (ip_output(ip, out, ifindex) == NEXT_NEIGH_OUT)
+		return true;
+	pkt_drop(ip->cfg.drops, out->m, (enum drop_reason)out->drop);
+	return false;
+}
+
+unsigned frag_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n)
 {
 	unsigned made = 0;
 
@@ -249,11 +261,7 @@ unsigned ip_expire(struct ip *ip, struct pkt *out, unsigned n)
 
 		if (d->expires_ns == 0 || d->expires_ns > ip->now_ns)
 			continue;
-		if (d->n > 0 && d->f[0].off == 0) {
-			d->first.m = d->f[0].m;
-			made += icmp_error_build(ip, &d->first, ICMP_WHY_REASSEMBLY, &out[made]) ==
-				NEXT_IP_OUT;
-		}
+		made += time_exceeded(ip, d, &out[made], &ifindex[made]);
 		release(ip, d, DROP_FRAG_TIMEOUT);
 	}
 	return made;

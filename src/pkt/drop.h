@@ -43,6 +43,8 @@
 	X(ICMP_CSUM, "icmp_csum", "bad ICMP checksum")                                             \
 	X(ICMP_TYPE, "icmp_type", "ICMP type that is not answered")                                \
 	X(ICMP_RATE, "icmp_rate", "ICMP rate limit")                                               \
+	X(GROUP_BAD, "group_bad", "malformed IGMP or MLD message")                                 \
+	X(GROUP_NOT_OURS, "group_not_ours", "IGMP or MLD message that is for routers")             \
 	X(ICMP_UNMATCHED, "icmp_unmatched", "ICMP error that matches no flow of ours")             \
 	X(UDP_SHORT, "udp_short", "UDP length wrong")                                              \
 	X(UDP_CSUM, "udp_csum", "bad UDP checksum")                                                \

@@ -203,9 +203,11 @@ static const char *const tcp_names[] = {
 _Static_assert(sizeof(struct tcp_counters) == array_size(tcp_names) * sizeof(uint64_t),
 	       "read as an array");
 
-static const char *const ip_names[] = {"ip_in_receives", "ip_in_delivers",  "ip_out_requests",
-				       "ip_reasm_ok",	 "ip_frag_created", "icmp_echo_in",
-				       "icmp_errors_in", "icmp_errors_out", "ip_pmtu_learned"};
+static const char *const ip_names[] = {
+#define X(name) "ip_" #name,
+	IP_COUNTERS(X)
+#undef X
+};
 _Static_assert(sizeof(struct ip_counters) == array_size(ip_names) * sizeof(uint64_t),
 	       "read as an array");
 

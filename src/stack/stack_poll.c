@@ -28,6 +28,7 @@ static unsigned expire(struct stack *s)
 {
 	unsigned done = tcp_expire(s->tcp, TIMER_BUDGET);
 	struct pkt p[8];
+	uint8_t ifindex[array_size(p)];
 	unsigned n;
 
 	if (eth_deadline(s->eth) <= s->now) {
@@ -37,9 +38,9 @@ static unsigned expire(struct stack *s)
 		done += n + stack_events(s);
 	}
 	if (ip_deadline(s->ip) <= s->now) {
-		n = ip_expire(s->ip, p, array_size(p));
+		n = ip_expire(s->ip, p, ifindex, array_size(p));
 		for (unsigned i = 0; i < n; i++)
-			stack_out(s, &p[i], NEXT_IP_OUT, 0);
+			stack_out(s, &p[i], NEXT_NEIGH_OUT, ifindex[i]);
 		done += n;
 	}
 	return done;

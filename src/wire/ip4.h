@@ -34,6 +34,7 @@ _Static_assert(sizeof(struct ip4_hdr) == 20, "RFC 791");
 #define IP4_OPT_SSRR	137
 
 #define IP_PROTO_ICMP  1
+#define IP_PROTO_IGMP  2
 #define IP_PROTO_TCP   6
 #define IP_PROTO_UDP   17
 #define IP_PROTO_ICMP6 58

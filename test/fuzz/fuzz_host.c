@@ -230,6 +230,7 @@ static enum next step(struct pkt *p, enum next n, uint8_t ifindex)
 static void poll_all(void)
 {
 	struct pkt out[8];
+	uint8_t ifindex[8];
 	struct eth_event ev;
 	unsigned n;
 
@@ -238,9 +239,9 @@ static void poll_all(void)
 			sent(out[--n].m);
 	while (eth_event_next(eth, &ev))
 		pkt_free(ev.m);
-	for (int i = 0; i < 16 && (n = ip_expire(ip, out, 8)) > 0; i++)
-		while (n > 0)
-			ip_out(&out[--n]);
+	for (int i = 0; i < 16 && (n = ip_expire(ip, out, ifindex, 8)) > 0; i++)
+		for (; n > 0; n--)
+			neigh_out(&out[n - 1], ifindex[n - 1]);
 }
 
 void host_frame(const struct frame *f, uint8_t cut)

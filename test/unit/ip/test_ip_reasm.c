@@ -95,6 +95,7 @@ static void h09_bad_lengths_dropped(void **state)
 static void h09_flood_is_bounded_and_expires(void **state)
 {
 	struct pkt p, out[4];
+	uint8_t ifindex[4] = {9};
 
 	for (unsigned i = 0; i < 5000; i++)
 		assert_int_equal(frag4((uint16_t)i, 8 * (1 + i % 9), 8, true, &p), NEXT_CONSUMED);
@@ -105,8 +106,9 @@ static void h09_flood_is_bounded_and_expires(void **state)
 	assert_int_equal(frag4(6001, 0, 800, true, &p), NEXT_CONSUMED);
 	assert_int_equal(ip_deadline(ip), UINT64_C(31000000000));
 	ip_begin(ip, ip_deadline(ip));
-	assert_int_equal(ip_expire(ip, out, 4), 1);
-	assert_int_equal(pkt_data(out[0].m)[0], 11);
+	assert_int_equal(ip_expire(ip, out, ifindex, 4), 1);
+	assert_int_equal(pkt_data(out[0].m)[IP4_HDR_LEN], 11);
+	assert_int_equal(ifindex[0], 0);
 	pkt_free(out[0].m);
 	assert_int_equal(ip_deadline(ip), UINT64_MAX);
 	assert_int_equal(rte_mempool_avail_count(pools.rx), POOL_SIZE);
