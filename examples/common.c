@@ -44,7 +44,7 @@ bool example_asked(void)
 
 static void help(const char *usage)
 {
-	printf("usage: %s OPTIONS %s\n%s", program_invocation_short_name, usage, zs_config_usage());
+	printf("usage: %s OPTIONS %s\n%s\n", program_invocation_short_name, usage, zs_config_usage());
 	exit(0);
 }
 
