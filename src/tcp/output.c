@@ -493,8 +493,8 @@ static void wait_for_timer(struct turn *u)
 {
 	struct tcp_conn *c = u->c;
 
-	if (u->n > 0 || u->stuck || tcp_sent_outstanding(&c->sent) > 0 || !tcp_may_send(c) ||
-	    c->sndq.end_off <= c->sent.nxt)
+	if (u->nxt > c->sent.nxt || u->stuck || tcp_sent_outstanding(&c->sent) > 0 ||
+	    !tcp_may_send(c) || c->sndq.end_off <= c->sent.nxt)
 		return;
 	tcp_timer_blocked(u->t, c,
 			  c->snd_wnd < c->mss && c->snd_wnd < c->sndq.end_off - c->sent.nxt);
