@@ -417,7 +417,7 @@ void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 	struct tcp_conn *c = s->conn;
 
 	/* An earlier segment of the burst may have made the connection, or ended it. */
-	if (c == NULL || unlikely(!key_matches(c, p))) {
+	if (c == NULL || unlikely(c->state == TCP_CLOSED || !key_matches(c, p))) {
 		struct tcp_key key = tcp_key_of(p);
 
 		c = tcp_find(t, &key, s->hash);
