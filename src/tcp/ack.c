@@ -43,7 +43,7 @@ void tcp_cc_mss_update(struct tcp_conn *c)
 /* Without SACK each duplicate ACK says that a segment arrived, not which. */
 static uint64_t dupack_credit(const struct tcp_conn *c)
 {
-	return c->sack ? 0 : (uint64_t)c->rack.dupacks * c->mss;
+	return c->sack || c->repair == NULL ? 0 : (uint64_t)c->repair->rack.dupacks * c->mss;
 }
 
 uint64_t tcp_pipe(const struct tcp_conn *c)
@@ -55,32 +55,67 @@ uint64_t tcp_pipe(const struct tcp_conn *c)
 
 uint64_t tcp_cwnd(const struct tcp_conn *c)
 {
-	return c->cc.phase == TCP_CC_RECOVERY ? c->prr_cwnd : c->cc.cwnd_bytes;
+	if (c->cc.phase == TCP_CC_RECOVERY && c->repair != NULL)
+		return c->repair->prr_cwnd;
+	return c->cc.cwnd_bytes;
 }
 
 /* ---- episodes of repair ---------------------------------------------------------------------- */
 
-static void episode_begin(struct tcp *t, struct tcp_conn *c)
+struct tcp_repair *tcp_repair_get(struct tcp *t, struct tcp_conn *c)
 {
-	c->recover = c->sent.nxt;
-	c->undo = true;
-	c->undo_una = c->sent.una;
-	c->undo_rtx = 0;
-	c->eifel = c->ts;
-	c->undo_ts = tcp_ts_now(t, c);
+	if (c->repair != NULL)
+		return c->repair;
+	c->repair = tcp_mem_get(&t->mem, sizeof(*c->repair));
+	if (c->repair == NULL)
+		return NULL;
+	*c->repair = (struct tcp_repair){0};
+	tcp_rack_init(&c->repair->rack, c->sent.una);
+	return c->repair;
 }
 
+void tcp_repair_free(struct tcp *t, struct tcp_conn *c)
+{
+	if (c->repair == NULL)
+		return;
+	tcp_rack_fini(&c->repair->rack, &t->mem);
+	tcp_mem_put(&t->mem, c->repair, sizeof(*c->repair));
+	c->repair = NULL;
+}
+
+static void dupacks_clear(struct tcp_conn *c)
+{
+	if (c->repair != NULL)
+		tcp_rack_dupack_clear(&c->repair->rack);
+}
+
+static void episode_begin(struct tcp *t, struct tcp_conn *c)
+{
+	struct tcp_repair *r = tcp_repair_get(t, c);
+
+	c->recover = c->sent.nxt;
+	c->undo = r != NULL;
+	c->eifel = r != NULL && c->ts;
+	if (r == NULL)
+		return;
+	r->undo_una = c->sent.una;
+	r->undo_rtx = 0;
+	r->undo_ts = tcp_ts_now(t, c);
+}
+
+/* The caller has seen that there is a tcp_repair. */
 static void enter_recovery(struct tcp *t, struct tcp_conn *c)
 {
 	uint64_t flight = tcp_sent_outstanding(&c->sent);
+	struct tcp_repair *r = c->repair;
 
 	episode_begin(t, c);
 	t->n.fast_recoveries++;
 	c->cc.ops->on_loss_event(&c->cc, flight, t->now_ns);
-	c->prr_delivered = 0;
-	c->prr_out = 0;
-	c->prr_flight = flight;
-	c->prr_cwnd = tcp_pipe(c) + c->mss; /* RFC 6937 §3: the first goes out at once */
+	r->prr_delivered = 0;
+	r->prr_out = 0;
+	r->prr_flight = flight;
+	r->prr_cwnd = tcp_pipe(c) + c->mss; /* RFC 6937 §3: the first goes out at once */
 	c->tlp.pending = false;
 	c->tlp_due = false;
 }
@@ -95,8 +130,9 @@ static void congestion_only(struct tcp *t, struct tcp_conn *c)
 static void episode_end(struct tcp *t, struct tcp_conn *c)
 {
 	c->cc.ops->on_exit_recovery(&c->cc, t->now_ns);
-	tcp_rack_recovered(&c->rack);
-	tcp_rack_dupack_clear(&c->rack);
+	if (c->repair != NULL)
+		tcp_rack_recovered(&c->repair->rack);
+	dupacks_clear(c);
 	c->undo = false;
 	c->eifel = false;
 }
@@ -106,12 +142,12 @@ static void undo_episode(struct tcp *t, struct tcp_conn *c)
 	if (c->cc.phase == TCP_CC_LOSS)
 		t->n.spurious_rtos++;
 	tcp_sent_unmark_lost(&c->sent);
-	tcp_rack_rewind(&c->rack, c->sent.una);
+	tcp_rack_rewind(&c->repair->rack, c->sent.una);
 	c->cc.ops->on_spurious(&c->cc, t->now_ns);
 	if (c->cc.phase != TCP_CC_OPEN)
 		c->cc.ops->on_exit_recovery(&c->cc, t->now_ns);
 	tcp_rtt_backoff_clear(&c->rtt);
-	tcp_rack_dupack_clear(&c->rack);
+	dupacks_clear(c);
 	c->undo = false;
 	c->eifel = false;
 }
@@ -120,19 +156,21 @@ static void undo_episode(struct tcp *t, struct tcp_conn *c)
  * the retransmission. */
 static void eifel_check(struct tcp *t, struct tcp_conn *c, const struct ack *k)
 {
-	if (!c->eifel || !k->advanced || c->undo_rtx == 0)
+	if (!c->eifel || !k->advanced || c->repair->undo_rtx == 0)
 		return;
 	c->eifel = false;
-	if (k->s->opts.have_ts && (int32_t)(k->s->opts.ts_ecr - c->undo_ts) < 0)
+	if (k->s->opts.have_ts && (int32_t)(k->s->opts.ts_ecr - c->repair->undo_ts) < 0)
 		undo_episode(t, c);
 }
 
 /* RFC 3708: all retransmissions of the episode arrived twice. */
 static void dsack_undo_check(struct tcp *t, struct tcp_conn *c, const struct ack *k)
 {
-	if (!c->undo || !k->dsack || c->undo_rtx == 0 || k->dsack_range.start < c->undo_una)
+	struct tcp_repair *r = c->repair;
+
+	if (!c->undo || !k->dsack || r->undo_rtx == 0 || k->dsack_range.start < r->undo_una)
 		return;
-	if (--c->undo_rtx == 0)
+	if (--r->undo_rtx == 0)
 		undo_episode(t, c);
 }
 
@@ -151,20 +189,18 @@ static struct tcp_rack_env rack_env(const struct tcp *t, const struct tcp_conn *
 	};
 }
 
-static void recover_if_lost(struct tcp *t, struct tcp_conn *c)
-{
-	if (c->cc.phase == TCP_CC_OPEN && tcp_sent_next_lost(&c->sent) >= 0)
-		enter_recovery(t, c);
-}
-
 void tcp_loss_detect(struct tcp *t, struct tcp_conn *c)
 {
 	struct tcp_rack_env e = rack_env(t, c);
+	struct tcp_repair *r = tcp_repair_get(t, c);
 	uint64_t deadline;
 
-	if (tcp_rack_detect(&c->rack, &c->sent, &e, &deadline) > 0)
+	if (r == NULL)
+		return;
+	if (tcp_rack_detect(&r->rack, &c->sent, &e, &deadline) > 0)
 		t->n.rack_losses++;
-	recover_if_lost(t, c);
+	if (c->cc.phase == TCP_CC_OPEN && tcp_sent_next_lost(&c->sent) >= 0)
+		enter_recovery(t, c);
 	if (deadline != TCP_RACK_NEVER)
 		tcp_timer_reorder(t, c, deadline);
 }
@@ -179,18 +215,20 @@ static bool is_duplicate(const struct tcp_conn *c, const struct ack *k)
 /* Peers without SACK: RFC 5681 §3.2, RFC 6582 §3.2. */
 static void newreno(struct tcp *t, struct tcp_conn *c, const struct ack *k)
 {
+	struct tcp_repair *r;
+
 	if (k->advanced) {
-		tcp_rack_dupack_clear(&c->rack);
+		dupacks_clear(c);
 		if (c->cc.phase == TCP_CC_RECOVERY && c->sent.una < c->recover)
 			(void)tcp_rack_partial_ack(&c->sent, &t->mem, c->mss);
 		return;
 	}
-	if (!is_duplicate(c, k))
-		return;
 	/* §3.2 step 2: duplicates of retransmissions after a time-out start nothing new. */
-	if (c->cc.phase == TCP_CC_OPEN && c->sent.una < c->recover)
+	if (!is_duplicate(c, k) || (c->cc.phase == TCP_CC_OPEN && c->sent.una < c->recover))
 		return;
-	if (tcp_rack_dupack(&c->rack, &c->sent, &t->mem, c->mss) && c->cc.phase == TCP_CC_OPEN)
+	r = tcp_repair_get(t, c);
+	if (r != NULL && tcp_rack_dupack(&r->rack, &c->sent, &t->mem, c->mss) &&
+	    c->cc.phase == TCP_CC_OPEN)
 		enter_recovery(t, c);
 }
 
@@ -202,26 +240,27 @@ static void prr_update(struct tcp_conn *c, const struct ack *k)
 {
 	uint64_t delivered = k->a.acked_bytes + k->a.sacked_bytes;
 	uint64_t pipe = tcp_pipe(c), ssthresh = c->cc.ssthresh_bytes, allowed;
+	struct tcp_repair *r = c->repair;
 
 	if (!c->sack && is_duplicate(c, k))
 		delivered = c->mss;
-	c->prr_delivered += delivered;
+	r->prr_delivered += delivered;
 	if (pipe > ssthresh) {
-		unsigned __int128 n = (unsigned __int128)c->prr_delivered * ssthresh;
+		unsigned __int128 n = (unsigned __int128)r->prr_delivered * ssthresh;
 
-		allowed = (uint64_t)((n + c->prr_flight - 1) / c->prr_flight);
-		allowed = allowed > c->prr_out ? allowed - c->prr_out : 0;
+		allowed = (uint64_t)((n + r->prr_flight - 1) / r->prr_flight);
+		allowed = allowed > r->prr_out ? allowed - r->prr_out : 0;
 	} else {
-		allowed = c->prr_delivered > c->prr_out ? c->prr_delivered - c->prr_out : 0;
+		allowed = r->prr_delivered > r->prr_out ? r->prr_delivered - r->prr_out : 0;
 		if (allowed < delivered)
 			allowed = delivered;
 		allowed += c->mss;
 		if (allowed > ssthresh - pipe)
 			allowed = ssthresh - pipe;
 	}
-	if (c->prr_out == 0 && allowed < c->mss)
+	if (r->prr_out == 0 && allowed < c->mss)
 		allowed = c->mss; /* the fast retransmission itself */
-	c->prr_cwnd = pipe + allowed;
+	r->prr_cwnd = pipe + allowed;
 }
 
 /* ---- samples --------------------------------------------------------------------------------- */
@@ -272,7 +311,8 @@ static void sack_process(struct tcp *t, struct tcp_conn *c, struct ack *k)
 	if (k->dsack) {
 		t->n.dsack_recv++;
 		TCP_SATURATE(c->dsack_dups, UINT32_MAX);
-		tcp_rack_dsack(&c->rack, c->sent.una, c->sent.nxt);
+		if (tcp_repair_get(t, c) != NULL)
+			tcp_rack_dsack(&c->repair->rack, c->sent.una, c->sent.nxt);
 	}
 	t->n.sack_blocks += n;
 	if (tcp_sent_outstanding(&c->sent) > 0)
@@ -366,15 +406,27 @@ static void advance_una(struct tcp *t, struct tcp_conn *c, struct ack *k)
 	tcp_event(t, c, TCP_EV_SPACE);
 }
 
-static void repair(struct tcp *t, struct tcp_conn *c, const struct ack *k)
+/* Is anything but plain progress known? Then RACK has nothing to find, and need not be told: all
+ * that was delivered was sent before all that is not. */
+static bool in_trouble(const struct tcp_conn *c, const struct ack *k)
 {
-	if (c->sack) {
-		tcp_rack_acked(&c->rack, &k->a);
-		if (tcp_sent_outstanding(&c->sent) > 0)
-			tcp_loss_detect(t, c);
-	} else {
+	if (!c->sack && (!k->advanced || c->repair != NULL))
+		return true; /* duplicates are counted */
+	return c->cc.phase != TCP_CC_OPEN || k->a.sacked_bytes > 0 || c->sent.sacked_bytes > 0 ||
+	       c->sent.lost_bytes > 0 || c->sent.rtx_bytes > 0 || k->a.newest_rtx;
+}
+
+static slow_path void repair(struct tcp *t, struct tcp_conn *c, const struct ack *k)
+{
+	if (!c->sack) {
 		newreno(t, c, k);
+		return;
 	}
+	if (tcp_repair_get(t, c) == NULL)
+		return;
+	tcp_rack_acked(&c->repair->rack, &k->a);
+	if (tcp_sent_outstanding(&c->sent) > 0)
+		tcp_loss_detect(t, c);
 }
 
 static slow_path void ack_in_trouble(struct tcp *t, struct tcp_conn *c, const struct ack *k)
@@ -403,7 +455,7 @@ void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s,
 	struct ack k = {.s = s, .ack = ack, .field = ack, .flight = tcp_sent_outstanding(&c->sent)};
 	uint32_t rtt_us;
 
-	c->last_ack_ns = t->now_ns;
+	c->last_ack_ms = t->now_ms;
 	if (ack < c->sent.una)
 		k.ack = c->sent.una; /* old: says nothing but by its SACK blocks */
 	k.advanced = ack > c->sent.una;
@@ -418,7 +470,7 @@ void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s,
 		tlp_process(t, c, &k);
 	if (k.advanced || k.a.sacked_bytes > 0)
 		tcp_timer_acked(t, c);
-	if (k.flight > 0)
+	if (k.flight > 0 && unlikely(in_trouble(c, &k)))
 		repair(t, c, &k);
 	if (unlikely(c->cc.phase != TCP_CC_OPEN || k.dsack))
 		ack_in_trouble(t, c, &k);
@@ -435,17 +487,21 @@ void tcp_rto_expired(struct tcp *t, struct tcp_conn *c)
 	struct tcp_rack_env e = rack_env(t, c);
 	bool reneged = c->sent.count > 0 && (tcp_sent_at(&c->sent, 0)->flags & TCP_SENT_SACKED);
 
+	struct tcp_repair *r;
+
 	t->n.timeouts++;
 	if (c->cc.phase != TCP_CC_LOSS)
 		episode_begin(t, c);
 	c->recover = c->sent.nxt;
-	if (reneged) { /* RFC 2018 §8: the peer may have dropped what it held */
+	r = c->repair;
+	if (reneged || r == NULL) { /* RFC 2018 §8: the peer may have dropped what it held */
 		tcp_sent_mark_all_lost(&c->sent, true);
-		tcp_rack_rewind(&c->rack, c->sent.una);
+		if (r != NULL)
+			tcp_rack_rewind(&r->rack, c->sent.una);
 	} else {
-		(void)tcp_rack_rto(&c->rack, &c->sent, &e);
+		(void)tcp_rack_rto(&r->rack, &c->sent, &e);
 	}
-	tcp_rack_dupack_clear(&c->rack);
+	dupacks_clear(c);
 	c->tlp.pending = false;
 	if (tcp_synchronized(c))
 		c->cc.ops->on_rto(&c->cc, tcp_sent_outstanding(&c->sent), t->now_ns);

@@ -23,7 +23,7 @@ static void check_send(const struct tcp_conn *c)
 
 static void check_receive(const struct tcp_conn *c)
 {
-	if (c->rcvq.mem == NULL)
+	if (c->rcvq.env == NULL)
 		return;
 	ASSERT(c->rcv_adv >= tcp_rcv_nxt(c));
 	ASSERT(c->last_ack_sent <= tcp_rcv_nxt(c));

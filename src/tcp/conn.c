@@ -184,7 +184,7 @@ void tcp_release_send(struct tcp *t, struct tcp_conn *c)
 {
 	tcp_sndq_fini(&c->sndq);
 	tcp_sent_fini(&c->sent, &t->mem);
-	tcp_rack_fini(&c->rack, &t->mem);
+	tcp_repair_free(t, c);
 }
 
 void tcp_release_recv(struct tcp *t, struct tcp_conn *c)

@@ -77,7 +77,7 @@ static int init_arena(struct tcp *t)
 		return -ENOMEM;
 	}
 	tcp_mem_init(&t->mem, t->arena, t->arena_size);
-	t->rcvq_mem = (struct tcp_rcvq_mem){mem_alloc, mem_free, &t->mem};
+	t->rcvq_env = (struct tcp_rcvq_env){mem_alloc, mem_free, &t->mem, t->cfg.pools};
 	return 0;
 }
 
@@ -172,8 +172,12 @@ const struct tcp_link *tcp_link_default(const struct tcp *t, const struct ip_add
 	return ip_addr_is_v4(raddr) ? &t->link4 : &t->link6;
 }
 
-const struct tcp_counters *tcp_counters(const struct tcp *t)
+/* Some are counted below. */
+const struct tcp_counters *tcp_counters(struct tcp *t)
 {
+	t->n.ooo_pruned = t->rcvq_env.pruned;
+	t->n.rcv_compacted = t->rcvq_env.compacted;
+	t->n.rcv_compacted_bytes = t->rcvq_env.compacted_bytes;
 	return &t->n;
 }
 

@@ -142,7 +142,7 @@ static uint8_t ca_state(const struct tcp_conn *c)
 		return 3;
 	if (c->cc.phase == TCP_CC_LOSS)
 		return 4;
-	return c->sent.sacked_bytes > 0 || c->rack.dupacks > 0;
+	return c->sent.sacked_bytes > 0 || (c->repair != NULL && c->repair->rack.dupacks > 0);
 }
 
 static uint32_t saturate(uint64_t v)
@@ -153,6 +153,11 @@ static uint32_t saturate(uint64_t v)
 static uint64_t age(const struct tcp *t, uint64_t at_ns)
 {
 	return at_ns != 0 ? t->now_ns - at_ns : 0;
+}
+
+static uint64_t age_ms(const struct tcp *t, uint32_t at_ms)
+{
+	return at_ms != 0 ? (t->now_ms - at_ms) * 1000000ull : 0;
 }
 
 static void info_path(const struct tcp *t, const struct tcp_conn *c, struct tcp_info_full *i)
@@ -184,7 +189,8 @@ static void info_scoreboard(const struct tcp_conn *c, struct tcp_info_full *i)
 	i->lost = (uint32_t)((c->sent.lost_bytes + mss - 1) / mss);
 	i->retrans = (uint32_t)((c->sent.rtx_bytes + mss - 1) / mss);
 	i->total_retrans = c->total_retrans;
-	i->reordering = c->rack.reordering_seen ? c->rack.reo_mult : 0;
+	if (c->repair != NULL && c->repair->rack.reordering_seen)
+		i->reordering = c->repair->rack.reo_mult;
 	i->dsack_dups = c->dsack_dups;
 }
 
@@ -206,8 +212,8 @@ static void info_counts(const struct tcp *t, const struct tcp_conn *c, struct tc
 	i->sndbuf = c->sndbuf;
 	i->rcvbuf = c->rcvbuf;
 	i->last_data_sent_ns = age(t, c->last_snd_ns);
-	i->last_data_recv_ns = age(t, c->last_data_rcv_ns);
-	i->last_ack_recv_ns = age(t, c->last_ack_ns);
+	i->last_data_recv_ns = age_ms(t, c->last_data_rcv_ms);
+	i->last_ack_recv_ns = age_ms(t, c->last_ack_ms);
 }
 
 void tcp_conn_info(const struct tcp *t, const struct tcp_conn *c, struct tcp_info_full *i)

@@ -44,8 +44,8 @@ static enum tcp_step stop(struct arrival *a, enum drop_reason why)
  * connections of others (H12). */
 void tcp_challenge_ack(struct tcp *t, struct tcp_conn *c)
 {
-	if (t->now_ns - c->challenge_ns >= 1000000000) {
-		c->challenge_ns = t->now_ns;
+	if (t->now_ms - c->challenge_ms >= 1000) {
+		c->challenge_ms = t->now_ms;
 		c->challenges = 0;
 	}
 	if (c->challenges >= CHALLENGES_PER_SEC)
@@ -69,7 +69,7 @@ static enum tcp_step check_paws(struct arrival *a)
 		return stop(a, DROP_TCP_PAWS);
 	}
 	if ((int32_t)(o->ts_val - c->ts_recent) >= 0 ||
-	    a->t->now_ns - c->ts_recent_ns > TCP_TS_VALID_NS)
+	    tcp_age_clock(a->t) - c->ts_recent_at > TCP_TS_VALID)
 		return TCP_GO_ON;
 	a->t->n.paws_drops++;
 	if (a->end > a->seq || a->fin) {
@@ -206,10 +206,10 @@ static void ts_recent_update(struct arrival *a)
 	if (!c->ts || !a->s->opts.have_ts || a->seq > c->last_ack_sent)
 		return;
 	if ((int32_t)(a->s->opts.ts_val - c->ts_recent) < 0 &&
-	    a->t->now_ns - c->ts_recent_ns <= TCP_TS_VALID_NS)
+	    tcp_age_clock(a->t) - c->ts_recent_at <= TCP_TS_VALID)
 		return;
 	c->ts_recent = a->s->opts.ts_val;
-	c->ts_recent_ns = a->t->now_ns;
+	c->ts_recent_at = tcp_age_clock(a->t);
 }
 
 /* Fifth, FIN-WAIT-1, CLOSING, LAST-ACK: is our FIN acknowledged? TCP_STOP: the connection is over,
@@ -395,7 +395,7 @@ static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, 
 	t->n.fast_path_in++;
 	if (c->ts && seq <= c->last_ack_sent) {
 		c->ts_recent = s->opts.ts_val;
-		c->ts_recent_ns = t->now_ns;
+		c->ts_recent_at = tcp_age_clock(t);
 	}
 	tcp_timer_heard(t, c);
 	if (s->ack != (uint32_t)c->sent.una)

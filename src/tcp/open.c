@@ -19,7 +19,6 @@ void tcp_init_send(struct tcp *t, struct tcp_conn *c, uint32_t iss)
 	c->iss = iss;
 	tcp_sndq_init(&c->sndq, seq_start(iss) + 1);
 	tcp_sent_init(&c->sent, seq_start(iss));
-	tcp_rack_init(&c->rack, seq_start(iss));
 	c->snd_sml = seq_start(iss);
 	c->stuck_ns = t->now_ns;
 }
@@ -30,7 +29,7 @@ void tcp_apply_syn(struct tcp *t, struct tcp_conn *c, const struct tcp_syn *syn)
 		c->peer_mss = syn->mss;
 	c->ts = syn->ts;
 	c->ts_recent = syn->ts_val;
-	c->ts_recent_ns = t->now_ns;
+	c->ts_recent_at = tcp_age_clock(t);
 	c->sack = syn->sack;
 	c->wscale = syn->scaled;
 	c->snd_wscale = syn->scaled ? syn->wscale : 0;

@@ -624,18 +624,21 @@ static void new_sent(struct tcp *t, struct tcp_conn *c, const struct tcp_tx *tx)
 		if (tx->end >= c->sndq.end_off)
 			c->push = false;
 	}
-	if (c->cc.phase == TCP_CC_RECOVERY)
-		c->prr_out += len;
+	if (c->repair != NULL)
+		c->repair->prr_out += len;
 	tcp_timer_data_sent(t, c);
 }
 
 static void again_sent(struct tcp *t, struct tcp_conn *c, const struct tcp_tx *tx)
 {
 	uint32_t i = tcp_sent_find(&c->sent, tx->start);
+	struct tcp_repair *r;
 
 	ASSERT(tcp_sent_at(&c->sent, i)->start == tx->start);
 	tcp_sent_retransmitted(&c->sent, i, t->now_ns);
-	tcp_rack_rtx(&c->rack, &t->mem, tx->start, tx->end, t->now_ns);
+	r = tcp_repair_get(t, c);
+	if (r != NULL)
+		tcp_rack_rtx(&r->rack, &t->mem, tx->start, tx->end, t->now_ns);
 	t->n.retrans_segs++;
 	c->total_retrans++;
 	c->bytes_retrans += tx->end - tx->start;
@@ -644,10 +647,9 @@ static void again_sent(struct tcp *t, struct tcp_conn *c, const struct tcp_tx *t
 		c->tlp_due = false;
 		t->n.tlp_probes++;
 		tcp_tlp_sent(&c->tlp, c->sent.nxt, true);
-	} else {
-		c->undo_rtx++;
-		if (c->cc.phase == TCP_CC_RECOVERY)
-			c->prr_out += tx->end - tx->start;
+	} else if (r != NULL) {
+		r->undo_rtx++;
+		r->prr_out += tx->end - tx->start;
 	}
 	tcp_timer_data_sent(t, c);
 }

@@ -22,14 +22,13 @@
 #include <errno.h>
 
 void tcp_rcvq_init(struct tcp_rcvq *q, uint64_t rcv_nxt, uint32_t max_charge,
-		   const struct tcp_rcvq_mem *mem, const struct pkt_pools *pools)
+		   struct tcp_rcvq_env *env)
 {
 	*q = (struct tcp_rcvq){.rcv_nxt = rcv_nxt,
 			       .fin = TCP_RCVQ_NO_FIN,
 			       .max_charge = max_charge,
 			       .compact_at = max_charge / 2,
-			       .mem = mem,
-			       .pools = pools};
+			       .env = env};
 }
 
 void tcp_rcvq_fini(struct tcp_rcvq *q)
@@ -38,7 +37,7 @@ void tcp_rcvq_fini(struct tcp_rcvq *q)
 	for (uint32_t i = 0; i < q->n_blocks; i++)
 		pkt_free(q->block[i].l.head);
 	if (q->block)
-		q->mem->free(q->mem->arg, q->block, TCP_RCVQ_BLOCKS * sizeof(*q->block));
+		q->env->free(q->env->arg, q->block, TCP_RCVQ_BLOCKS * sizeof(*q->block));
 	q->block = NULL;
 	q->n_blocks = 0;
 	q->ready = (struct tcp_rcvq_list){0};
@@ -78,7 +77,7 @@ static struct tcp_rcvq_list list_flatten(struct tcp_rcvq *q, struct rte_mbuf *m)
 	struct rte_mbuf *next;
 
 	for (; m; m = next) {
-		q->steps++;
+		q->env->steps++;
 		next = m->next;
 		m->next = NULL;
 		m->nb_segs = 1;
@@ -94,7 +93,7 @@ static struct tcp_rcvq_list list_flatten(struct tcp_rcvq *q, struct rte_mbuf *m)
 static void list_drop_front(struct tcp_rcvq *q, struct tcp_rcvq_list *l, uint32_t n)
 {
 	while (n && n >= l->head->data_len) {
-		q->steps++;
+		q->env->steps++;
 		n -= l->head->data_len;
 		rte_pktmbuf_free_seg(list_shift(l));
 	}
@@ -113,7 +112,7 @@ static bool list_move(struct tcp_rcvq *q, struct tcp_rcvq_list *l, uint32_t n,
 	uint16_t over;
 
 	while (n && n >= l->head->data_len) {
-		q->steps++;
+		q->env->steps++;
 		n -= l->head->data_len;
 		list_push(to, list_shift(l));
 	}
@@ -121,7 +120,7 @@ static bool list_move(struct tcp_rcvq *q, struct tcp_rcvq_list *l, uint32_t n,
 		return true;
 	seg = list_shift(l);
 	over = (uint16_t)(seg->data_len - n);
-	rest = pkt_slice(q->pools, seg, (uint16_t)n, over);
+	rest = pkt_slice(q->env->pools, seg, (uint16_t)n, over);
 	seg->data_len -= over;
 	seg->pkt_len -= over;
 	list_push(to, seg);
@@ -153,8 +152,8 @@ static void list_join(struct tcp_rcvq *q, struct tcp_rcvq_list *to, struct tcp_r
 		seg = list_shift(from);
 		memcpy(pkt_put(last, seg->data_len), pkt_data(seg), seg->data_len);
 		to->bytes += seg->data_len;
-		q->compacted++;
-		q->compacted_bytes += seg->data_len;
+		q->env->compacted++;
+		q->env->compacted_bytes += seg->data_len;
 		rte_pktmbuf_free_seg(seg);
 	}
 	if (from->head == NULL)
@@ -179,7 +178,7 @@ static uint32_t block_search(struct tcp_rcvq *q, uint64_t off)
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 
-		q->steps++;
+		q->env->steps++;
 		if (q->block[mid].end < off)
 			lo = mid + 1;
 		else
@@ -195,7 +194,7 @@ static void blocks_remove(struct tcp_rcvq *q, uint32_t i, uint32_t n)
 	if (n == 0)
 		return;
 	memmove(&q->block[i], &q->block[i + n], behind * sizeof(*q->block));
-	q->steps += behind;
+	q->env->steps += behind;
 	q->n_blocks -= n;
 }
 
@@ -204,7 +203,7 @@ static void prune_last(struct tcp_rcvq *q)
 	struct tcp_rcvq_block *b = &q->block[--q->n_blocks];
 
 	q->ooo_charge -= b->l.charge;
-	q->pruned++;
+	q->env->pruned++;
 	pkt_free(b->l.head);
 }
 
@@ -221,7 +220,7 @@ unsigned tcp_rcvq_prune(struct tcp_rcvq *q, uint32_t charge)
 static bool block_open(struct tcp_rcvq *q, uint32_t i)
 {
 	if (q->block == NULL) {
-		q->block = q->mem->alloc(q->mem->arg, TCP_RCVQ_BLOCKS * sizeof(*q->block));
+		q->block = q->env->alloc(q->env->arg, TCP_RCVQ_BLOCKS * sizeof(*q->block));
 		if (q->block == NULL)
 			return false;
 	}
@@ -231,7 +230,7 @@ static bool block_open(struct tcp_rcvq *q, uint32_t i)
 		prune_last(q);
 	}
 	memmove(&q->block[i + 1], &q->block[i], (q->n_blocks - i) * sizeof(*q->block));
-	q->steps += q->n_blocks - i;
+	q->env->steps += q->n_blocks - i;
 	q->n_blocks++;
 	return true;
 }
@@ -274,7 +273,7 @@ static void block_swallow(struct tcp_rcvq *q, struct tcp_rcvq_block *b, uint32_t
 	struct tcp_rcvq_block *o = &q->block[j];
 	uint64_t old_end = o->end < end ? o->end : end;
 
-	q->steps++;
+	q->env->steps++;
 	q->ooo_charge -= o->l.charge;
 	dsack_note(q, from, old_end);
 	list_drop_front(q, l, (uint32_t)(old_end - from));

@@ -18,11 +18,15 @@ struct tcp_range {
 	uint64_t start, end;
 };
 
-/* Memory for the blocks, taken at the first hole and given back by tcp_rcvq_fini. */
-struct tcp_rcvq_mem {
+/* What all queues of an engine share. Memory for the blocks is taken at the first hole and given
+ * back by tcp_rcvq_fini. */
+struct tcp_rcvq_env {
 	void *(*alloc)(void *arg, size_t size);
 	void (*free)(void *arg, void *p, size_t size);
 	void *arg;
+	const struct pkt_pools *pools; /* ref: a segment around an older block is cut in two */
+	uint64_t steps; /* work done: segments, blocks and probes looked at or moved */
+	uint64_t pruned, compacted, compacted_bytes;
 };
 
 /* Segments linked by next, each otherwise a packet of its own. */
@@ -46,19 +50,16 @@ struct tcp_rcvq {
 	uint32_t ooo_charge; /* of the blocks */
 	uint32_t max_charge; /* ready and blocks together; the owner may change it at any time */
 	uint32_t compact_at; /* charge from which tiny segments are copied together */
-	uint32_t n_blocks;
+	uint16_t n_blocks;
 	bool tight;		      /* the charge is above compact_at: set by each insertion */
 	struct tcp_rcvq_block *block; /* TCP_RCVQ_BLOCKS of them, NULL until needed */
-	const struct tcp_rcvq_mem *mem;
-	const struct pkt_pools *pools; /* ref: a segment around an older block is cut in two */
+	struct tcp_rcvq_env *env;
 	uint64_t stamp;
 	struct tcp_range dsack; /* empty: nothing to report */
-	uint64_t steps;		/* work done: segments, blocks and probes looked at or moved */
-	uint64_t pruned, compacted, compacted_bytes;
 };
 
 void tcp_rcvq_init(struct tcp_rcvq *q, uint64_t rcv_nxt, uint32_t max_charge,
-		   const struct tcp_rcvq_mem *mem, const struct pkt_pools *pools);
+		   struct tcp_rcvq_env *env);
 /* Frees every buffer and the blocks. */
 void tcp_rcvq_fini(struct tcp_rcvq *q);
 
@@ -67,6 +68,27 @@ void tcp_rcvq_fini(struct tcp_rcvq *q);
  * when nothing of it could be kept. rcv_nxt tells whether the stream advanced. In-order data is
  * kept even above max_charge, at the cost of blocks: the window bounds it. */
 int tcp_rcvq_insert(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m);
+
+/* The same for what nearly every segment is: one buffer that continues the stream, of a queue
+ * without holes that is not short of room. False: not so, nothing was done. */
+static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
+{
+	uint32_t charge = pkt_charge(m);
+
+	if (start != q->rcv_nxt || q->n_blocks > 0 || m->next != NULL || m->data_len == 0 ||
+	    q->ready.charge + charge >= q->compact_at || start + m->data_len > q->fin)
+		return false;
+	q->dsack = (struct tcp_range){0};
+	if (q->ready.tail != NULL)
+		q->ready.tail->next = m;
+	else
+		q->ready.head = m;
+	q->ready.tail = m;
+	q->ready.bytes += m->data_len;
+	q->ready.charge += charge;
+	q->rcv_nxt += m->data_len;
+	return true;
+}
 
 /* The peer's stream ends at off. -EBADMSG when that contradicts what is known. Data behind it is
  * cut off by tcp_rcvq_insert. */

@@ -83,7 +83,7 @@ void tcp_init_recv(struct tcp *t, struct tcp_conn *c, uint32_t irs)
 	uint64_t start = seq_start(irs) + 1;
 
 	c->irs = irs;
-	tcp_rcvq_init(&c->rcvq, start, c->rcvbuf, &t->rcvq_mem, t->cfg.pools);
+	tcp_rcvq_init(&c->rcvq, start, c->rcvbuf, &t->rcvq_env);
 	c->rcv_adv = start + tcp_syn_window(t, c->rcvbuf);
 	c->last_ack_sent = start;
 	c->drs_wnd_end = start;
@@ -230,7 +230,7 @@ static void data_arrived(struct tcp *t, struct tcp_conn *c, uint64_t before, boo
 {
 	uint64_t nxt = c->rcvq.rcv_nxt;
 
-	c->last_data_rcv_ns = t->now_ns;
+	c->last_data_rcv_ms = t->now_ms;
 	if (nxt > before) {
 		tcp_event(t, c, TCP_EV_DATA);
 		measure_rtt(t, c);
@@ -255,7 +255,7 @@ static enum tcp_step discard_data(struct tcp_conn *c, struct pkt *p, uint64_t en
 enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint64_t seq,
 			       uint32_t len)
 {
-	uint64_t before = c->rcvq.rcv_nxt, pruned = c->rcvq.pruned;
+	uint64_t before = c->rcvq.rcv_nxt;
 	uint32_t charge = tcp_rcvq_charge(&c->rcvq);
 	bool hole = c->rcvq.n_blocks > 0;
 	struct rte_mbuf *m;
@@ -275,7 +275,6 @@ enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p,
 	learn_segment_size(c, m, len);
 	kept = tcp_rcvq_insert(&c->rcvq, seq, m);
 	tcp_rcv_mem_add(t, c, charge);
-	t->n.ooo_pruned += c->rcvq.pruned - pruned;
 	data_arrived(t, c, before, hole, kept);
 	if (kept <= 0)
 		t->cfg.drops->n[kept == 0 ? DROP_TCP_DUP : DROP_TCP_OOO_LIMIT]++;

@@ -287,7 +287,7 @@ struct tcp_counters {
 	TCP_COUNTERS(X)
 #undef X
 };
-const struct tcp_counters *tcp_counters(const struct tcp *t);
+const struct tcp_counters *tcp_counters(struct tcp *t);
 
 /* Asserts every invariant of a connection / of the engine. Debug builds call it after each call. */
 void tcp_check(const struct tcp *t, const struct tcp_conn *c);

@@ -57,7 +57,7 @@
 #define TCP_QUICKACKS	  16
 #define TCP_LISTEN_HEADS  256u
 /* RFC 7323 §5.5: a timestamp older than this says nothing. */
-#define TCP_TS_VALID_NS (24ull * 86400 * 1000000000)
+#define TCP_TS_VALID (24u * 86400)
 
 enum tcp_rtx_kind {
 	TCP_RTX_NONE,
@@ -67,6 +67,18 @@ enum tcp_rtx_kind {
 	TCP_RTX_PERSIST, /* RFC 9293 §3.8.6.1 */
 	TCP_RTX_PUSH,	 /* a segment held back by cork or by the sender's silly window avoidance */
 };
+
+/* What a connection needs from its first loss on: most never do. Without memory for it losses are
+ * found by time-out alone. */
+struct tcp_repair {
+	struct tcp_rack rack;
+	uint64_t prr_cwnd; /* RFC 6937: how much may be in flight in recovery */
+	uint64_t prr_delivered, prr_out, prr_flight;
+	uint64_t undo_una; /* una when the episode began */
+	uint32_t undo_ts;  /* our clock then: older echoes tell that it was needless */
+	uint32_t undo_rtx; /* retransmissions of it that no D-SACK has reported */
+};
+_Static_assert(sizeof(struct tcp_repair) <= 128, "two cache lines of tcp_mem");
 
 /* A connection. Owned by its engine's slab, touched by its core. It lives from the first SYN sent,
  * or the third segment of a passive open, until it is CLOSED and the user's reference is gone. */
@@ -135,20 +147,16 @@ struct tcp_conn {
 	uint8_t recoveries_in_row;
 
 	/* ---- repairing loss ---- */
-	struct tcp_rack rack;
+	struct tcp_repair *repair; /* NULL as long as nothing was ever lost or reordered */
 	struct tcp_tlp tlp;
-	uint64_t recover;  /* RFC 6582: nxt when the episode began */
-	uint64_t prr_cwnd; /* RFC 6937: how much may be in flight in recovery */
-	uint64_t prr_delivered, prr_out, prr_flight;
-	uint64_t undo_una;
-	uint32_t undo_ts, undo_rtx;
+	uint64_t recover; /* RFC 6582: nxt when the episode began */
 
 	/* ---- seldom ---- */
 	uint64_t user;
 	uint64_t snd_up, rcv_up;       /* behind the urgent byte */
 	uint64_t stuck_ns;	       /* since when the peer says nothing new (R2) */
-	uint64_t ts_recent_ns;	       /* when ts_recent was set */
-	uint64_t challenge_ns;	       /* RFC 5961 §7, for this connection alone (H12) */
+	uint32_t ts_recent_at;	       /* when ts_recent was set: tcp_age_clock */
+	uint32_t challenge_ms;	       /* RFC 5961 §7, for this connection alone (H12) */
 	struct tcp_listener *listener; /* while it waits for accept */
 	struct tcp_link link;
 	uint32_t iss, irs;
@@ -164,7 +172,8 @@ struct tcp_conn {
 	uint32_t drs_bytes, drs_space, rcv_rtt_us;
 	/* counters of tcp_info */
 	uint32_t segs_in, segs_out, data_segs_in, data_segs_out, total_retrans, dsack_dups;
-	uint64_t bytes_retrans, last_ack_ns, last_data_rcv_ns;
+	uint32_t last_ack_ms, last_data_rcv_ms;
+	uint64_t bytes_retrans;
 };
 
 struct tcp_listener {
@@ -202,7 +211,7 @@ struct tcp {
 	uint64_t cookies_until_ns; /* cookies were sent not long ago */
 	uint64_t rcv_mem;	   /* charge of received data, lent included */
 	struct tcp_mem mem;
-	struct tcp_rcvq_mem rcvq_mem;
+	struct tcp_rcvq_env rcvq_env;
 	struct rand rand;
 	uint32_t reply_head, reply_count;
 	struct tcp_reply *replies;
@@ -264,6 +273,12 @@ static inline bool tcp_may_receive(const struct tcp_conn *c)
 static inline uint32_t tcp_ts_now(const struct tcp *t, const struct tcp_conn *c)
 {
 	return t->now_ms + c->ts_off;
+}
+
+/* Counts about seconds, for ages of weeks. */
+static inline uint32_t tcp_age_clock(const struct tcp *t)
+{
+	return (uint32_t)(t->now_ns >> 30);
 }
 
 static inline uint32_t tcp_ip_hdr(bool v6)
@@ -377,6 +392,9 @@ uint64_t tcp_cwnd(const struct tcp_conn *c);
 void tcp_loss_detect(struct tcp *t, struct tcp_conn *c);
 void tcp_rto_expired(struct tcp *t, struct tcp_conn *c);
 void tcp_cc_mss_update(struct tcp_conn *c);
+/* The connection's tcp_repair, made now if there is none; NULL without memory. */
+struct tcp_repair *tcp_repair_get(struct tcp *t, struct tcp_conn *c);
+void tcp_repair_free(struct tcp *t, struct tcp_conn *c);
 
 /* ---- recv.c ---------------------------------------------------------------------------------- */
 

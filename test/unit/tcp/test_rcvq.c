@@ -30,14 +30,15 @@ static void mem_free(void *arg, void *p, size_t size)
 	free(p);
 }
 
-static const struct tcp_rcvq_mem mem = {mem_alloc, mem_free, NULL};
+static struct tcp_rcvq_env env;
 
 static int setup(void **state)
 {
 	rx_avail = rte_mempool_avail_count(pools.rx);
 	ref_avail = rte_mempool_avail_count(pools.ref);
 	no_memory = false;
-	tcp_rcvq_init(&q, 1000, 100u << 20, &mem, &pools);
+	env = (struct tcp_rcvq_env){mem_alloc, mem_free, NULL, &pools};
+	tcp_rcvq_init(&q, 1000, 100u << 20, &env);
 	return 0;
 }
 
@@ -230,7 +231,7 @@ static void random_against_byte_map(void **state)
 
 		memset(have, 0, sizeof(have));
 		tcp_rcvq_fini(&q);
-		tcp_rcvq_init(&q, 0, 100u << 20, &mem, &pools);
+		tcp_rcvq_init(&q, 0, 100u << 20, &env);
 		q.compact_at = round % 2 ? 0 : UINT32_MAX;
 		while (nxt < SPAN) {
 			unsigned s = (unsigned)random() % SPAN;
@@ -273,7 +274,7 @@ static void random_against_byte_map(void **state)
 			pkt_free(m);
 		}
 		assert_int_equal(q.ooo_charge, 0);
-		assert_int_equal(q.pruned, 0);
+		assert_int_equal(env.pruned, 0);
 		assert_int_equal(at + q.ready.bytes, SPAN);
 	}
 }
@@ -284,10 +285,10 @@ static void segment_smack(uint64_t (*order)(unsigned i), uint32_t max_charge)
 	q.max_charge = max_charge;
 	q.compact_at = max_charge / 2;
 	for (unsigned i = 0; i < 100000; i++) {
-		uint64_t off = order(i), before = q.steps;
+		uint64_t off = order(i), before = env.steps;
 
 		(void)tcp_rcvq_insert(&q, off, chain(1, 1, (uint8_t)off));
-		assert_in_range(q.steps - before, 0, 2 * TCP_RCVQ_BLOCKS);
+		assert_in_range(env.steps - before, 0, 2 * TCP_RCVQ_BLOCKS);
 		assert_true(tcp_rcvq_charge(&q) <= max_charge);
 	}
 	tcp_rcvq_check(&q);
@@ -339,7 +340,7 @@ static void H08_scattered_bytes_cost_bounded_work(void **state)
 static void H08_adjacent_bytes_are_compacted(void **state)
 {
 	segment_smack(adjacent, 1u << 20);
-	assert_int_equal(q.pruned, 0);
+	assert_int_equal(env.pruned, 0);
 	assert_int_equal(put(1000, 1001), 1);
 	assert_int_equal(q.rcv_nxt, 101001);
 	expect_ready(1000, 101001);
@@ -348,7 +349,7 @@ static void H08_adjacent_bytes_are_compacted(void **state)
 static void H08_adjacent_bytes_backwards_are_compacted(void **state)
 {
 	segment_smack(adjacent_backwards, 1u << 20);
-	assert_int_equal(q.pruned, 0);
+	assert_int_equal(env.pruned, 0);
 	assert_int_equal(q.block[0].end - q.block[0].start, 100000);
 }
 
