@@ -312,12 +312,30 @@ static int lay(struct tcp_rcvq *q, uint64_t start, struct tcp_rcvq_list *l)
 	return block_put(q, &b, i, j - i) ? kept : -ENOBUFS;
 }
 
+/* The common case: one segment, the next one, nothing ahead of a hole, memory not tight. */
+static inline bool append_in_order(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
+{
+	uint32_t charge = pkt_charge(m);
+
+	if (start != q->rcv_nxt || q->n_blocks != 0 || m->next != NULL || m->data_len == 0 ||
+	    start + m->data_len > q->fin || q->ready.charge + charge >= q->compact_at)
+		return false;
+	q->steps++;
+	q->tight = false;
+	q->dsack = (struct tcp_range){0};
+	q->rcv_nxt = start + m->data_len;
+	list_push(&q->ready, m);
+	return true;
+}
+
 int tcp_rcvq_insert(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
 {
 	uint64_t end = start + m->pkt_len;
 	struct tcp_rcvq_list l;
 	int kept;
 
+	if (likely(append_in_order(q, start, m)))
+		return m->data_len;
 	q->dsack = (struct tcp_range){0};
 	if (end > q->fin) {
 		end = q->fin > start ? q->fin : start;
@@ -358,17 +376,29 @@ int tcp_rcvq_fin(struct tcp_rcvq *q, uint64_t off)
 
 struct rte_mbuf *tcp_rcvq_read(struct tcp_rcvq *q, unsigned max, uint32_t *charge)
 {
-	struct tcp_rcvq_list out = {0};
-	unsigned n = 0;
+	struct rte_mbuf *head = q->ready.head, *last = NULL, *seg = head;
+	uint32_t bytes = 0, cost = 0;
+	unsigned n;
 
-	for (; n < max && n < UINT16_MAX && q->ready.head; n++)
-		list_push(&out, list_shift(&q->ready));
-	if (out.head) {
-		out.head->nb_segs = (uint16_t)n;
-		out.head->pkt_len = out.bytes;
+	for (n = 0; n < max && n < UINT16_MAX && seg != NULL; n++) {
+		bytes += seg->data_len;
+		cost += pkt_charge(seg);
+		last = seg;
+		seg = seg->next;
 	}
-	*charge = out.charge;
-	return out.head;
+	*charge = cost;
+	if (n == 0)
+		return NULL;
+	/* The segments are linked already: the list is cut behind the last one. */
+	last->next = NULL;
+	q->ready.head = seg;
+	if (seg == NULL)
+		q->ready.tail = NULL;
+	q->ready.bytes -= bytes;
+	q->ready.charge -= cost;
+	head->nb_segs = (uint16_t)n;
+	head->pkt_len = bytes;
+	return head;
 }
 
 unsigned tcp_rcvq_sack(struct tcp_rcvq *q, struct tcp_range *out, unsigned max)
