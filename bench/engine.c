@@ -137,25 +137,44 @@ static unsigned carry(struct side *from, struct side *to)
 	return all;
 }
 
-/* Bytes in the application's memory, as a send of the channel has them. */
+/* Bytes in the application's memory, as a send of the channel has them: each send with a count of
+ * its own. */
+static struct rte_mbuf_ext_shared_info shared[1 << 20];
+static unsigned next_shared;
+
 static void ext_free(void *addr, void *arg)
 {
 }
-static struct rte_mbuf_ext_shared_info shinfo = {.free_cb = ext_free};
 
 static void send_bytes(struct side *s, struct tcp_conn *c, uint16_t len)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(s->pools.ref);
+	struct rte_mbuf_ext_shared_info *info = &shared[next_shared++ % array_size(shared)];
 
 	if (m == NULL)
 		die("no buffer to send");
-	rte_mbuf_ext_refcnt_update(&shinfo, 1);
-	rte_pktmbuf_attach_extbuf(m, s->send_buf, RTE_BAD_IOVA, UINT16_MAX, &shinfo);
+	info->free_cb = ext_free;
+	rte_mbuf_ext_refcnt_set(info, 1);
+	rte_pktmbuf_attach_extbuf(m, s->send_buf, RTE_BAD_IOVA, UINT16_MAX, info);
 	m->data_off = 0;
 	m->data_len = len;
 	m->pkt_len = len;
 	if (tcp_send(s->t, c, m, TCP_SEND_COPIED) != 0)
 		die("tcp_send");
+}
+
+static void receive_all(struct side *s, struct tcp_conn *c)
+{
+	struct rte_mbuf *m;
+
+	while ((m = tcp_recv(s->t, c, 16)) != NULL) {
+		uint32_t charge = 0, bytes = m->pkt_len;
+
+		for (struct rte_mbuf *seg = m; seg != NULL; seg = seg->next)
+			charge += pkt_charge(seg);
+		rte_pktmbuf_free(m);
+		tcp_recv_done(s->t, c, charge, bytes);
+	}
 }
 
 /* Takes all events; what was received is thrown away. Returns connections that had data. */
@@ -164,28 +183,16 @@ static unsigned take(struct side *s, struct tcp_conn **ready)
 	struct tcp_conn *c;
 	uint32_t ev;
 	unsigned n = 0;
-	uint64_t at = tsc();
+	uint64_t at = tsc(), mid;
 
-	while ((c = tcp_event_next(s->t, &ev)) != NULL) {
-		struct rte_mbuf *m;
-		uint64_t mid;
-
-		if (!(ev & TCP_EV_DATA))
-			continue;
-		mid = tsc();
-		while ((m = tcp_recv(s->t, c, 16)) != NULL) {
-			uint32_t charge = 0, bytes = m->pkt_len;
-
-			for (struct rte_mbuf *seg = m; seg != NULL; seg = seg->next)
-				charge += pkt_charge(seg);
-			rte_pktmbuf_free(m);
-			tcp_recv_done(s->t, c, charge, bytes);
-		}
-		s->cycles[S_RECV] += tsc() - mid;
-		at += tsc() - mid;
-		ready[n++] = c;
-	}
-	s->cycles[S_EVENT] += tsc() - at;
+	while (n < PKT_BURST * 4 && (c = tcp_event_next(s->t, &ev)) != NULL)
+		if (ev & TCP_EV_DATA)
+			ready[n++] = c;
+	mid = tsc();
+	s->cycles[S_EVENT] += mid - at;
+	for (unsigned i = 0; i < n; i++)
+		receive_all(s, ready[i]);
+	s->cycles[S_RECV] += tsc() - mid;
 	return n;
 }
 
@@ -413,7 +420,6 @@ int main(int argc, char **argv)
 	}
 	if (dev_eal_init(&ec, err, sizeof(err)) < 0)
 		die(err);
-	rte_mbuf_ext_refcnt_set(&shinfo, 1);
 	client.send_buf = server.send_buf = calloc(1, UINT16_MAX);
 	per_ns = tsc_per_ns();
 	printf("tsc_ghz=%.3f\n", per_ns);

@@ -481,6 +481,37 @@ void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s,
 		tcp_timer_unblocked(t, c);
 }
 
+/* tcp_ack_process for the fast path (input.c), which has asked whether anything is amiss: new data
+ * is acknowledged, in order, nothing is lost, probed for or told by SACK, the window is as it was.
+ * What is still outstanding was sent after what was delivered, so RACK has nothing to detect. */
+void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, uint64_t seq,
+		  uint64_t ack)
+{
+	struct ack k = {.s = s, .ack = ack, .flight = tcp_sent_outstanding(&c->sent)};
+	uint64_t xmit_ns;
+	uint32_t rtt_us;
+
+	k.a.acked_bytes = ack - c->sent.una;
+	if (unlikely(!tcp_sent_ack_clean(&c->sent, ack, &xmit_ns))) {
+		tcp_ack_process(t, c, s, seq, ack);
+		return;
+	}
+	c->last_ack_ns = t->now_ns;
+	c->snd_wl1 = seq;
+	c->snd_wl2 = ack;
+	tcp_sndq_ack(&c->sndq, ack < c->sndq.end_off ? ack : c->sndq.end_off);
+	c->stuck_ns = t->now_ns;
+	c->retries = 0;
+	tcp_event(t, c, TCP_EV_SPACE);
+	rtt_us = (uint32_t)((t->now_ns - xmit_ns) / 1000);
+	rtt_us = rtt_us != 0 ? rtt_us : 1;
+	tcp_rtt_sample(&c->rtt, rtt_us, t->now_ns);
+	tcp_rack_in_order(&c->rack, t->now_ns, xmit_ns, ack);
+	tcp_timer_acked(t, c);
+	cwnd_update(t, c, &k, rtt_us);
+	sndbuf_grow(t, c);
+}
+
 /* RFC 6298 §5.4 to §5.7, RFC 8985 §6.3. The caller knows that it is not time to give up. */
 void tcp_rto_expired(struct tcp *t, struct tcp_conn *c)
 {

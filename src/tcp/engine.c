@@ -2,6 +2,7 @@
  *
  * The engine as a whole: creation, time, counters, walking over its connections.
  */
+#define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -76,6 +77,7 @@ static int init_arena(struct tcp *t)
 		t->arena = NULL;
 		return -ENOMEM;
 	}
+	madvise(t->arena, t->arena_size, MADV_HUGEPAGE); /* as in base/slab.c */
 	tcp_mem_init(&t->mem, t->arena, t->arena_size);
 	t->rcvq_env = (struct tcp_rcvq_env){mem_alloc, mem_free, &t->mem, t->cfg.pools};
 	return 0;

@@ -399,17 +399,11 @@ static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, 
 	}
 	tcp_timer_heard(t, c);
 	if (s->ack != (uint32_t)c->sent.una)
-		tcp_ack_process(t, c, s, seq, seq_unwrap(c->sent.una, s->ack));
+		tcp_ack_fast(t, c, s, seq, seq_unwrap(c->sent.una, s->ack));
 	p->drop = DROP_TCP_PURE_ACK;
 	if (s->len == 0 || tcp_data_process(t, c, p, seq, s->len) == TCP_STOP)
 		pkt_drop(t->cfg.drops, p->m, p->drop);
 	output_if_any(t, c);
-}
-
-static inline bool key_matches(const struct tcp_conn *c, const struct pkt *p)
-{
-	return c->key.lport == p->dport && c->key.rport == p->sport &&
-	       ip_addr_eq(&c->key.raddr, &p->src) && ip_addr_eq(&c->key.laddr, &p->dst);
 }
 
 void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s)
@@ -417,7 +411,7 @@ void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 	struct tcp_conn *c = s->conn;
 
 	/* An earlier segment of the burst may have made the connection, or ended it. */
-	if (c == NULL || unlikely(c->state == TCP_CLOSED || !key_matches(c, p))) {
+	if (c == NULL || unlikely(c->state == TCP_CLOSED || !tcp_key_matches(c, p))) {
 		struct tcp_key key = tcp_key_of(p);
 
 		c = tcp_find(t, &key, s->hash);

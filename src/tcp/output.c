@@ -51,16 +51,14 @@ struct turn {
 
 /* ---- one segment ----------------------------------------------------------------------------- */
 
-static void turn_opts(struct turn *u)
+static slow_path void turn_sack_opts(struct turn *u)
 {
 	struct tcp_conn *c = u->c;
 	struct tcp_range r[TCP_SACK_MAX], dsack = c->rcvq.dsack;
 	unsigned max = c->ts ? 3 : 4;
 
 	u->opts = (struct tcp_opts_out){
-		.have_ts = c->ts, .ts_val = tcp_ts_now(u->t, c), .ts_ecr = c->ts_recent};
-	if (!c->sack || (c->rcvq.n_blocks == 0 && dsack.start == dsack.end))
-		return;
+		.have_ts = c->ts, .ts_val = u->opts.ts_val, .ts_ecr = u->opts.ts_ecr};
 	u->opts.n_sack = (uint8_t)tcp_rcvq_sack(&c->rcvq, r, max);
 	c->rcvq.dsack = dsack; /* until it is known that the port took it */
 	u->dsack = dsack.start < dsack.end;
@@ -68,6 +66,17 @@ static void turn_opts(struct turn *u)
 		u->opts.sack[i].start = (uint32_t)r[i].start;
 		u->opts.sack[i].end = (uint32_t)r[i].end;
 	}
+}
+
+static inline void turn_opts(struct turn *u)
+{
+	const struct tcp_conn *c = u->c;
+
+	u->opts.have_ts = c->ts;
+	u->opts.ts_val = tcp_ts_now(u->t, c);
+	u->opts.ts_ecr = c->ts_recent;
+	if (unlikely(c->rcvq.n_blocks > 0 || c->rcvq.dsack.start != c->rcvq.dsack.end) && c->sack)
+		turn_sack_opts(u);
 }
 
 static void syn_opts(const struct turn *u, struct tcp_opts_out *o)
@@ -562,6 +571,23 @@ static struct tcp_conn *next_turn(struct tcp *t)
 	return container_of(l, struct tcp_conn, out_link);
 }
 
+/* By hand: all of it zeroed first would cost as much as the segment's header. */
+static inline void turn_init(struct turn *u, struct tcp *t, struct tcp_tx *tx, unsigned max)
+{
+	u->t = t;
+	u->c = next_turn(t);
+	u->tx = tx;
+	u->n = 0;
+	u->max = max;
+	u->again = 0;
+	u->new_recs = 0;
+	u->wnd = 0;
+	u->wnd_edge = 0;
+	u->acked = u->stuck = u->dsack = false;
+	u->opts.have_ts = false;
+	u->opts.n_sack = 0;
+}
+
 unsigned tcp_output(struct tcp *t, struct tcp_tx *tx, unsigned n)
 {
 	unsigned turns = t->n_out, done = 0, share;
@@ -570,9 +596,9 @@ unsigned tcp_output(struct tcp *t, struct tcp_tx *tx, unsigned n)
 		share = (n + turns - 1) / turns;
 		share = share < SHARE_MIN ? SHARE_MIN : share;
 		for (; turns > 0 && done < n; turns--) {
-			struct turn u = {.t = t, .c = next_turn(t), .tx = tx + done};
+			struct turn u;
 
-			u.max = share < n - done ? share : n - done;
+			turn_init(&u, t, tx + done, share < n - done ? share : n - done);
 			if (take_turn(&u))
 				tcp_want_output(t, u.c);
 			done += u.n;

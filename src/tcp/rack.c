@@ -265,17 +265,6 @@ bool tcp_rack_partial_ack(struct tcp_sent *s, struct tcp_mem *m, uint32_t mss)
 
 /* ---- tail loss probe ------------------------------------------------------------------------- */
 
-/* PTO = 2 SRTT, and for a single segment the delay of the peer's ACK on top; 1 s without SRTT. */
-uint32_t tcp_tlp_pto_us(uint32_t srtt_us, uint64_t flight_bytes, uint32_t mss,
-			uint32_t max_ack_delay_us, uint32_t rto_left_us)
-{
-	uint64_t pto = srtt_us ? 2ull * srtt_us : 1000000;
-
-	if (srtt_us && flight_bytes <= mss)
-		pto += max_ack_delay_us;
-	return pto < rto_left_us ? (uint32_t)pto : rto_left_us;
-}
-
 void tcp_tlp_sent(struct tcp_tlp *p, uint64_t nxt, bool is_rtx)
 {
 	*p = (struct tcp_tlp){.end = nxt, .pending = true, .is_rtx = is_rtx};

@@ -46,6 +46,16 @@ void tcp_rack_rtx(struct tcp_rack *k, struct tcp_mem *m, uint64_t start, uint64_
 		  uint64_t now_ns);
 /* RFC 8985 §6.2 steps 2 and 3: what the ACK delivered. */
 void tcp_rack_acked(struct tcp_rack *k, const struct tcp_sent_ack *a);
+/* The same for data sent once and delivered in order, up to `end`; the newest of it at xmit_ns. */
+static inline void tcp_rack_in_order(struct tcp_rack *k, uint64_t now_ns, uint64_t xmit_ns,
+				     uint64_t end)
+{
+	k->rtt_ns = now_ns - xmit_ns;
+	k->valid = true;
+	k->xmit_ns = xmit_ns;
+	k->end = end;
+	k->dupacks = 0;
+}
 /* §6.2 step 4: the ACK carried a DSACK. */
 void tcp_rack_dsack(struct tcp_rack *k, uint64_t una, uint64_t nxt);
 /* §6.2 step 4: fast or RTO recovery ended. */
@@ -93,9 +103,18 @@ struct tcp_tlp_ack {
 };
 
 /* §7.2: after how long to probe, µs. rto_left_us: until the RTO fires, no probe is later. srtt_us
- * 0: unknown. */
-uint32_t tcp_tlp_pto_us(uint32_t srtt_us, uint64_t flight_bytes, uint32_t mss,
-			uint32_t max_ack_delay_us, uint32_t rto_left_us);
+ * 0: unknown. PTO = 2 SRTT, and for a single segment the delay of the peer's ACK on top; 1 s
+ * without SRTT. */
+static inline uint32_t tcp_tlp_pto_us(uint32_t srtt_us, uint64_t flight_bytes, uint32_t mss,
+				      uint32_t max_ack_delay_us, uint32_t rto_left_us)
+{
+	uint64_t pto = srtt_us ? 2ull * srtt_us : 1000000;
+
+	if (srtt_us && flight_bytes <= mss)
+		pto += max_ack_delay_us;
+	return pto < rto_left_us ? (uint32_t)pto : rto_left_us;
+}
+
 void tcp_tlp_sent(struct tcp_tlp *p, uint64_t nxt, bool is_rtx);
 /* §7.4.2. True: the probe repaired a loss, which asks for a congestion response. */
 bool tcp_tlp_acked(struct tcp_tlp *p, const struct tcp_tlp_ack *a);

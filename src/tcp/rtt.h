@@ -25,7 +25,8 @@ struct tcp_rtt {
 	uint32_t min_epoch; /* number of the newest slot's period, since the clock's zero */
 	uint32_t min_slot[TCP_RTT_SLOTS]; /* least sample of each period, TCP_RTT_NONE = none */
 	uint32_t slot_us;
-	uint8_t backoff; /* how often RTO was doubled since the last sample or new ACK */
+	uint64_t min_end_ns; /* when the newest slot's period ends */
+	uint8_t backoff;     /* how often RTO was doubled since the last sample or new ACK */
 };
 
 /* window_us: the minimum never looks back farther than this, and always over 3/4 of it. */
@@ -35,9 +36,17 @@ void tcp_rtt_sample(struct tcp_rtt *r, uint32_t rtt_us, uint64_t now_ns);
 /* RFC 6298 §5.5: the timer expired. */
 void tcp_rtt_backoff(struct tcp_rtt *r);
 /* New data was acknowledged: the path lives. For callers whose ACK gave no valid sample. */
-void tcp_rtt_backoff_clear(struct tcp_rtt *r);
+static inline void tcp_rtt_backoff_clear(struct tcp_rtt *r)
+{
+	r->backoff = 0;
+}
 /* RTO with back-off, between floor and ceiling. */
-uint32_t tcp_rtt_rto_us(const struct tcp_rtt *r);
+static inline uint32_t tcp_rtt_rto_us(const struct tcp_rtt *r)
+{
+	uint64_t rto = (uint64_t)r->rto_base_us << r->backoff;
+
+	return rto > r->max_rto_us ? r->max_rto_us : (uint32_t)rto;
+}
 /* Least sample of the window that ends at now_ns, or TCP_RTT_NONE. */
 uint32_t tcp_rtt_min_us(const struct tcp_rtt *r, uint64_t now_ns);
 

@@ -110,11 +110,18 @@ static void prefetch_conn(const struct tcp_conn *c)
 
 void tcp_lookup(struct tcp *t, const struct pkt *p, struct tcp_seg *s)
 {
-	struct tcp_key key = tcp_key_of(p);
+	struct demux_walk w = demux_walk(&t->demux, s->hash);
+	uint32_t i;
 
-	s->conn = tcp_find(t, &key, s->hash);
-	if (s->conn != NULL)
-		prefetch_conn(s->conn);
+	while ((i = demux_next(&w)) != DEMUX_NONE) {
+		struct tcp_conn *c = slab_at(&t->conns, i);
+
+		if (likely(tcp_key_matches(c, p))) {
+			s->conn = c;
+			prefetch_conn(c);
+			return;
+		}
+	}
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */

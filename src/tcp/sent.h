@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/assert.h"
 #include "tcp/mem.h"
 
 enum { TCP_SENT_SACKED = 1 << 0, TCP_SENT_LOST = 1 << 1, TCP_SENT_RTX = 1 << 2 };
@@ -87,6 +88,33 @@ static inline struct tcp_sent_rec *tcp_sent_at(struct tcp_sent *s, uint32_t i)
 	struct tcp_sent_rec *base = s->cap == TCP_SENT_INLINE ? s->inl : s->ring;
 
 	return &base[(s->head + i) & (s->cap - 1)];
+}
+
+/* tcp_sent_ack for when no record has a flag: every byte below una is delivered, in order. False,
+ * and nothing has changed: one of the records was sent more than once. *xmit_ns: of the newest one
+ * delivered. */
+static inline bool tcp_sent_ack_clean(struct tcp_sent *s, uint64_t una, uint64_t *xmit_ns)
+{
+	struct tcp_sent_rec *r;
+	uint32_t n = 0;
+
+	ASSERT(una > s->una && una <= s->nxt);
+	do {
+		r = tcp_sent_at(s, n++);
+		if (unlikely(r->n_xmit != 1))
+			return false;
+	} while (r->end < una);
+	*xmit_ns = r->xmit_ns;
+	if (r->end != una) {
+		r->start = una;
+		n--;
+	}
+	s->head = (s->head + n) & (s->cap - 1);
+	s->count -= n;
+	s->una = una;
+	if (una > s->fack)
+		s->fack = una;
+	return true;
 }
 
 /* Index of the first record that ends above offset; count when none does. */

@@ -11,8 +11,8 @@
  *	tcp_event_next                     connections with news for the application
  *	tcp_output, tcp_output_done        segments to send, and how many of them the port took
  *
- * One struct tcp is owned and touched by one core. Connections are named by pointer between calls of
- * the same core; a connection stays valid until tcp_conn_put() of the user's reference.
+ * One struct tcp is owned and touched by one core. Connections are named by pointer between calls
+ *of the same core; a connection stays valid until tcp_conn_put() of the user's reference.
  */
 #ifndef ZS_TCP_TCP_H
 #define ZS_TCP_TCP_H
@@ -32,33 +32,34 @@ struct tcp_listener;
 struct tcp_key {
 	struct ip_addr laddr, raddr;
 	uint16_t lport, rport; /* host order */
-	uint32_t zone;         /* 0; leaves room for network namespaces */
+	uint32_t zone;	       /* 0; leaves room for network namespaces */
 };
 _Static_assert(sizeof(struct tcp_key) == 40, "hashed as memory");
 
 struct tcp_cfg {
-	uint32_t max_conns;      /* hard limit on connections, TIME-WAIT included */
-	uint32_t max_syn;        /* SYN cache entries for the engine, beyond which cookies are used */
-	uint32_t sndbuf_bytes;   /* initial limits of a connection; grow up to the max */
+	uint32_t max_conns;    /* hard limit on connections, TIME-WAIT included */
+	uint32_t max_syn;      /* SYN cache entries for the engine, beyond which cookies are used */
+	uint32_t sndbuf_bytes; /* initial limits of a connection; grow up to the max */
 	uint32_t sndbuf_max_bytes;
 	uint32_t rcvbuf_bytes;
 	uint32_t rcvbuf_max_bytes;
-	uint64_t mem_max_bytes;  /* received data that all connections may hold together */
-	uint32_t min_rto_us;     /* 200,000; DEVIATION(RFC 6298 §2.4): floor below 1 s as everyone */
-	uint32_t max_rto_us;     /* 60,000,000 (RFC 6298 §2.5) */
-	uint32_t delack_us;      /* 40,000 */
-	uint32_t msl_us;         /* 30,000,000; TIME-WAIT lasts 2 MSL */
-	uint32_t syn_retries;    /* 6 */
-	uint32_t retries_us;     /* give up after this long without an acknowledgement (R2) */
-	const char *cc;          /* default congestion control: "cubic" */
-	uint8_t secret[16];      /* keys of ISN, cookies, hashes (RFC 6528, RFC 4987) */
-	uint64_t seed;           /* of the engine's generator */
+	uint64_t mem_max_bytes; /* received data that all connections may hold together */
+	uint32_t min_rto_us;  /* 200,000; DEVIATION(RFC 6298 §2.4): floor below 1 s as everyone */
+	uint32_t max_rto_us;  /* 60,000,000 (RFC 6298 §2.5) */
+	uint32_t delack_us;   /* 40,000 */
+	uint32_t msl_us;      /* 30,000,000; TIME-WAIT lasts 2 MSL */
+	uint32_t syn_retries; /* 6 */
+	uint32_t retries_us;  /* give up after this long without an acknowledgement (R2) */
+	const char *cc;	      /* default congestion control: "cubic" */
+	uint8_t secret[16];   /* keys of ISN, cookies, hashes (RFC 6528, RFC 4987) */
+	uint64_t seed;	      /* of the engine's generator */
 	const struct pkt_pools *pools;
 	struct drop_counters *drops;
 };
 
 void tcp_cfg_defaults(struct tcp_cfg *cfg);
-/* NULL when memory is short. The engine reserves address space for max_conns, and touches it as used. */
+/* NULL when memory is short. The engine reserves address space for max_conns, and touches it as
+ * used. */
 struct tcp *tcp_create(const struct tcp_cfg *cfg) must_check;
 /* Drops everything without sending; frees every buffer held. */
 void tcp_destroy(struct tcp *t);
@@ -70,11 +71,11 @@ struct tcp_seg {
 	uint32_t seq, ack;
 	uint16_t wnd;
 	uint16_t urg;
-	uint8_t flags;  /* TCP_FIN … from wire/tcp.h */
-	uint8_t ecn;    /* IP ECN field */
+	uint8_t flags; /* TCP_FIN … from wire/tcp.h */
+	uint8_t ecn;   /* IP ECN field */
 	uint16_t hdr_len;
-	uint32_t len;   /* payload bytes, without SYN and FIN */
-	uint32_t hash;  /* of the key; the demultiplexer's */
+	uint32_t len;  /* payload bytes, without SYN and FIN */
+	uint32_t hash; /* of the key; the demultiplexer's */
 	struct tcp_opts opts;
 	struct tcp_conn *conn; /* set by tcp_lookup */
 };
@@ -102,30 +103,32 @@ void tcp_icmp_error(struct tcp *t, const struct tcp_icmp *e);
 
 /* ---- transmit ------------------------------------------------------------------------------- */
 
-/* A segment that the engine offers. p.m starts at the TCP header; p has addresses, ports, tos, path,
- * flags (PKT_F_L4_CSUM: the pseudo-header sum is in the checksum field as offloads want it). */
+/* A segment that the engine offers. p.m starts at the TCP header; p has addresses, ports, tos,
+ * path, flags (PKT_F_L4_CSUM: the pseudo-header sum is in the checksum field as offloads want it).
+ */
 struct tcp_tx {
 	struct pkt p;
 	struct tcp_conn *conn; /* NULL: a reply that belongs to no connection */
 	uint64_t start, end;   /* stream offsets covered, internal */
-	uint32_t kind;         /* internal */
+	uint32_t kind;	       /* internal */
 };
 
 /* What the port of a connection can do; given per connection at open by the stack. */
 struct tcp_link {
-	uint16_t mtu;          /* of IP, bytes */
-	uint16_t tso_segs;     /* most segments in one offered packet; 1 = no TSO */
-	uint32_t tso_bytes;    /* most bytes of payload in one offered packet */
-	uint32_t path;         /* see struct pkt */
-	bool l4_csum;          /* leave the checksum to the port (pseudo-header sum only) */
-	bool inline_all;       /* port can't chain buffers: copying is device copying, not ours */
+	uint16_t mtu;	    /* of IP, bytes */
+	uint16_t tso_segs;  /* most segments in one offered packet; 1 = no TSO */
+	uint32_t tso_bytes; /* most bytes of payload in one offered packet */
+	uint32_t path;	    /* see struct pkt */
+	bool l4_csum;	    /* leave the checksum to the port (pseudo-header sum only) */
+	bool inline_all;    /* port can't chain buffers: copying is device copying, not ours */
 };
 
-/* Offers at most n segments from connections that have something to send, in turn. Between this call
- * and tcp_output_done no other function of the engine may be called. */
+/* Offers at most n segments from connections that have something to send, in turn. Between this
+ * call and tcp_output_done no other function of the engine may be called. */
 unsigned tcp_output(struct tcp *t, struct tcp_tx *tx, unsigned n) must_check;
 /* The first `taken` segments were taken by the port (their mbufs are gone). The engine advances for
- * these; for the others the caller has freed nothing: the engine frees them and will offer again. */
+ * these; for the others the caller has freed nothing: the engine frees them and will offer again.
+ */
 void tcp_output_done(struct tcp *t, struct tcp_tx *tx, unsigned n, unsigned taken);
 /* Does any connection want to send? */
 bool tcp_output_pending(const struct tcp *t);
@@ -142,12 +145,12 @@ unsigned tcp_expire(struct tcp *t, unsigned budget);
 
 enum {
 	TCP_EV_CONNECTED = 1 << 0, /* active open is established */
-	TCP_EV_DATA = 1 << 1,      /* tcp_recv has something */
-	TCP_EV_FIN = 1 << 2,       /* end of the peer's stream, after the data */
-	TCP_EV_SPACE = 1 << 3,     /* bytes were acknowledged */
-	TCP_EV_ERROR = 1 << 4,     /* ended: tcp_conn_error */
-	TCP_EV_URG = 1 << 5,       /* urgent mark moved */
-	TCP_EV_CLOSED = 1 << 6,    /* nothing more will happen; in TIME-WAIT or CLOSED */
+	TCP_EV_DATA = 1 << 1,	   /* tcp_recv has something */
+	TCP_EV_FIN = 1 << 2,	   /* end of the peer's stream, after the data */
+	TCP_EV_SPACE = 1 << 3,	   /* bytes were acknowledged */
+	TCP_EV_ERROR = 1 << 4,	   /* ended: tcp_conn_error */
+	TCP_EV_URG = 1 << 5,	   /* urgent mark moved */
+	TCP_EV_CLOSED = 1 << 6,	   /* nothing more will happen; in TIME-WAIT or CLOSED */
 	TCP_EV_SENT_FIN = 1 << 7,  /* our FIN was acknowledged */
 };
 
@@ -168,8 +171,8 @@ struct tcp_open {
 	const struct tcp_opt *opt; /* NULL = defaults */
 	uint64_t user;
 };
-/* Active open. -EADDRINUSE when the tuple exists (TIME-WAIT of an older incarnation is reused if safe,
- * RFC 6191), -ENOBUFS. */
+/* Active open. -EADDRINUSE when the tuple exists (TIME-WAIT of an older incarnation is reused if
+ * safe, RFC 6191), -ENOBUFS. */
 int tcp_connect(struct tcp *t, const struct tcp_open *o, struct tcp_conn **out) must_check;
 
 struct tcp_listen {
@@ -187,27 +190,28 @@ void tcp_unlisten(struct tcp *t, struct tcp_listener *l);
 /* NULL when the queue is empty. The caller sets user and, before anything is sent, nothing else. */
 struct tcp_conn *tcp_accept(struct tcp *t, struct tcp_listener *l);
 uint64_t tcp_listener_user(const struct tcp_listener *l);
-/* A passive open needs a link before its SYN-ACK goes out: the stack answers from its routes. Segments
- * to and from unlinked peers carry link.path = PATH_NONE and the defaults set here. */
+/* A passive open needs a link before its SYN-ACK goes out: the stack answers from its routes.
+ * Segments to and from unlinked peers carry link.path = PATH_NONE and the defaults set here. */
 void tcp_default_link(struct tcp *t, bool v6, const struct tcp_link *link);
 void tcp_conn_link(struct tcp *t, struct tcp_conn *c, const struct tcp_link *link);
 /* Only the path changed. The one call that is allowed between tcp_output and tcp_output_done. */
 void tcp_conn_set_path(struct tcp_conn *c, uint32_t path);
 
 enum {
-	TCP_SEND_MORE = 1 << 0, /* MSG_MORE / cork: do not push a partial segment yet */
-	TCP_SEND_OOB = 1 << 1,  /* last byte is urgent (RFC 9293 §3.8.5) */
+	TCP_SEND_MORE = 1 << 0,	  /* MSG_MORE / cork: do not push a partial segment yet */
+	TCP_SEND_OOB = 1 << 1,	  /* last byte is urgent (RFC 9293 §3.8.5) */
 	TCP_SEND_COPIED = 1 << 2, /* the bytes come from a copying call: small ones may go inline */
 };
 /* Queues a packet's payload bytes: a chain of slices or attached mbufs that the engine holds until
- * acknowledged. Takes m when 0 is returned. Does not limit the amount: the caller asks tcp_send_space.
- * -EPIPE after shutdown, -ENOTCONN, -ECONNRESET… Sending in SYN-SENT queues. */
+ * acknowledged. Takes m when 0 is returned. Does not limit the amount: the caller asks
+ * tcp_send_space. -EPIPE after shutdown, -ENOTCONN, -ECONNRESET… Sending in SYN-SENT queues. */
 int tcp_send(struct tcp *t, struct tcp_conn *c, struct rte_mbuf *m, unsigned flags) must_check;
 uint64_t tcp_send_space(const struct tcp_conn *c); /* bytes below the send buffer's limit */
-/* The next in-order payload: a chain of mbufs, pure payload, or NULL. The receiver owns the chain; the
- * window stays charged until tcp_recv_done. At most max mbufs. */
+/* The next in-order payload: a chain of mbufs, pure payload, or NULL. The receiver owns the chain;
+ * the window stays charged until tcp_recv_done. At most max mbufs. */
 struct rte_mbuf *tcp_recv(struct tcp *t, struct tcp_conn *c, unsigned max);
-/* Gives `charge` (sum of pkt_charge) back to the receive window, `bytes` read by the application. */
+/* Gives `charge` (sum of pkt_charge) back to the receive window, `bytes` read by the application.
+ */
 void tcp_recv_done(struct tcp *t, struct tcp_conn *c, uint32_t charge, uint32_t bytes);
 int tcp_shutdown_send(struct tcp *t, struct tcp_conn *c);
 void tcp_shutdown_recv(struct tcp *t, struct tcp_conn *c);
@@ -217,17 +221,18 @@ void tcp_close(struct tcp *t, struct tcp_conn *c);
 /* RST now; reference given up. */
 void tcp_abort(struct tcp *t, struct tcp_conn *c);
 
-/* ---- options and information ------------------------------------------------------------------ */
+/* ---- options and information ------------------------------------------------------------------
+ */
 
 struct tcp_opt {
 	bool nodelay, cork, keepalive, quickack, oob_inline;
 	uint8_t tos, ttl;
-	uint16_t mss_max;            /* TCP_MAXSEG, 0 = none */
+	uint16_t mss_max; /* TCP_MAXSEG, 0 = none */
 	uint32_t keepidle_s, keepintvl_s, keepcnt;
-	uint32_t user_timeout_ms;    /* RFC 5482, 0 = default */
-	uint32_t linger2_s;          /* FIN-WAIT-2 time-out of an orphan */
-	uint32_t sndbuf, rcvbuf;     /* 0 = automatic */
-	uint32_t max_pacing_rate;    /* bytes/s, 0 = unlimited; kept for the pacing issue */
+	uint32_t user_timeout_ms; /* RFC 5482, 0 = default */
+	uint32_t linger2_s;	  /* FIN-WAIT-2 time-out of an orphan */
+	uint32_t sndbuf, rcvbuf;  /* 0 = automatic */
+	uint32_t max_pacing_rate; /* bytes/s, 0 = unlimited; kept for the pacing issue */
 	char cc[16];
 };
 void tcp_opt_defaults(const struct tcp *t, struct tcp_opt *o);
@@ -235,8 +240,17 @@ void tcp_opt_get(const struct tcp_conn *c, struct tcp_opt *o);
 int tcp_opt_set(struct tcp *t, struct tcp_conn *c, const struct tcp_opt *o);
 
 enum tcp_state {
-	TCP_CLOSED, TCP_LISTEN, TCP_SYN_SENT, TCP_SYN_RCVD, TCP_ESTABLISHED, TCP_FIN_WAIT_1,
-	TCP_FIN_WAIT_2, TCP_CLOSE_WAIT, TCP_CLOSING, TCP_LAST_ACK, TCP_TIME_WAIT,
+	TCP_CLOSED,
+	TCP_LISTEN,
+	TCP_SYN_SENT,
+	TCP_SYN_RCVD,
+	TCP_ESTABLISHED,
+	TCP_FIN_WAIT_1,
+	TCP_FIN_WAIT_2,
+	TCP_CLOSE_WAIT,
+	TCP_CLOSING,
+	TCP_LAST_ACK,
+	TCP_TIME_WAIT,
 };
 const char *tcp_state_name(enum tcp_state s);
 
@@ -248,7 +262,8 @@ int tcp_conn_error(const struct tcp_conn *c); /* negative errno that ended it, o
 /* Offset of the urgent byte relative to the next byte tcp_recv gives, or -1. */
 int64_t tcp_conn_urg(const struct tcp_conn *c);
 
-/* Everything that TCP_INFO and `ss -i` show; same names as Linux's struct tcp_info where it has one. */
+/* Everything that TCP_INFO and `ss -i` show; same names as Linux's struct tcp_info where it has
+ * one. */
 struct tcp_info_full {
 	enum tcp_state state;
 	uint8_t ca_state; /* 0 open, 1 disorder, 3 recovery, 4 loss: Linux's numbers */
@@ -272,15 +287,20 @@ unsigned tcp_each(struct tcp *t, uint32_t *cursor, unsigned n,
 
 /* Engine-wide counters, named as in `nstat` where Linux has the same. */
 #define TCP_COUNTERS(X)                                                                            \
-	X(active_opens) X(passive_opens) X(attempt_fails) X(estab_resets) X(curr_estab)            \
-	X(in_segs) X(out_segs) X(retrans_segs) X(in_errs) X(out_rsts) X(in_rsts)                   \
-	X(syn_cookies_sent) X(syn_cookies_ok) X(syn_cookies_bad) X(syn_cache) X(listen_drops)      \
-	X(listen_overflows) X(challenge_acks) X(paws_drops) X(timeouts) X(tlp_probes)              \
-	X(tlp_recoveries) X(fast_recoveries) X(rack_losses) X(sack_blocks) X(dsack_sent)           \
-	X(dsack_recv) X(spurious_rtos) X(ooo_segs) X(ooo_pruned) X(zero_window_probes)             \
-	X(keepalive_probes) X(delayed_acks) X(persist_drops) X(time_wait) X(time_wait_reused)      \
-	X(time_wait_recycled) X(aborts_timeout) X(aborts_memory) X(aborts_close) X(fast_path_in)   \
-	X(rcv_compacted) X(rcv_compacted_bytes) X(pmtu_reduced) X(ecn_ce)
+	X(active_opens)                                                                            \
+	X(passive_opens) X(attempt_fails) X(estab_resets) X(curr_estab) X(in_segs) X(out_segs) X(  \
+		retrans_segs) X(in_errs) X(out_rsts) X(in_rsts) X(syn_cookies_sent)                \
+		X(syn_cookies_ok) X(syn_cookies_bad) X(syn_cache) X(listen_drops) X(               \
+			listen_overflows) X(challenge_acks) X(paws_drops) X(timeouts)              \
+			X(tlp_probes) X(tlp_recoveries) X(fast_recoveries) X(rack_losses) X(       \
+				sack_blocks) X(dsack_sent) X(dsack_recv) X(spurious_rtos)          \
+				X(ooo_segs) X(ooo_pruned) X(zero_window_probes) X(                 \
+					keepalive_probes) X(delayed_acks) X(persist_drops)         \
+					X(time_wait) X(time_wait_reused) X(time_wait_recycled)     \
+						X(aborts_timeout) X(aborts_memory) X(aborts_close) \
+							X(fast_path_in) X(rcv_compacted)           \
+								X(rcv_compacted_bytes)             \
+									X(pmtu_reduced) X(ecn_ce)
 
 struct tcp_counters {
 #define X(name) uint64_t name;

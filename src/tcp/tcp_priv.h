@@ -316,6 +316,13 @@ void tcp_mss_update(struct tcp *t, struct tcp_conn *c);
 uint16_t tcp_advmss(const struct tcp_link *link, bool v6, uint16_t mss_max);
 const struct tcp_link *tcp_link_default(const struct tcp *t, const struct ip_addr *raddr);
 
+/* Is c the connection of a received segment? */
+static inline bool tcp_key_matches(const struct tcp_conn *c, const struct pkt *p)
+{
+	return c->key.lport == p->dport && c->key.rport == p->sport &&
+	       ip_addr_eq(&c->key.raddr, &p->src) && ip_addr_eq(&c->key.laddr, &p->dst);
+}
+
 /* ---- seg.c ----------------------------------------------------------------------------------- */
 
 /* Header of a segment to be made. */
@@ -384,6 +391,8 @@ void tcp_accept_remove(struct tcp_conn *c);
 /* RFC 9293 §3.10.7.4 fifth, of a segment whose ack is acceptable. */
 void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, uint64_t seq,
 		     uint64_t ack);
+void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, uint64_t seq,
+		  uint64_t ack);
 /* Bytes that are believed to be in the network. */
 uint64_t tcp_pipe(const struct tcp_conn *c);
 /* How many bytes may be. */
