@@ -99,6 +99,8 @@ struct neigh_info {
 	const char *state; /* reachable, stale, delay, probe, incomplete, failed, permanent */
 	uint64_t age_ns;
 };
+/* Calls fn for every entry, at most n from *cursor on (start with 0; ends with 0). Returns how
+ * many. */
 unsigned neigh_each(struct eth *e, uint32_t *cursor, unsigned n,
 		    void (*fn)(void *arg, const struct neigh_info *i), void *arg);
 /* A permanent entry. */

@@ -376,5 +376,7 @@ unsigned neigh_each(struct eth *e, uint32_t *cursor, unsigned n,
 		fn(arg, &i);
 		seen++;
 	}
+	if (*cursor == e->cfg.max_neigh)
+		*cursor = 0;
 	return seen;
 }

@@ -180,8 +180,9 @@ static inline struct state_of neigh_state_of(const struct ip_addr *a)
 	struct state_of s = {.a = *a, .state = "none"};
 	uint32_t cursor = 0;
 
-	while (neigh_each(e, &cursor, 10, state_cb, &s) > 0)
-		;
+	do
+		neigh_each(e, &cursor, 10, state_cb, &s);
+	while (cursor != 0);
 	return s;
 }
 

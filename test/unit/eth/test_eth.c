@@ -49,6 +49,26 @@ static void h22_headers_in_pieces_are_put_together(void **state)
 	pkt_free(whole.m);
 }
 
+static void count_cb(void *arg, const struct neigh_info *i)
+{
+	++*(unsigned *)arg;
+}
+
+/* Whoever walks in steps stops when the cursor is 0 again. */
+static void walk_of_neighbours_ends_with_cursor_0(void **state)
+{
+	struct ip_addr a = ip_addr_v4(be32(0x0a000009));
+	uint32_t cursor = 0;
+	unsigned seen = 0, calls = 0;
+
+	assert_int_equal(neigh_set(e, 0, &a, &mac_a), 0);
+	do {
+		neigh_each(e, &cursor, 1, count_cb, &seen);
+		assert_true(++calls < 1000);
+	} while (cursor != 0);
+	assert_true(seen >= 1);
+}
+
 static void frame_for_us_goes_by_its_type(void **state)
 {
 	static const struct {
@@ -177,6 +197,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(h20_frame_shorter_than_header_is_refused),
+		T(walk_of_neighbours_ends_with_cursor_0),
+		T(walk_of_neighbours_ends_with_cursor_0),
 		T(h22_headers_in_pieces_are_put_together),
 		T(frame_for_us_goes_by_its_type),
 		T(frame_for_another_is_refused_and_groups_are_marked),
