@@ -320,7 +320,7 @@ static inline bool append_in_order(struct tcp_rcvq *q, uint64_t start, struct rt
 	if (start != q->rcv_nxt || q->n_blocks != 0 || m->next != NULL || m->data_len == 0 ||
 	    start + m->data_len > q->fin || q->ready.charge + charge >= q->compact_at)
 		return false;
-	q->steps++;
+	q->env->steps++;
 	q->tight = false;
 	q->dsack = (struct tcp_range){0};
 	q->rcv_nxt = start + m->data_len;
