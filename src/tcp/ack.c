@@ -496,7 +496,7 @@ void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, ui
 		tcp_ack_process(t, c, s, seq, ack);
 		return;
 	}
-	c->last_ack_ns = t->now_ns;
+	c->last_ack_ms = t->now_ms;
 	c->snd_wl1 = seq;
 	c->snd_wl2 = ack;
 	tcp_sndq_ack(&c->sndq, ack < c->sndq.end_off ? ack : c->sndq.end_off);
@@ -506,7 +506,8 @@ void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, ui
 	rtt_us = (uint32_t)((t->now_ns - xmit_ns) / 1000);
 	rtt_us = rtt_us != 0 ? rtt_us : 1;
 	tcp_rtt_sample(&c->rtt, rtt_us, t->now_ns);
-	tcp_rack_in_order(&c->rack, t->now_ns, xmit_ns, ack);
+	if (unlikely(c->repair != NULL))
+		tcp_rack_in_order(&c->repair->rack, t->now_ns, xmit_ns, ack);
 	tcp_timer_acked(t, c);
 	cwnd_update(t, c, &k, rtt_us);
 	sndbuf_grow(t, c);

@@ -312,30 +312,12 @@ static int lay(struct tcp_rcvq *q, uint64_t start, struct tcp_rcvq_list *l)
 	return block_put(q, &b, i, j - i) ? kept : -ENOBUFS;
 }
 
-/* The common case: one segment, the next one, nothing ahead of a hole, memory not tight. */
-static inline bool append_in_order(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
-{
-	uint32_t charge = pkt_charge(m);
-
-	if (start != q->rcv_nxt || q->n_blocks != 0 || m->next != NULL || m->data_len == 0 ||
-	    start + m->data_len > q->fin || q->ready.charge + charge >= q->compact_at)
-		return false;
-	q->env->steps++;
-	q->tight = false;
-	q->dsack = (struct tcp_range){0};
-	q->rcv_nxt = start + m->data_len;
-	list_push(&q->ready, m);
-	return true;
-}
-
 int tcp_rcvq_insert(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
 {
 	uint64_t end = start + m->pkt_len;
 	struct tcp_rcvq_list l;
 	int kept;
 
-	if (likely(append_in_order(q, start, m)))
-		return m->data_len;
 	q->dsack = (struct tcp_range){0};
 	if (end > q->fin) {
 		end = q->fin > start ? q->fin : start;
