@@ -176,7 +176,16 @@ bool lab_seg_read(const struct rte_mbuf *m, uint32_t off, const struct ip_addr *
 
 void lab_csum_complete(const struct pkt *p)
 {
-	uint16_t sum = csum_finish(pkt_csum(p->m, 0, p->m->pkt_len));
+	uint8_t *field = pkt_data(p->m) + 16;
+	uint32_t sum = get16(field);
 
-	memcpy(pkt_data(p->m) + 16, &sum, 2);
+	/* For segmentation the pseudo-header is without the length, which the port knows best. */
+	if (p->flags & PKT_F_TSO) {
+		sum += p->m->pkt_len;
+		sum = (sum & 0xffff) + (sum >> 16);
+		put16(field, sum + (sum >> 16));
+	}
+	sum = csum_finish(pkt_csum(p->m, 0, p->m->pkt_len));
+	field[0] = (uint8_t)sum; /* in the order of this machine, as csum.h has it */
+	field[1] = (uint8_t)(sum >> 8);
 }
