@@ -37,6 +37,9 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out)
 	/* A quarter of the receive buffers can't be lent, so that who keeps what he read can't
 	 * stop the others from receiving (H34). */
 	s->lent_max = pkt_pool_size(cfg->pools->rx) / 4 * 3;
+	/* Half of the small mbufs can't be taken by sends: without one for the segment on its way
+	 * nothing would ever be acknowledged. */
+	s->refs_max = pkt_pool_size(cfg->pools->ref) / 2;
 	s->out = calloc(SOCK_OUT_MAX, sizeof(*s->out));
 	if (s->out == NULL || ports_init(s) != 0) {
 		socks_destroy(s);

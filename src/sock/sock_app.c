@@ -32,6 +32,20 @@ static int sends_init(struct sock_app *a, uint32_t max_tokens)
 	return 0;
 }
 
+/* Every application gets the same part of what all share. */
+static void shares(struct socks *s)
+{
+	uint32_t n = s->n_apps != 0 ? s->n_apps : 1;
+
+	LIST_EACH (l, &s->apps) {
+		struct sock_app *a = container_of(l, struct sock_app, link);
+		uint32_t loans = s->lent_max / n;
+
+		a->loans.quota = loans < a->loans.rows ? loans : a->loans.rows;
+		a->refs_max = s->refs_max / n;
+	}
+}
+
 int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **out)
 {
 	struct chan_hdr hdr;
@@ -58,6 +72,8 @@ int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **
 		return -ENOMEM;
 	}
 	list_add_tail(&s->apps, &a->link);
+	s->n_apps++;
+	shares(s);
 	*out = a;
 	return 0;
 }
@@ -82,6 +98,8 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 	loans_reap(a);
 	a->dying = true;
 	list_del(&a->link);
+	s->n_apps--;
+	shares(s);
 	list_add_tail(a->tokens.count == 0 ? &s->reaped : &s->dying, &a->link);
 }
 

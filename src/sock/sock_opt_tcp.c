@@ -30,6 +30,8 @@ int opt_tcp_store(struct sock *k, const struct tcp_opt *o)
 
 	if (k->kind == SOCK_CONN || k->kind == SOCK_CONNECTING)
 		err = tcp_opt_set(t, k->conn, o);
+	else if (k->kind == SOCK_LISTEN)
+		tcp_listen_opt(k->listener, o);
 	if (err == 0 && k->opt != NULL)
 		*k->opt = *o;
 	return err;

@@ -122,6 +122,7 @@ struct sock_send {
 	uint32_t sid; /* of sock at the time of the send */
 	uint32_t token;
 	uint32_t bytes;
+	uint32_t pieces;       /* mbufs that refer to it */
 	struct rte_mbuf *lent; /* SEND_LOAN: the buffer that is held, else NULL */
 };
 
@@ -140,7 +141,8 @@ struct sock_app {
 	struct list waiting; /* sockets with news and no room, by sock.wait */
 	struct loan_table loans;
 	struct token_table tokens;
-	struct sock_send *send; /* max_tokens of them */
+	struct sock_send *send;	 /* max_tokens of them */
+	uint32_t refs, refs_max; /* mbufs of its sends in flight, and how many may be */
 	struct slab socks;
 	struct sock_held *held; /* SOCK_HELD_MAX, or NULL until needed */
 	uint32_t n_held;
@@ -153,7 +155,9 @@ struct socks {
 	uint64_t now_ns;
 	struct list apps, dying, reaped;
 	uint32_t n_socks;
+	uint32_t n_apps;
 	uint32_t lent_max;    /* buffers that may be lent: the rest is for receiving */
+	uint32_t refs_max;    /* mbufs for sends of all: the rest is for segments on their way */
 	uint32_t lent;	      /* buffers lent now, to all */
 	uint32_t last_region; /* where the last payload was found */
 	struct list lingering;

@@ -37,6 +37,7 @@ static void send_gone(void *addr, void *arg)
 	}
 	if (likely(d->sock->sid == d->sid))
 		d->sock->unacked -= d->bytes;
+	a->refs -= d->pieces;
 	token_end(&a->tokens, d->token);
 	if (likely(!a->dying)) {
 		done_push(a, d->token);
@@ -55,13 +56,18 @@ void send_refuse(struct sock_app *a, uint32_t token)
 	done_push(a, token);
 }
 
+static uint32_t pieces_of(uint32_t len)
+{
+	return (len - 1) / SOCK_PIECE_BYTES + 1;
+}
+
 /* Two pieces or more: one reference is ours until all of them are there. */
 static struct rte_mbuf *attach_pieces(struct socks *s, struct sock_send *d, uint8_t *at,
 				      uint64_t iova, uint32_t len)
 {
 	struct rte_mbuf *head = NULL;
 
-	pkt_ext_init(&d->ext, send_gone, d, (uint16_t)(1 + (len - 1) / SOCK_PIECE_BYTES + 1));
+	pkt_ext_init(&d->ext, send_gone, d, (uint16_t)(1 + pieces_of(len)));
 	for (uint32_t off = 0; off < len; off += SOCK_PIECE_BYTES) {
 		uint32_t n = len - off < SOCK_PIECE_BYTES ? len - off : SOCK_PIECE_BYTES;
 		struct rte_mbuf *m =
@@ -124,6 +130,10 @@ struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
 	*err = payload_at(c, &at, &iova, &lent);
 	if (unlikely(*err != 0))
 		return NULL;
+	if (unlikely(a->refs + pieces_of(q->len) > a->refs_max)) {
+		*err = SOCK_STALL;
+		return NULL;
+	}
 	d = &a->send[q->token < a->tokens.max ? q->token : 0];
 	*err = token_begin(&a->tokens, q->token, d);
 	if (unlikely(*err != 0))
@@ -137,6 +147,8 @@ struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
 	d->sock = c->k;
 	d->sid = c->k->sid;
 	d->bytes = q->len;
+	d->pieces = pieces_of(q->len);
+	a->refs += d->pieces;
 	d->lent = lent;
 	if (unlikely(lent != NULL))
 		pkt_seg_hold(lent);

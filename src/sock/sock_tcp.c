@@ -23,10 +23,9 @@ _Static_assert((int)CHAN_SEND_MORE == (int)TCP_SEND_MORE &&
 
 uint32_t tcp_sock_limit(const struct sock *k)
 {
-	struct tcp_info_full i;
+	uint64_t limit = tcp_send_limit(k->conn);
 
-	tcp_conn_info(k->app->s->cfg.tcp, k->conn, &i);
-	return i.sndbuf < UINT32_MAX ? (uint32_t)i.sndbuf : UINT32_MAX;
+	return limit < UINT32_MAX ? (uint32_t)limit : UINT32_MAX;
 }
 
 static bool limit_changed(struct sock *k)

@@ -24,7 +24,7 @@ static bool room_for(struct sock *k, const struct udp_dgram *d)
 	struct sock_app *a = k->app;
 	uint32_t n = d->m != NULL ? d->m->nb_segs : 1;
 
-	return app_room(a, n) && a->loans.quota - a->loans.held >= n && app_may_lend(a) &&
+	return app_room(a, n) && app_may_lend(a) && a->loans.quota - a->loans.held >= n &&
 	       a->s->lent_max - a->s->lent >= n;
 }
 

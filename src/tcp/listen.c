@@ -81,6 +81,11 @@ void tcp_listen_backlog(struct tcp_listener *l, uint32_t backlog)
 	l->l.backlog = backlog;
 }
 
+void tcp_listen_opt(struct tcp_listener *l, const struct tcp_opt *o)
+{
+	l->opt = *o;
+}
+
 uint64_t tcp_listener_user(const struct tcp_listener *l)
 {
 	return l->l.user;

@@ -53,6 +53,11 @@ uint64_t tcp_send_space(const struct tcp_conn *c)
 	return held < c->sndbuf ? c->sndbuf - held : 0;
 }
 
+uint64_t tcp_send_limit(const struct tcp_conn *c)
+{
+	return c->sndbuf;
+}
+
 /* RFC 9293 §3.10.4: the FIN follows what is queued; the state changes now. */
 int tcp_shutdown_send(struct tcp *t, struct tcp_conn *c)
 {

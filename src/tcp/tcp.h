@@ -185,6 +185,8 @@ struct tcp_listen {
 };
 int tcp_listen(struct tcp *t, const struct tcp_listen *l, struct tcp_listener **out) must_check;
 void tcp_listen_backlog(struct tcp_listener *l, uint32_t backlog);
+/* What connections start with that are made from now on. */
+void tcp_listen_opt(struct tcp_listener *l, const struct tcp_opt *o);
 /* Resets what waits in the queue. */
 void tcp_unlisten(struct tcp *t, struct tcp_listener *l);
 /* NULL when the queue is empty. The caller sets user and, before anything is sent, nothing else. */
@@ -207,6 +209,7 @@ enum {
  * tcp_send_space. -EPIPE after shutdown, -ENOTCONN, -ECONNRESET… Sending in SYN-SENT queues. */
 int tcp_send(struct tcp *t, struct tcp_conn *c, struct rte_mbuf *m, unsigned flags) must_check;
 uint64_t tcp_send_space(const struct tcp_conn *c); /* bytes below the send buffer's limit */
+uint64_t tcp_send_limit(const struct tcp_conn *c); /* that limit: grows as is needed */
 /* The next in-order payload: a chain of mbufs, pure payload, or NULL. The receiver owns the chain;
  * the window stays charged until tcp_recv_done. At most max mbufs. */
 struct rte_mbuf *tcp_recv(struct tcp *t, struct tcp_conn *c, unsigned max);

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Who may bind what: Linux's rules.
+ */
+#include "sock_test.h"
+
+static const struct ip_addr any6 = {0};
+
+static struct ip_addr any4(void)
+{
+	return ip_addr_v4(be32(0));
+}
+
+/* One socket bound, then another: what the second gets. */
+struct want {
+	int type, opt1, opt2; /* 0, SO_REUSEADDR, SO_REUSEPORT */
+	char addr1, addr2;    /* '4' wildcard, '6' wildcard, 'a' our IPv4, 'b' our IPv6 */
+	int v6only;
+	int res;
+};
+
+static int domain(char c)
+{
+	return c == '4' || c == 'a' ? AF_INET : AF_INET6;
+}
+
+static struct ip_addr address(char c)
+{
+	return c == '4' ? any4() : c == '6' ? any6 : c == 'a' ? A->addr : A->addr6;
+}
+
+static int second_bind(const struct want *w)
+{
+	uint32_t s[2];
+	struct ip_addr a1 = address(w->addr1), a2 = address(w->addr2);
+	int res;
+
+	s[0] = make_socket(A, domain(w->addr1), w->type);
+	s[1] = make_socket(A, domain(w->addr2), w->type);
+	if (w->opt1)
+		assert_int_equal(set_int(A, s[0], SOL_SOCKET, w->opt1, 1), 0);
+	if (w->opt2)
+		assert_int_equal(set_int(A, s[1], SOL_SOCKET, w->opt2, 1), 0);
+	if (w->v6only)
+		for (int i = 0; i < 2; i++)
+			(void)set_int(A, s[i], IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	assert_int_equal(do_bind(A, s[0], &a1, 99), 0);
+	res = do_bind(A, s[1], &a2, 99);
+	assert_int_equal(do_close(A, s[0], -1), 0);
+	assert_int_equal(do_close(A, s[1], -1), 0);
+	return res;
+}
+
+static void second_bind_is_judged_as_in_linux(void **state)
+{
+	static const struct want table[] = {
+		{SOCK_STREAM, 0, 0, '4', '4', 0, -EADDRINUSE},
+		{SOCK_STREAM, 0, 0, '4', 'a', 0, -EADDRINUSE},
+		{SOCK_STREAM, 0, 0, 'a', '4', 0, -EADDRINUSE},
+		{SOCK_STREAM, 0, 0, '4', '6', 0, -EADDRINUSE},
+		{SOCK_STREAM, 0, 0, '4', '6', 1, 0},
+		{SOCK_STREAM, 0, 0, 'a', 'b', 0, 0},
+		{SOCK_STREAM, 0, 0, '6', 'a', 0, -EADDRINUSE},
+		{SOCK_STREAM, SO_REUSEADDR, SO_REUSEADDR, '4', '4', 0, 0},
+		{SOCK_STREAM, SO_REUSEADDR, 0, '4', '4', 0, -EADDRINUSE},
+		{SOCK_STREAM, SO_REUSEADDR, SO_REUSEPORT, '4', '4', 0, -EADDRINUSE},
+		{SOCK_STREAM, SO_REUSEPORT, SO_REUSEPORT, '4', '4', 0, 0},
+		{SOCK_DGRAM, 0, 0, '4', '4', 0, -EADDRINUSE},
+		{SOCK_DGRAM, SO_REUSEADDR, SO_REUSEADDR, '4', '4', 0, 0},
+		{SOCK_DGRAM, SO_REUSEPORT, SO_REUSEPORT, 'a', 'a', 0, 0},
+		{SOCK_DGRAM, SO_REUSEPORT, 0, 'a', 'a', 0, -EADDRINUSE},
+		{SOCK_DGRAM, 0, 0, 'a', 'b', 0, 0},
+	};
+
+	for (size_t i = 0; i < array_size(table); i++) {
+		int res = second_bind(&table[i]);
+
+		if (res != table[i].res)
+			fail_msg("row %zu: %d", i, res);
+	}
+}
+
+static void protocols_have_ports_of_their_own(void **state)
+{
+	uint32_t t = make_socket(A, AF_INET, SOCK_STREAM), u = make_socket(A, AF_INET, SOCK_DGRAM);
+
+	assert_int_equal(do_bind(A, t, &A->addr, 99), 0);
+	assert_int_equal(do_bind(A, u, &A->addr, 99), 0);
+	assert_int_equal(do_bind(A, t, &A->addr, 98), -EINVAL);
+}
+
+static void foreign_address_is_not_available(void **state)
+{
+	uint32_t s = make_socket(A, AF_INET, SOCK_STREAM);
+
+	assert_int_equal(do_bind(A, s, &B->addr, 99), -EADDRNOTAVAIL);
+	assert_int_equal(do_bind(A, s, &A->addr6, 99), -EAFNOSUPPORT);
+	assert_int_equal(set_int(A, s, IPPROTO_IP, IP_FREEBIND, 1), 0);
+	assert_int_equal(do_bind(A, s, &B->addr, 99), 0);
+}
+
+static void reused_address_listens_once(void **state)
+{
+	uint32_t s[2];
+
+	for (int i = 0; i < 2; i++) {
+		s[i] = make_socket(A, AF_INET, SOCK_STREAM);
+		assert_int_equal(set_int(A, s[i], SOL_SOCKET, SO_REUSEADDR, 1), 0);
+		assert_int_equal(do_bind(A, s[i], &A->addr, 99), 0);
+	}
+	assert_int_equal(do_listen(A, s[0], 1), 0);
+	assert_int_equal(do_listen(A, s[1], 1), -EADDRINUSE);
+	uint32_t late = make_socket(A, AF_INET, SOCK_STREAM);
+
+	assert_int_equal(set_int(A, late, SOL_SOCKET, SO_REUSEADDR, 1), 0);
+	assert_int_equal(do_bind(A, late, &A->addr, 99), -EADDRINUSE);
+	assert_int_equal(do_close(A, s[0], -1), 0);
+	assert_int_equal(do_listen(A, s[1], 1), 0);
+}
+
+static void port_zero_gives_a_port_of_the_range(void **state)
+{
+	struct ip_addr a = any4();
+
+	for (int i = 0; i < 50; i++) {
+		uint32_t s = make_socket(A, AF_INET, i % 2 ? SOCK_STREAM : SOCK_DGRAM);
+		struct chan_cqe e = call(A, with_addr(CHAN_OP_BIND, s, &a, 0));
+
+		assert_int_equal(e.res, 0);
+		assert_in_range(e.aux, 32768, 60999);
+	}
+}
+
+static void listen_without_bind_gets_a_port(void **state)
+{
+	uint32_t s = make_socket(B, AF_INET, SOCK_STREAM), c;
+	struct chan_cqe e;
+
+	assert_int_equal(do_listen(B, s, 1), 0);
+	e = call(B, (struct chan_sqe){.op = CHAN_OP_NAME, .sid = s});
+	assert_in_range(e.port, 32768, 60999);
+	c = make_socket(A, AF_INET, SOCK_STREAM);
+	assert_int_equal(do_connect(A, c, &B->addr, e.port), 0);
+}
+
+static bool owns_even(void *stack, const struct tcp_key *key)
+{
+	return key->lport % 2 == 0;
+}
+
+/* RFC 6056 §3.3.3; and with several cores, only ports whose flows come here. */
+static void active_opens_take_ports_that_this_core_owns(void **state)
+{
+	bool seen[65536] = {false};
+	int different = 0;
+
+	connected_pair();
+	A->socks->cfg.owns = owns_even;
+	for (int i = 0; i < 30; i++) {
+		uint32_t s = make_socket(A, AF_INET, SOCK_STREAM);
+		struct chan_cqe e = call(A, with_addr(CHAN_OP_CONNECT, s, &B->addr, 80));
+
+		assert_int_equal(e.res, 0);
+		assert_int_equal(e.lport % 2, 0);
+		assert_false(seen[e.lport]);
+		seen[e.lport] = true;
+		different++;
+		submit(B,
+		       (struct chan_sqe){.op = CHAN_OP_RCVBUF_MORE, .sid = listener, .arg = {1}});
+	}
+	assert_int_equal(different, 30);
+}
+
+static void ports_run_out_for_one_destination_only(void **state)
+{
+	A->socks->cfg.port_min = 40000;
+	A->socks->cfg.port_max = 40003;
+	connected_pair();
+	for (int i = 0; i < 4; i++) {
+		uint32_t s = make_socket(A, AF_INET, SOCK_STREAM);
+
+		assert_int_equal(do_connect(A, s, &B->addr, 80), i < 3 ? 0 : -EADDRNOTAVAIL);
+	}
+	uint32_t s = make_socket(A, AF_INET6, SOCK_STREAM);
+
+	assert_int_equal(do_connect(A, s, &B->addr6, 80), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(second_bind_is_judged_as_in_linux),
+		T(protocols_have_ports_of_their_own),
+		T(foreign_address_is_not_available),
+		T(reused_address_listens_once),
+		T(port_zero_gives_a_port_of_the_range),
+		T(listen_without_bind_gets_a_port),
+		T(active_opens_take_ports_that_this_core_owns),
+		T(ports_run_out_for_one_destination_only),
+	};
+
+	return cmocka_run_group_tests(tests, eal_up, NULL);
+}
