@@ -5,6 +5,7 @@
  *	 63    56 55    48 47           32 31                             0
  *	┌────────┬────────┬───────────────┬────────────────────────────────┐
  *	│ LENT   │  core  │       0       │ the loan's name                │
+ *	│ EMPTY  │  core  │       0       │ row of an empty datagram       │
  *	│ OWN    │  core  │  generation   │ the block's offset, in units   │
  *	└────────┴────────┴───────────────┴────────────────────────────────┘
  *
@@ -14,16 +15,16 @@
  */
 #include "client/client_priv.h"
 
-#define HANDLE_LENT 1u
-#define HANDLE_OWN  2u
-#define HOLDS_MAX   INT16_MAX
+#define HANDLE_LENT  1u
+#define HANDLE_OWN   2u
+#define HANDLE_EMPTY 3u
+#define HOLDS_MAX    INT16_MAX
 
 uint64_t loan_handle(const struct core *c, uint32_t row)
 {
-	/* An empty datagram has no loan; the row itself is its name. */
-	uint32_t name = row < c->max_loans ? c->loan[row].name : row;
+	uint64_t kind = row < c->max_loans ? HANDLE_LENT : HANDLE_EMPTY;
 
-	return (uint64_t)HANDLE_LENT << 56 | (uint64_t)c->id << 48 | name;
+	return kind << 56 | (uint64_t)c->id << 48 | (kind == HANDLE_LENT ? c->loan[row].name : row);
 }
 
 uint64_t block_handle(const struct core *c, uint64_t off)
@@ -52,7 +53,6 @@ void loan_put(struct core *c, uint32_t row)
 {
 	struct loan *l = &c->loan[row];
 
-	l->holds = 0;
 	if (unlikely(row >= c->max_loans)) {
 		l->base = NULL;
 		l->next = c->empty_free;
@@ -82,17 +82,15 @@ void block_free(struct core *c, uint64_t off)
 
 static int find_lent(const struct zs_buf *b, struct buf_ref *r)
 {
-	struct core *c = r->core;
 	uint32_t name = (uint32_t)b->handle;
-	uint32_t row =
-		name >= c->max_loans && name < c->max_loans + EMPTY_ROWS && c->loan[name].holds > 0
-			? name
-			: loan_index(name);
+	bool empty = b->handle >> 56 == HANDLE_EMPTY;
+	uint32_t row = empty ? name : loan_index(name);
+	const struct core *c = r->core;
 	const struct loan *l = &c->loan[row];
 
-	if (row >= c->max_loans + EMPTY_ROWS || l->holds == 0)
+	if (empty ? row - c->max_loans >= EMPTY_ROWS : row >= c->max_loans)
 		return -EINVAL;
-	if (row < c->max_loans && l->name != name)
+	if (l->holds == 0 || (!empty && l->name != name))
 		return -EINVAL;
 	r->lent = true;
 	r->what = row;
@@ -128,6 +126,7 @@ int buf_find(const struct zs_buf *b, struct buf_ref *r)
 	r->core = &client.core[core];
 	switch (b->handle >> 56) {
 	case HANDLE_LENT:
+	case HANDLE_EMPTY:
 		return find_lent(b, r);
 	case HANDLE_OWN:
 		return find_own(b, r);
@@ -135,26 +134,58 @@ int buf_find(const struct zs_buf *b, struct buf_ref *r)
 	return -EINVAL;
 }
 
-static void block_put(struct core *c, uint32_t unit)
+static void block_unused(struct core *c, uint32_t unit)
 {
-	if (--c->block[unit].holds == 0)
+	if (c->block[unit].holds == 0 && c->block[unit].sends == 0)
 		block_free(c, (uint64_t)unit * BLOCK_UNIT);
 }
 
-static void lent_put(struct core *c, uint32_t row)
+static void loan_unused(struct core *c, uint32_t row)
 {
-	if (--c->loan[row].holds != 0)
-		return;
-	c->lent--;
-	loan_put(c, row);
+	if (c->loan[row].holds == 0 && c->loan[row].sends == 0)
+		loan_put(c, row);
 }
 
 void buf_put(const struct buf_ref *r)
 {
+	struct core *c = r->core;
+
+	if (!r->lent) {
+		c->block[r->what].holds--;
+		block_unused(c, r->what);
+		return;
+	}
+	c->lent -= --c->loan[r->what].holds == 0;
+	loan_unused(c, r->what);
+}
+
+void buf_to_send(const struct buf_ref *r)
+{
+	struct core *c = r->core;
+
 	if (r->lent)
-		lent_put(r->core, r->what);
+		c->loan[r->what].sends++;
 	else
-		block_put(r->core, r->what);
+		c->block[r->what].sends++;
+	buf_put(r);
+}
+
+/* A send of it is over. */
+static void send_over(struct core *c, const struct token *t)
+{
+	switch (t->kind) {
+	case TOKEN_COPY:
+		block_free(c, (uint64_t)t->what * BLOCK_UNIT);
+		break;
+	case TOKEN_BLOCK:
+		c->block[t->what].sends--;
+		block_unused(c, t->what);
+		break;
+	case TOKEN_LOAN:
+		c->loan[t->what].sends--;
+		loan_unused(c, t->what);
+		break;
+	}
 }
 
 int zs_buf_release(const struct zs_buf *bufs, int n)
@@ -216,6 +247,7 @@ int block_new(struct core *c, uint32_t size, struct zs_buf *b)
 	k = &c->block[off / BLOCK_UNIT];
 	k->gen++;
 	k->holds = 1;
+	k->sends = 0;
 	*b = (struct zs_buf){
 		.data = (uint8_t *)c->map->arena + off,
 		.len = size,
@@ -326,12 +358,7 @@ void token_done(struct core *c, uint32_t i)
 		client.stats.bad_events++;
 		return;
 	}
-	if (t->kind == TOKEN_COPY)
-		block_free(c, (uint64_t)t->what * BLOCK_UNIT);
-	else if (t->kind == TOKEN_BLOCK)
-		block_put(c, t->what);
-	else if (t->kind == TOKEN_LOAN)
-		lent_put(c, t->what);
+	send_over(c, t);
 	t->kind = TOKEN_FREE;
 	t->what = c->token_free;
 	c->token_free = i;

@@ -48,7 +48,8 @@ struct loan {
 	uint32_t len;	     /* at base */
 	uint32_t head;	     /* bytes of it that were read */
 	uint32_t next;	     /* row in the receive queue, or in the list of empty rows */
-	uint16_t holds;	     /* 0 while it is in a receive queue */
+	uint32_t sends;	     /* of it that are in flight */
+	uint16_t holds;	     /* of the program; 0 while it is in a receive queue */
 	bool more;	     /* datagram: the next row belongs to it */
 };
 
@@ -62,8 +63,9 @@ struct dgram {
 /* A block of the arena that the program allocated; by its offset in units of BLOCK_UNIT. */
 #define BLOCK_UNIT 256u
 struct block {
-	uint16_t gen; /* of the block's handle */
-	uint16_t holds;
+	uint16_t gen;	/* of the block's handle */
+	uint16_t holds; /* of the program */
+	uint32_t sends; /* of it that are in flight */
 };
 
 enum token_kind {
@@ -387,8 +389,10 @@ struct buf_ref {
 	uint64_t off;  /* of data: in the arena; relative to the lent bytes */
 };
 int buf_find(const struct zs_buf *b, struct buf_ref *r) must_check;
-/* Ends one hold. */
+/* Ends one hold of the program. */
 void buf_put(const struct buf_ref *r);
+/* One hold of the program becomes a send in flight, which its token ends. */
+void buf_to_send(const struct buf_ref *r);
 /* -ENOBUFS. One hold. */
 int block_new(struct core *c, uint32_t size, struct zs_buf *b);
 uint16_t *buf_holds(const struct buf_ref *r);

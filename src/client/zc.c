@@ -186,12 +186,14 @@ static struct chan_sqe *push_buf(struct csock *s, const struct zs_buf *b, const 
 		c->cookie[cookie].sends++;
 	}
 	q->op = kind == TOKEN_LOAN ? CHAN_OP_SEND_LOAN : CHAN_OP_SEND;
-	if (kind == TOKEN_EMPTY)
-		buf_put(r);
-	else
-		q->off = r->off;
 	if (kind == TOKEN_LOAN)
 		q->loan = c->loan[r->what].name;
+	if (kind == TOKEN_EMPTY) {
+		buf_put(r);
+		return q;
+	}
+	q->off = r->off;
+	buf_to_send(r);
 	return q;
 }
 
