@@ -7,12 +7,12 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/client_priv.h"
 #include "zstack/zstack.h"
 
-#define SPIN_NS 50000 /* what a wake-up costs on a virtual machine, about */
+#define SPIN_NS	   50000 /* as config.c's SPIN_US */
+#define STOP_TURNS 10000 /* for the stack to take the last commands */
 
 struct client client;
 
@@ -109,7 +109,6 @@ static int client_start(struct zs_config *config)
 	client.spin_ns = config_spin_ns(config);
 	if (client.spin_ns < 0)
 		client.spin_ns = spin_default(cfg.threaded ? client.n_cores : 0);
-	client.linger_ns = config_linger_ns(config);
 	client.running = true;
 	hooks_install();
 	return 0;
@@ -153,34 +152,26 @@ static void descriptors_close(void)
 	}
 }
 
-/* Is anything of ours still in flight, or in a queue to the service? */
-static bool all_sent(void)
+static bool all_said(void)
 {
 	for (unsigned i = 0; i < client.n_cores; i++) {
 		struct core *c = &client.core[i];
 
-		if (c->tokens_left != c->max_tokens || c->to_close != NIL ||
+		if (c->to_close != NIL ||
 		    chan_free(&c->end.sq, c->end.sq.mask + 1) != c->end.sq.mask + 1)
 			return false;
 	}
 	return true;
 }
 
-/* Runs the stack until everything is acknowledged, or the time is up. */
-static void linger(void)
+/* The last sends and closes must reach the stack; that it waits for their acknowledgements is its
+ * own affair, when it is closed. */
+static void say_all(void)
 {
-	int64_t end = now_ns() + client.linger_ns;
-
-	while (!all_sent() && now_ns() < end) {
-		if (client_turn() == 0) {
-			const struct timespec pause = {.tv_nsec = 50000};
-
-			client.waiting++;
-			client_unlock();
-			nanosleep(&pause, NULL);
-			client_lock();
-			client.waiting--;
-		}
+	for (int i = 0; i < STOP_TURNS && !all_said(); i++) {
+		if (client_turn() == 0)
+			sched_yield();
+		client_breathe();
 	}
 }
 
@@ -209,7 +200,7 @@ void zs_stop(void)
 		client.stopping = true;
 		descriptors_close();
 		others_leave();
-		linger();
+		say_all();
 		client.running = false;
 		cores_fini();
 		fd_fini();

@@ -238,7 +238,7 @@ struct client {
 	unsigned dry;	    /* calls that found nothing since the stack ran */
 	unsigned waiting;   /* threads in client_wait() */
 	int64_t spin_ns;
-	int64_t linger_ns;
+	bool kicked; /* the bell of core 0 was rung for the leader by one of us */
 	struct waiter *leader;
 	struct list followers;
 	struct core core[EMBED_CORES_MAX];
@@ -271,7 +271,6 @@ void config_set_error(struct zs_config *c, const char *fmt, ...)
 int config_complete(struct zs_config *c);
 void config_embed(const struct zs_config *c, struct embed_cfg *out);
 int64_t config_spin_ns(const struct zs_config *c);
-int64_t config_linger_ns(const struct zs_config *c);
 
 /* ---- transport.c ---- */
 int transport_open(struct transport *t, const struct embed_cfg *cfg, char *err, size_t err_len);
@@ -309,7 +308,7 @@ unsigned core_drain(struct core *c);
 void core_event(struct core *c, const struct chan_cqe *e);
 
 /* Names that stats.c looks for among the stack's counters. */
-#define COUNTER_PRESSURE "pressure_copied_bytes"
+#define COUNTER_PRESSURE "sock_pressure_copied_bytes"
 #define COUNTER_DEVICE	 "device_copied_bytes"
 
 /* ---- cmd.c ---- */

@@ -14,6 +14,7 @@
 #include "zstack/zstack.h"
 
 #define LIST_MAX 64 /* repetitions of one option */
+#define SPIN_US	 50 /* what a wake-up costs on a virtual machine, about */
 
 enum key {
 	KEY_VDEV,
@@ -326,6 +327,8 @@ void config_embed(const struct zs_config *c, struct embed_cfg *out)
 		.mtu = number_or(c, KEY_MTU, 0),
 		.mem_mb = number_or(c, KEY_MEM, 0),
 		.max_sockets = number_or(c, KEY_MAX_SOCKETS, 65536),
+		.spin_us = number_or(c, KEY_SPIN, SPIN_US),
+		.linger_ms = number_or(c, KEY_LINGER, 1000),
 		.no_huge = number_or(c, KEY_NO_HUGE, 0) != 0,
 	};
 	out->threaded = mode != NULL ? strcmp(mode, "thread") == 0 : cores_many(out->cores);
@@ -334,12 +337,8 @@ void config_embed(const struct zs_config *c, struct embed_cfg *out)
 	out->geometry.arena_bytes = (uint64_t)number_or(c, KEY_BUFFERS, 64) << 20;
 }
 
+/* -1: the program did not say. */
 int64_t config_spin_ns(const struct zs_config *c)
 {
 	return c->v[KEY_SPIN].n > 0 ? c->v[KEY_SPIN].number * 1000ll : -1;
-}
-
-int64_t config_linger_ns(const struct zs_config *c)
-{
-	return number_or(c, KEY_LINGER, 1000) * 1000000ll;
 }

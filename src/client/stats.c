@@ -100,26 +100,21 @@ struct wanted {
 	bool found;
 };
 
-/* One line "NAME VALUE": added to what is wanted under that name. */
+/* One line "NAME VALUE", maybe with more behind: added to what is wanted under that name. */
 static void line_add(struct wanted *w, unsigned n, const char *line, size_t len)
 {
-	const char *space = memchr(line, ' ', len);
-	char digits[24];
-	size_t name_len, k;
+	const char *at = memchr(line, ' ', len);
+	uint64_t value = 0;
+	size_t name_len;
 
-	if (space == NULL)
+	if (at == NULL)
 		return;
-	name_len = (size_t)(space - line);
-	while (space < line + len && *space == ' ')
-		space++;
-	k = (size_t)(line + len - space);
-	if (k >= sizeof(digits))
-		return;
-	memcpy(digits, space, k);
-	digits[k] = '\0';
+	name_len = (size_t)(at - line);
+	for (at++; at < line + len && *at >= '0' && *at <= '9'; at++)
+		value = value * 10 + (uint64_t)(*at - '0');
 	for (unsigned i = 0; i < n; i++) {
 		if (strlen(w[i].name) == name_len && memcmp(w[i].name, line, name_len) == 0) {
-			w[i].value += strtoull(digits, NULL, 10);
+			w[i].value += value;
 			w[i].found = true;
 		}
 	}

@@ -109,8 +109,10 @@ void waiter_wake(struct waiter *w)
 		return;
 	w->woken = true;
 	word_set(w);
-	if (w == client.leader && client.asleep)
+	if (w == client.leader && client.asleep) {
+		client.kicked = true;
 		bell_wake(client.core[0].map->app_bell_fd);
+	}
 }
 
 static int follow(struct waiter *w, int64_t deadline)
@@ -181,6 +183,9 @@ static int sleep_polled(int64_t timeout_ns)
 	client_unlock();
 	r = client.transport.ops->wait(client.transport.embed, timeout_ns);
 	client_lock();
+	if (client.kicked)
+		bell_drain(client.core[0].map->app_bell_fd);
+	client.kicked = false;
 	return r;
 }
 

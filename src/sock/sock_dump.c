@@ -261,13 +261,16 @@ static bool counter_at(struct socks *s, uint32_t n, struct counter *c)
 	return true;
 }
 
+/* Behind our own counters come those of the stack, in later calls. */
+#define CURSOR_STACK (1u << 20)
+
 static uint32_t dump_counters(struct socks *s, uint32_t cursor, struct text *t)
 {
 	struct counter c;
 
 	for (; text_room(t); cursor++) {
 		if (!counter_at(s, cursor, &c))
-			return 0;
+			return s->cfg.dump != NULL ? CURSOR_STACK : 0;
 		if (c.text == NULL)
 			text_add(t, "%s %llu\n", c.name, (unsigned long long)c.value);
 		else if (c.value == 0)
@@ -282,11 +285,15 @@ static uint32_t dump_counters(struct socks *s, uint32_t cursor, struct text *t)
 static int dump_other(struct sock_cmd *c, uint32_t *cursor, struct text *t)
 {
 	const struct socks_cfg *cfg = &c->s->cfg;
+	uint32_t base = c->q->arg[0] == CHAN_DUMP_COUNTERS ? CURSOR_STACK : 0;
 	int n;
 
 	if (cfg->dump == NULL)
 		return -EINVAL;
+	*cursor -= base;
 	n = cfg->dump(cfg->stack, c->q->arg[0], cursor, t->out, t->len);
+	if (*cursor != 0)
+		*cursor += base;
 	if (n > 0)
 		t->used = (uint32_t)n;
 	return n < 0 ? n : 0;
@@ -309,7 +316,7 @@ int cmd_dump(struct sock_cmd *c)
 	t.out = (char *)c->app->map->arena + q->off;
 	if (q->arg[0] == CHAN_DUMP_SOCKETS)
 		cursor = dump_socks(c->s, cursor, &t);
-	else if (q->arg[0] == CHAN_DUMP_COUNTERS)
+	else if (q->arg[0] == CHAN_DUMP_COUNTERS && cursor < CURSOR_STACK)
 		cursor = dump_counters(c->s, cursor, &t);
 	else
 		err = dump_other(c, &cursor, &t);

@@ -111,6 +111,17 @@ static int port_line(struct stack *s, uint32_t n, char *line)
 		(unsigned long long)c.tx_linearized_bytes);
 }
 
+static int counter_line(struct stack *s, uint32_t n, char *line)
+{
+	const char *const name[] = {"device_copied_bytes", "stack_polls", "stack_idle_polls",
+				    "stack_sleeps"};
+	const uint64_t value[] = {s->copied_bytes, s->polls, s->idle_polls, s->sleeps};
+
+	if (n >= array_size(name))
+		return 0;
+	return snprintf(line, LINE_MAX_BYTES, "%s %llu\n", name[n], (unsigned long long)value[n]);
+}
+
 static int dump_lines(struct stack *s, line_fn fn, uint32_t *cursor, char *out, uint32_t len)
 {
 	uint32_t used = 0;
@@ -135,6 +146,8 @@ int stack_dump_other(void *stack, int what, uint32_t *cursor, char *out, uint32_
 	if (len < LINE_MAX_BYTES)
 		return -ENOSPC;
 	switch (what) {
+	case CHAN_DUMP_COUNTERS:
+		return dump_lines(stack, counter_line, cursor, out, len);
 	case CHAN_DUMP_NEIGH:
 		return dump_neigh(stack, cursor, out, len);
 	case CHAN_DUMP_ROUTES:
