@@ -194,8 +194,6 @@ enum next eth_input(struct eth *e, struct pkt *p, uint8_t *ifindex)
 /* One frame of a neighbour that has work; false: it has none left. */
 static bool work_frame(struct eth *e, struct neigh *n, struct pkt *p)
 {
-	struct rte_mbuf *m;
-
 	*p = (struct pkt){0};
 	if (n->want_solicit) {
 		n->want_solicit = false;
@@ -205,10 +203,8 @@ static bool work_frame(struct eth *e, struct neigh *n, struct pkt *p)
 	}
 	if (!neigh_has_mac(n))
 		return false;
-	m = neigh_unwait(e, n);
-	if (m == NULL)
+	if (!neigh_unwait(e, n, p))
 		return false;
-	p->m = m;
 	eth_push(e, p, n->ifindex, &n->mac, ip_addr_is_v4(&n->addr) ? ETH_TYPE_IP4 : ETH_TYPE_IP6);
 	return true;
 }

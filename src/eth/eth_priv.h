@@ -51,9 +51,9 @@ enum neigh_list {
 	LIST_MAX,
 };
 
-/* One packet that waits. */
+/* One packet that waits, with what is still to be done to it (checksums, segmentation). */
 struct waiter {
-	struct rte_mbuf *m;
+	struct pkt p;
 	struct waiter *next;
 };
 
@@ -153,7 +153,8 @@ void neigh_confirm(struct eth *e, struct neigh *n, const struct eth_addr *mac);
 void neigh_use(struct eth *e, struct neigh *n);
 /* Takes p->m, or refuses. */
 enum next neigh_wait(struct eth *e, struct neigh *n, struct pkt *p);
-struct rte_mbuf *neigh_unwait(struct eth *e, struct neigh *n);
+/* The packet that waits longest, into *p; false when none does. */
+bool neigh_unwait(struct eth *e, struct neigh *n, struct pkt *p);
 void neigh_work_done(struct eth *e, struct neigh *n);
 void neigh_expire(struct eth *e);
 

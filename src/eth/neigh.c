@@ -60,11 +60,11 @@ int neigh_init(struct eth *e)
 
 void neigh_fini(struct eth *e)
 {
-	struct rte_mbuf *m;
+	struct pkt p;
 
 	for (uint32_t i = 0; e->neigh != NULL && i < e->cfg.max_neigh; i++)
-		while ((m = neigh_unwait(e, &e->neigh[i])) != NULL)
-			pkt_drop(e->cfg.drops, m, DROP_SHUTDOWN);
+		while (neigh_unwait(e, &e->neigh[i], &p))
+			pkt_drop(e->cfg.drops, p.m, DROP_SHUTDOWN);
 	free(e->neigh);
 	free(e->bucket);
 	free(e->waiters);
@@ -115,13 +115,13 @@ static void solicit(struct eth *e, struct neigh *n)
 static void release(struct eth *e, struct neigh *n, enum drop_reason why)
 {
 	struct neigh **at = &e->bucket[hash(e, n->ifindex, &n->addr)];
-	struct rte_mbuf *m;
+	struct pkt p;
 
 	while (*at != n)
 		at = &(*at)->hash_next;
 	*at = n->hash_next;
-	while ((m = neigh_unwait(e, n)) != NULL)
-		pkt_drop(e->cfg.drops, m, why);
+	while (neigh_unwait(e, n, &p))
+		pkt_drop(e->cfg.drops, p.m, why);
 	neigh_work_done(e, n);
 	n->want_solicit = false;
 	n->state = NEIGH_FREE;
@@ -265,15 +265,16 @@ void neigh_use(struct eth *e, struct neigh *n)
 enum next neigh_wait(struct eth *e, struct neigh *n, struct pkt *p)
 {
 	struct waiter *w;
+	struct pkt oldest;
 
 	/* RFC 4861 §7.2.2: the newest packets are kept. */
-	if (n->waiting > 0 && n->waiting >= e->cfg.queue_max)
-		pkt_drop(e->cfg.drops, neigh_unwait(e, n), DROP_NEIGH_QUEUE_FULL);
+	if (n->waiting > 0 && n->waiting >= e->cfg.queue_max && neigh_unwait(e, n, &oldest))
+		pkt_drop(e->cfg.drops, oldest.m, DROP_NEIGH_QUEUE_FULL);
 	w = e->free_waiter;
 	if (w == NULL)
 		return pkt_refuse(p, DROP_NEIGH_QUEUE_FULL);
 	e->free_waiter = w->next;
-	*w = (struct waiter){.m = p->m};
+	*w = (struct waiter){.p = *p};
 	if (n->waiting++ == 0)
 		n->first = w;
 	else
@@ -282,25 +283,28 @@ enum next neigh_wait(struct eth *e, struct neigh *n, struct pkt *p)
 	return NEXT_CONSUMED;
 }
 
-struct rte_mbuf *neigh_unwait(struct eth *e, struct neigh *n)
+bool neigh_unwait(struct eth *e, struct neigh *n, struct pkt *p)
 {
 	struct waiter *w = n->first;
 
 	if (n->waiting == 0)
-		return NULL;
+		return false;
 	n->waiting--;
 	n->first = w->next;
 	w->next = e->free_waiter;
 	e->free_waiter = w;
-	return w->m;
+	*p = w->p;
+	return true;
 }
 
 /* Nobody answered: the first packet that waited goes up, for its sender to be told. */
 static void fail(struct eth *e, struct neigh *n)
 {
 	struct eth_event ev = {.kind = ETH_EV_UNREACHABLE, .ifindex = n->ifindex, .addr = n->addr};
+	struct pkt first;
 
-	ev.m = neigh_unwait(e, n);
+	if (neigh_unwait(e, n, &first))
+		ev.m = first.m;
 	if (!eth_event_push(e, &ev) && ev.m != NULL)
 		pkt_drop(e->cfg.drops, ev.m, DROP_NEIGH_UNREACHABLE);
 	release(e, n, DROP_NEIGH_UNREACHABLE);

@@ -155,6 +155,26 @@ static void unresolved_packets_wait_and_leave_in_order(void **state)
 	pkt_free(p.m);
 }
 
+static void unresolved_packet_keeps_what_is_to_be_done_to_it(void **state)
+{
+	struct ip_addr peer = v4(PEER);
+	struct pkt p = {.m = rte_pktmbuf_alloc(pool),
+			.nexthop = peer,
+			.flags = PKT_F_L4_CSUM | PKT_F_DF,
+			.proto = 6,
+			.l4_len = 20};
+	struct pkt out[2];
+
+	pkt_put(p.m, 40);
+	assert_int_equal(eth_output(e, &p, 0), NEXT_CONSUMED);
+	neigh_learn(e, 0, &peer, &mac_a);
+	assert_int_equal(eth_poll(e, out, 2), 1);
+	assert_int_equal(out[0].flags, PKT_F_L4_CSUM | PKT_F_DF);
+	assert_int_equal(out[0].proto, 6);
+	assert_int_equal(out[0].l4_len, 20);
+	pkt_free(out[0].m);
+}
+
 static void full_queue_drops_the_oldest_and_counts(void **state)
 {
 	struct ip_addr peer = v4(PEER);
@@ -413,6 +433,7 @@ int main(void)
 		T(h22_request_in_shared_pieces_is_answered_apart),
 		T(h20_short_and_malformed_arp_is_refused),
 		T(unresolved_packets_wait_and_leave_in_order),
+		T(unresolved_packet_keeps_what_is_to_be_done_to_it),
 		T(full_queue_drops_the_oldest_and_counts),
 		T(silent_neighbour_is_asked_three_times_then_reported),
 		T(stale_neighbour_in_use_is_delayed_probed_and_confirmed),
