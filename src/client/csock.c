@@ -48,13 +48,19 @@ void csock_free(struct csock *s)
 }
 
 /* Linux: writable when at least a third of the buffer is free; and there must be what a send needs
- * from all sockets' common means. */
-static bool writable(const struct csock *s)
+ * from all sockets' common means. Who asks in vain is told when it changes. */
+static bool writable(struct csock *s)
 {
 	const struct core *c = csock_core(s);
 
-	return s->inflight < s->limit && s->limit - s->inflight >= s->inflight / 2 &&
-	       c->tokens_left != 0 && !c->arena_short;
+	if (s->inflight >= s->limit || s->limit - s->inflight < s->inflight / 2) {
+		s->flags |= CSOCK_NOSPACE;
+		return false;
+	}
+	if (c->tokens_left != 0 && !c->arena_short)
+		return true;
+	sock_starved(s);
+	return false;
 }
 
 /* An urgent byte that stands at the read position, out of line, is not there to be read. */
@@ -67,7 +73,7 @@ static bool readable(const struct csock *s)
 	return s->unread >= target;
 }
 
-static uint32_t mask_stream(const struct csock *s)
+static uint32_t mask_stream(struct csock *s)
 {
 	uint32_t m = 0;
 
