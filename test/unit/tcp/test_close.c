@@ -77,6 +77,26 @@ static void established_rst_is_told_at_once(void **state)
 	expect_nothing();
 }
 
+static void second_rst_of_one_burst_finds_no_connection(void **state)
+{
+	/* H23: both were looked up before the first was processed */
+	struct pkt p[2];
+	struct tcp_seg s[2];
+
+	establish(0);
+	for (int i = 0; i < 2; i++) {
+		p[i] = build(&(struct in){.flags = "R", .seq = 1});
+		assert_int_equal(tcp_parse(t, &p[i], &s[i]), NEXT_TCP);
+		tcp_lookup(t, &p[i], &s[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		tcp_input(t, &p[i], &s[i]);
+	assert_int_equal(events(), TCP_EV_ERROR | TCP_EV_CLOSED);
+	tcp_close(t, conn);
+	assert_int_equal(live(), 0);
+	expect_nothing();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -86,6 +106,7 @@ int main(void)
 		T(both_close_at_once_meet_in_closing),
 		T(close_with_unread_data_resets),
 		T(established_rst_is_told_at_once),
+		T(second_rst_of_one_burst_finds_no_connection),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);

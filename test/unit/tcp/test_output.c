@@ -57,6 +57,22 @@ static void established_closed_window_is_probed(void **state)
 	expect("PA 1001:1101 ack 1");
 }
 
+static void established_data_held_back_has_a_timer_behind_a_bare_ack(void **state)
+{
+	/* RFC 9293 §3.8.6.2.1: what silly window avoidance holds back is sent by a timer at last */
+	establish(0);
+	app_send(1000);
+	expect("PA 1:1001 ack 1");
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1001, .wnd = 300});
+	expect_nothing();
+	app_send(1000);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1001, .len = 1000, .wnd = 300});
+	rx((struct in){.flags = "A", .seq = 1001, .ack = 1001, .len = 1000, .wnd = 300});
+	expect("A 1001:1001 ack 2001");
+	expire_after_ms(201);
+	expect("A 1001:1301 ack 2001");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -65,6 +81,7 @@ int main(void)
 		T(port_that_takes_one_of_three_is_offered_the_rest_again),
 		T(established_nagle_holds_the_second_small_segment),
 		T(established_closed_window_is_probed),
+		T(established_data_held_back_has_a_timer_behind_a_bare_ack),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
