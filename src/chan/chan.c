@@ -96,9 +96,9 @@ void chan_geometry_defaults(struct chan_geometry *g)
 		.sq_size = 1024,
 		.cq_size = 4096,
 		.ret_size = 4096,
-		.done_size = 4096,
+		.done_size = 16384,
 		.max_loans = 4096,
-		.max_tokens = 4096,
+		.max_tokens = 16384,
 		.max_sockets = 65536,
 		.arena_bytes = 64ull << 20,
 	};

@@ -35,6 +35,7 @@ int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room
 		     struct pkt_pools *out, char *err, size_t err_len)
 {
 	uint32_t room = (rx_room ? rx_room : RX_ROOM_FULL) + RTE_PKTMBUF_HEADROOM;
+	uint32_t n_ref = n_tx ? n_tx : DEV_POOL_REF; /* who asks for small pools gets those */
 	int rc;
 
 	*out = (struct pkt_pools){0};
@@ -47,13 +48,14 @@ int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room
 	}
 	out->rx = pool("rx", id, n_rx, (uint16_t)room);
 	out->hdr = out->rx ? pool("hdr", id, n_tx, PKT_HDR_ROOM + RTE_PKTMBUF_HEADROOM) : NULL;
-	out->ref = out->hdr ? pool("ref", id, n_tx, 0) : NULL;
+	out->ref = out->hdr ? pool("ref", id, n_ref, 0) : NULL;
 	if (out->ref != NULL)
 		return 0;
 	rc = rte_errno ? -rte_errno : -ENOMEM;
-	snprintf(err, err_len,
-		 "no memory for %u + 2 x %u buffers of core %u (%s): give the process more (--mem)",
-		 n_rx, n_tx, id, strerror(-rc));
+	snprintf(
+		err, err_len,
+		"no memory for %u + %u + %u buffers of core %u (%s): give the process more (--mem)",
+		n_rx, n_tx, n_ref, id, strerror(-rc));
 	dev_pools_destroy(out);
 	return rc;
 }
