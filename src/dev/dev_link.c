@@ -52,11 +52,17 @@ bool dev_link_up(struct dev *d)
 
 bool dev_check(struct dev *d)
 {
-	/* virtio_user's PMD starts a task for each time that it is asked for a peer that left. */
-	bool up = (!d->gone || !d->no_return) && dev_link_up(d);
+	bool up;
 
-	if (up != d->gone)
+	if (d->guarded)
+		dev_guard_check(d);
+	/* virtio_user's PMD starts a task for each time that it is asked for a peer that left. */
+	up = (!d->gone || !d->no_return) && dev_link_up(d);
+	if (up == d->was_up)
 		return up;
+	d->was_up = up;
+	if (up && !d->gone)
+		return up; /* its first peer */
 	d->gone = !up;
 	if (!up)
 		d->q[0].count.vanished++;

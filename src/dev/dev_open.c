@@ -4,20 +4,13 @@
  * reports; what it lacks is done by dev_tx.c. Not done: VLAN offload, flow rules.
  */
 #include <errno.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_devargs.h>
 
 #include "dev/dev_priv.h"
-
-struct closing {
-	uint16_t port_id;
-	sem_t done;
-};
 
 static int open_fail(char *err, size_t err_len, const char *name, const char *what, int rc)
 {
@@ -229,6 +222,7 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 		return rc;
 	dev_row_apply(d, &info, port_args(&info));
 	interface_learn(d, &info);
+	dev_guard_open(d, port_args(&info));
 	*what = detail;
 	snprintf(detail, detail_len, "it has %u queue pairs and %u were asked: use fewer cores",
 		 d->caps.max_queues, cfg->n_queues);
@@ -247,6 +241,7 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 	if (d->reclaim == DEV_RECLAIM_CALL && !d->caps.tx_done_cleanup)
 		d->reclaim = DEV_RECLAIM_NONE;
 	dev_wake_find(d);
+	d->was_up = dev_link_up(d);
 	return 0;
 }
 
@@ -272,37 +267,12 @@ int dev_open(unsigned index, const struct dev_cfg *cfg, struct dev **out, char *
 	return 0;
 }
 
-/* On DPDK's interrupt thread. */
-static void close_there(void *arg)
-{
-	struct closing *c = arg;
-
-	rte_eth_dev_stop(c->port_id);
-	rte_eth_dev_close(c->port_id);
-	sem_post(&c->done);
-}
-
-/* memif's PMD tears a connection down on DPDK's interrupt thread when the peer leaves, and on ours
- * when we leave, without a lock: when both leave at once, rings are unmapped and freed twice
- * ("Invalid memory"). So we leave on that thread, too. */
-static void close_port(const struct dev *d)
-{
-	struct closing c = {.port_id = d->port_id};
-
-	sem_init(&c.done, 0, 0);
-	if (!d->row->intr_thread || rte_eal_alarm_set(1, close_there, &c) < 0)
-		close_there(&c);
-	while (sem_wait(&c.done) < 0)
-		;
-	sem_destroy(&c.done);
-}
-
 void dev_close(struct dev *d)
 {
 	if (d == NULL)
 		return;
 	dev_wake_close(d);
-	close_port(d);
+	dev_guard_close(d);
 	dev_reclaim_close(d);
 	free(d);
 }
@@ -346,7 +316,7 @@ void dev_describe(const struct dev *d, FILE *out)
 		c->tx_l4_csum && c->tso && c->multi_seg && c->external ? " nothing" : "");
 	fprintf(out, "; wakes by %s%s%s\n", wake[dev_wake_kind(d, 0)],
 		c->shares_memory ? "; its peer can write our memory: trust it" : "",
-		d->gone ? "; link down" : "");
+		d->was_up ? "" : "; link down");
 }
 
 static void counters_add(struct dev_counters *a, const struct dev_counters *b)

@@ -45,7 +45,7 @@ struct dev_row {
 	bool kernel_socket; /* reads a socket that can be polled */
 	bool kernel_if;	    /* stands on an interface of the kernel's: iface=NAME */
 	bool cuts_frames;   /* frames above its frame size arrive cut, without a flag */
-	bool intr_thread;   /* to be closed by DPDK's interrupt thread (dev_open.c) */
+	bool intr_thread;   /* DPDK's interrupt thread unmaps its rings (dev_guard.c) */
 	uint16_t max_segs;
 	uint16_t rx_desc, tx_desc;
 };
@@ -59,6 +59,8 @@ struct dev_queue {
 	bool intr;		 /* wake_fd is a queue interrupt's */
 	bool proxy;		 /* wake_fd is an epoll of ours around real_fd */
 	bool warned_cut;
+	bool busy;	 /* in the PMD, where the port is guarded */
+	uint32_t polls;	 /* guarded: until the next look at the peer */
 	uint32_t credit; /* af_packet: frames that surely fit its ring */
 } __attribute__((aligned(64)));
 
@@ -79,9 +81,12 @@ struct dev {
 	char name[RTE_ETH_NAME_MAX_LEN];
 	char ifname[IF_NAMESIZE]; /* kernel_if */
 	unsigned ifindex;
-	bool no_return; /* a peer that left stays away, and asking for it is bad */
-	bool gone;	/* dev_check() found it so */
+	bool no_return;	   /* a peer that left stays away, and asking for it is bad */
+	bool was_up, gone; /* what dev_check() found last */
 	uint64_t check_tsc;
+	bool guarded, paused; /* dev_guard.c */
+	int control, stand_in;
+	char socket[108];
 	struct dev_queue q[DEV_QUEUES_MAX];
 };
 
@@ -134,7 +139,33 @@ void dev_wake_close(struct dev *d);
 void dev_signals_hold(struct sigaction was[NSIG]);
 void dev_signals_release(const struct sigaction was[NSIG]);
 
+/* dev_guard.c */
+void dev_guard_open(struct dev *d, const char *args);
+/* Makes the PMD stop and close the port. */
+void dev_guard_close(struct dev *d);
+/* The part of dev_check() for a guarded port. */
+void dev_guard_check(struct dev *d);
+void dev_on_intr_thread(struct dev *d, void (*run)(struct dev *d));
+uint16_t dev_guard_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+uint16_t dev_guard_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+
+static inline uint16_t dev_pmd_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
+{
+	if (unlikely(d->guarded))
+		return dev_guard_rx(d, queue, m, n);
+	return rte_eth_rx_burst(d->port_id, queue, m, n);
+}
+
+static inline uint16_t dev_pmd_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
+{
+	if (unlikely(d->guarded))
+		return dev_guard_tx(d, queue, m, n);
+	return rte_eth_tx_burst(d->port_id, queue, m, n);
+}
+
 /* dev_reclaim.c */
+/* dev_check(), at most once a second. */
+void dev_watch(struct dev *d);
 /* Remembers the last packet that a port which cleans lazily took: m is still in its ring. */
 static inline void dev_reclaim_mark(struct dev_queue *q, struct rte_mbuf *m)
 {

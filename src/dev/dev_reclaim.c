@@ -10,8 +10,8 @@
  *	NICs                        rte_eth_tx_done_cleanup(), where there is one
  *
  * Whether all is home is known by one more reference on the last packet of the last burst (the
- * marker): rings are first in, first out, and only our own calls clean. Not done: a zero-copy memif
- * whose peer leaves loses the buffers in its ring, which its PMD forgets.
+ * marker): rings are first in, first out, and only our own calls clean. When a peer leaves, memif's
+ * are taken back by dev_guard.c and virtio's when the port is closed.
  */
 #include <rte_cycles.h>
 
@@ -36,7 +36,7 @@ static void clean(struct dev *d, uint16_t queue)
 	case DEV_RECLAIM_NONE:
 		break;
 	case DEV_RECLAIM_EMPTY:
-		(void)!rte_eth_tx_burst(d->port_id, queue, &none, 0);
+		(void)!dev_pmd_tx(d, queue, &none, 0);
 		break;
 	case DEV_RECLAIM_PROBE:
 		probe(d, queue);
@@ -47,11 +47,13 @@ static void clean(struct dev *d, uint16_t queue)
 	}
 }
 
-static void watch(struct dev *d)
+void dev_watch(struct dev *d)
 {
-	uint64_t now = rte_rdtsc();
+	/* A guarded port is to be taken care of soon after its peer came. */
+	uint64_t now = rte_rdtsc(),
+		 every = rte_get_tsc_hz() >> (d->guarded && d->control < 0 ? 7 : 0);
 
-	if (likely(now - d->check_tsc < rte_get_tsc_hz()))
+	if (likely(now - d->check_tsc < every))
 		return;
 	d->check_tsc = now;
 	dev_check(d);
@@ -62,7 +64,7 @@ bool dev_tx_reclaim(struct dev *d, uint16_t queue)
 	struct dev_queue *q = &d->q[queue];
 
 	if (queue == 0)
-		watch(d);
+		dev_watch(d);
 	if (d->reclaim == DEV_RECLAIM_NONE)
 		return false;
 	clean(d, queue);

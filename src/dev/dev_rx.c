@@ -8,6 +8,9 @@
 
 #include "dev/dev_priv.h"
 
+/* A guarded port is looked after by its first queue, once a second (dev_guard.c). */
+#define WATCH_POLLS 1024
+
 /* The one mask and value that mean "verified": NONE says that the packet carries no checksum, which
  * virtio and vhost use for "not computed, and not needed". */
 static bool l4_good(const struct dev *d, uint64_t ol_flags)
@@ -54,7 +57,9 @@ unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 	unsigned got, kept = 0;
 	uint64_t bytes = 0;
 
-	got = rte_eth_rx_burst(d->port_id, queue, m, (uint16_t)RTE_MIN(n, (unsigned)PKT_BURST));
+	got = dev_pmd_rx(d, queue, m, (uint16_t)RTE_MIN(n, (unsigned)PKT_BURST));
+	if (unlikely(d->guarded && queue == 0 && ++q->polls % WATCH_POLLS == 0))
+		dev_watch(d);
 	if (got == 0)
 		return 0;
 	for (unsigned i = 0; i < got; i++) {

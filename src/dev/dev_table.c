@@ -3,9 +3,6 @@
  * The table of ports (DESIGN §3.8): what each PMD of DPDK 22.11 sends correctly, which is not what
  * it reports. af_xdp and zero-copy memif send garbage rather than refuse. What is false here is
  * done in software by dev_tx.c: a linearizing copy, the checksum. A PCI NIC is believed.
- *
- * A weakness of memif's PMD that no table mends: when the peer leaves, DPDK's interrupt thread
- * unmaps the rings, and a core that was interrupted in the middle of a burst at that moment faults.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -179,7 +179,7 @@ static uint16_t offer(struct dev *d, uint16_t queue, const struct ready *r, unsi
 		m[i] = r[i].m;
 	if (d->row->tx_prepare && d->caps.tx_l4_csum)
 		*n = rte_eth_tx_prepare(d->port_id, queue, m, (uint16_t)*n);
-	took = rte_eth_tx_burst(d->port_id, queue, m, (uint16_t)*n);
+	took = dev_pmd_tx(d, queue, m, (uint16_t)*n);
 	if (took != 0 && d->caps.lazy_free)
 		dev_reclaim_mark(&d->q[queue], m[took - 1]);
 	return took;

@@ -52,6 +52,14 @@ static const struct row rows[] = {
 
 static const struct row *row;
 
+/* libxdp keeps 80 bytes for a UMEM whose interface is gone. Called by the sanitizer, where there is
+ * one. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:xsk_umem__create";
+}
+
 /* Until the far end's PMD has caught up with what we sent, and ours with that. */
 static void reclaim_all(void)
 {
@@ -337,6 +345,12 @@ static void segmentation_is_left_to_the_port(void **state)
 	assert_true(b->flags & PKT_F_CSUM_OK);
 }
 
+/* A buffer that the killed peer didn't take. */
+static struct {
+	struct rte_mbuf_ext_shared_info info;
+	unsigned freed;
+} last;
+
 /* FACTS "PMD traps": no crash, no endless waking, one line and a counter. Last: nobody is there. */
 static void peer_is_killed_and_the_port_stays_quiet(void **state)
 {
@@ -344,13 +358,20 @@ static void peer_is_killed_and_the_port_stays_quiet(void **state)
 	struct dev_counters c;
 	uint8_t f[FRAME_MAX];
 	uint32_t len = frame_make(f, 100);
+	uint8_t *lent = dev_mem_alloc(FRAME_MAX);
+	struct rte_mbuf *body;
 	unsigned wakes = 0;
 
+	memcpy(lent, f, len);
+	body = body_attach(lent, len, &last.info, &last.freed);
+	assert_int_equal(send_one(chain_make(f, len, 1, body), 0), 1);
+	pkt_free(body);
 	peer_stop(SIGKILL);
 	if (row->veth)
 		assert_int_equal(system("ip link del za"), 0);
 	for (int i = 0; i < PEER_MS && dev_check(port); i++)
 		usleep(1000);
+	assert_false(dev_check(port));
 	for (int i = 0; i < 2000; i++) {
 		struct pkt p = {.m = rte_pktmbuf_alloc(pools.rx)};
 
@@ -367,6 +388,9 @@ static void peer_is_killed_and_the_port_stays_quiet(void **state)
 		wakes += poll(&pfd, 1, 1) != 0;
 		dev_wake_disarm(port, 0);
 	}
+	/* What it didn't take comes home; virtio's when the port is closed. */
+	if (strcmp(dev_caps(port)->driver, "net_virtio_user") != 0)
+		assert_int_equal(last.freed, 1);
 	assert_true(wakes <= 2);
 	assert_false(dev_check(port));
 	dev_counters(port, &c);
@@ -408,7 +432,8 @@ static int teardown(void **state)
 	/* What the killed one left. */
 	snprintf(path, sizeof(path), "/tmp/zs-pair-%d", getpid());
 	unlink(path);
-	return stop(state);
+	stop(state);
+	return last.freed == 1 ? 0 : -1;
 }
 
 /* Can 128 MB of them be had? dev_eal_init() would fall back, and the row be another. */
