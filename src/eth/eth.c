@@ -59,6 +59,7 @@ int eth_if_add(struct eth *e, const struct eth_if *i)
 	if (e->n_ifs == ETH_IF_MAX)
 		return -ENOSPC;
 	e->ifs[e->n_ifs] = *i;
+	e->nd[e->n_ifs] = (struct if_nd){.due = UINT64_MAX, .reachable_ns = NEIGH_REACHABLE_NS};
 	return (int)e->n_ifs++;
 }
 
@@ -231,7 +232,7 @@ uint64_t eth_deadline(const struct eth *e)
 	const struct neigh *d = TAILQ_FIRST(&e->list[LIST_DELAY]);
 	uint64_t due = e->own_due;
 
-	if (!TAILQ_EMPTY(&e->work))
+	if (!TAILQ_EMPTY(&e->work) || e->ev_head != e->ev_tail || e->own_events > 0)
 		return e->now;
 	if (r != NULL && r->due < due)
 		due = r->due;

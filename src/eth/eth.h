@@ -37,7 +37,7 @@ unsigned eth_if_count(const struct eth *e);
 
 /* Addresses that we own, for ARP and ND. dad: probe first (address is tentative until then; ip is
  * told by eth_event_next). Announces itself (gratuitous ARP, unsolicited NA) when it becomes
- * usable. */
+ * usable. The first of IPv6 on an interface that passed its probe also asks for routers. */
 int eth_addr_add(struct eth *e, unsigned ifindex, const struct ip_addr *a, bool dad) must_check;
 int eth_addr_del(struct eth *e, unsigned ifindex, const struct ip_addr *a);
 
@@ -70,7 +70,7 @@ void eth_path_confirm(struct eth *e, uint32_t path);
 /* Frames that eth itself wants to send: solicitations, probes, announcements, queued packets whose
  * neighbour answered. Fills at most n packets ready for NEXT_TX. */
 unsigned eth_poll(struct eth *e, struct pkt *out, unsigned n);
-/* When eth_poll next has timer work, ns, or UINT64_MAX. */
+/* When eth_poll next has work, or eth_event_next news: ns, or UINT64_MAX. */
 uint64_t eth_deadline(const struct eth *e);
 
 struct eth_event {
@@ -85,9 +85,11 @@ struct eth_event {
 	} kind;
 	uint8_t ifindex;
 	struct ip_addr addr;
-	uint8_t prefix_len, flags;
-	uint32_t lifetime_s;
-	uint32_t mtu;
+	uint8_t prefix_len;
+	uint8_t flags;	     /* ROUTER: 0x80 managed, 0x40 other; PREFIX: 0x80 on link, 0x40 autonomous */
+	uint32_t lifetime_s; /* ROUTER: 0 = no (longer a) default router; PREFIX: valid lifetime */
+	uint32_t preferred_s; /* PREFIX */
+	uint32_t mtu;	      /* ROUTER: of the link for IPv6, 0 = not said */
 	struct rte_mbuf *m;
 };
 bool eth_event_next(struct eth *e, struct eth_event *ev);

@@ -67,6 +67,41 @@ static void due_update(struct eth *e)
 	for (unsigned i = 0; i < e->n_own; i++)
 		if (e->own[i].due < e->own_due)
 			e->own_due = e->own[i].due;
+	for (unsigned i = 0; i < e->n_ifs; i++)
+		if (e->nd[i].due < e->own_due)
+			e->own_due = e->nd[i].due;
+}
+
+/* RFC 4861 §6.3.7. The random delay that it wants was that of the probe. */
+static void routers_ask(struct eth *e, uint8_t ifindex)
+{
+	struct if_nd *nd = &e->nd[ifindex];
+
+	if (nd->asked)
+		return;
+	nd->asked = true;
+	nd->solicits = RS_TRIES;
+	nd->due = e->now;
+}
+
+void routers_heard(struct eth *e, uint8_t ifindex)
+{
+	e->nd[ifindex].asked = true;
+	e->nd[ifindex].due = UINT64_MAX;
+	due_update(e);
+}
+
+static bool routers_step(struct eth *e, uint8_t ifindex, struct pkt *p)
+{
+	struct if_nd *nd = &e->nd[ifindex];
+
+	*p = (struct pkt){0};
+	if (!nd_solicit_routers(e, ifindex, p)) {
+		nd->due = e->now + NO_BUFFER_NS;
+		return false;
+	}
+	nd->due = --nd->solicits > 0 ? e->now + RS_INTERVAL_NS : UINT64_MAX;
+	return true;
 }
 
 static void event_set(struct eth *e, struct own *o, int kind)
@@ -141,6 +176,8 @@ static bool own_step(struct eth *e, struct own *o, struct pkt *p)
 		if (o->state == OWN_TENTATIVE) {
 			o->state = OWN_USABLE;
 			event_set(e, o, ETH_EV_ADDR_OK);
+			if (!v4)
+				routers_ask(e, o->ifindex);
 		}
 		sent = v4 ? arp_announce(e, o, p) : nd_announce(e, o, p);
 		o->announces -= sent;
@@ -160,6 +197,9 @@ unsigned own_poll(struct eth *e, struct pkt *out, unsigned n)
 	for (unsigned i = 0; i < e->n_own && sent < n; i++)
 		if (e->own[i].due <= e->now)
 			sent += own_step(e, &e->own[i], &out[sent]);
+	for (unsigned i = 0; i < e->n_ifs && sent < n; i++)
+		if (e->nd[i].due <= e->now)
+			sent += routers_step(e, (uint8_t)i, &out[sent]);
 	due_update(e);
 	return sent;
 }

@@ -24,10 +24,13 @@ enum {
 	ETH_EVENT_MAX = 64,  /* power of two; address events are kept beside their address */
 	ETH_EXPIRE_MAX = 64, /* timers handled in one poll: bounded work */
 	NEIGH_TRIES = 3,     /* RFC 4861 §10 MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT */
+	RS_TRIES = 3,	     /* MAX_RTR_SOLICITATIONS */
 };
-#define NEIGH_RETRANS_NS   SEC_NS	 /* RetransTimer */
-#define NEIGH_REACHABLE_NS (30 * SEC_NS) /* BaseReachableTime, times 0.5 to 1.5 */
-#define NEIGH_DELAY_NS	   (5 * SEC_NS)	 /* DELAY_FIRST_PROBE_TIME */
+#define NEIGH_RETRANS_NS       SEC_NS	     /* RetransTimer */
+#define NEIGH_REACHABLE_NS     (30 * SEC_NS) /* BaseReachableTime, times 0.5 to 1.5 */
+#define NEIGH_REACHABLE_MAX_MS 3600000	     /* RFC 4861 §6.2.1 */
+#define RS_INTERVAL_NS	       (4 * SEC_NS)  /* RTR_SOLICITATION_INTERVAL */
+#define NEIGH_DELAY_NS	       (5 * SEC_NS)  /* DELAY_FIRST_PROBE_TIME */
 
 enum neigh_state {
 	NEIGH_FREE,
@@ -93,6 +96,14 @@ struct own {
 	uint64_t defended; /* last defence (RFC 5227 §2.4) */
 };
 
+/* Of an interface: what routers say, and asking for it. */
+struct if_nd {
+	uint8_t solicits; /* still to be sent */
+	bool asked;
+	uint64_t due;	       /* of the next one, UINT64_MAX: none */
+	uint64_t reachable_ns; /* base of the time an answer holds */
+};
+
 struct eth {
 	struct eth_cfg cfg;
 	uint64_t now;
@@ -100,10 +111,11 @@ struct eth {
 	uint64_t key; /* of the hash */
 
 	struct eth_if ifs[ETH_IF_MAX];
+	struct if_nd nd[ETH_IF_MAX];
 	unsigned n_ifs;
 	struct own own[ETH_ADDR_MAX];
 	unsigned n_own;
-	uint64_t own_due; /* earliest of own[].due */
+	uint64_t own_due; /* earliest of own[].due and nd[].due */
 	unsigned own_events;
 
 	struct neigh *neigh; /* cfg.max_neigh of them */
@@ -130,6 +142,8 @@ void eth_push(struct eth *e, struct pkt *p, uint8_t ifindex, const struct eth_ad
 struct own *own_find(struct eth *e, uint8_t ifindex, const struct ip_addr *a);
 /* The usable address that shares most bits with a, or NULL. */
 const struct own *own_nearest(const struct eth *e, uint8_t ifindex, const struct ip_addr *a);
+/* A router was heard there: no need to ask for one. */
+void routers_heard(struct eth *e, uint8_t ifindex);
 /* Another station has, or wants, this address. */
 void own_conflict(struct eth *e, struct own *o);
 /* Steps that are due; each may send one frame. Returns how many of out it filled. */
@@ -170,5 +184,6 @@ bool arp_announce(struct eth *e, const struct own *o, struct pkt *p);
 bool nd_solicit(struct eth *e, const struct neigh *n, struct pkt *p);
 bool nd_probe(struct eth *e, const struct own *o, struct pkt *p);
 bool nd_announce(struct eth *e, const struct own *o, struct pkt *p);
+bool nd_solicit_routers(struct eth *e, uint8_t ifindex, struct pkt *p);
 
 #endif

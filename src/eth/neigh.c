@@ -11,7 +11,8 @@
  * also take a stale neighbour's, or that of one that does not answer. So forged requests only
  * ever replace each other.
  *
- * Not done: reachable time and retransmission timer from router advertisements.
+ * DEVIATION(RFC 4861 §6.3.4): the retransmission timer that a router advertises is not taken; one
+ * interval for all keeps the list of deadlines sorted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -243,11 +244,13 @@ void neigh_update(struct eth *e, struct neigh *n, const struct eth_addr *mac)
 
 void neigh_confirm(struct eth *e, struct neigh *n, const struct eth_addr *mac)
 {
+	uint64_t base = e->nd[n->ifindex].reachable_ns;
+
 	if (n->state == NEIGH_PERMANENT)
 		return;
 	set_mac(e, n, mac);
 	n->state = NEIGH_REACHABLE;
-	n->reachable_until = e->now + NEIGH_REACHABLE_NS / 2 + eth_random(e) % NEIGH_REACHABLE_NS;
+	n->reachable_until = e->now + base / 2 + eth_random(e) % base;
 	place(e, n, LIST_KNOWN);
 }
 

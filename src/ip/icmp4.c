@@ -3,7 +3,8 @@
  * ICMP input (RFC 792, RFC 1122 §3.2.2): echo requests are answered, errors are handed up.
  *
  * An error is a stranger's claim. It must quote a packet that we could have sent; TCP then checks
- * the quoted sequence number (RFC 5927 §4.1). Redirects and source quenches are ignored (RFC 6633).
+ * the quoted sequence number (RFC 5927 §4.1). Source quenches are ignored
+ * (RFC 6633), redirects are counted and not followed: the gateway that sends them forwards.
  * Not done: timestamp and address-mask requests.
  */
 #include <errno.h>
@@ -93,6 +94,8 @@ enum next icmp4_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 	case ICMP4_TIME_EXCEEDED:
 	case ICMP4_PARAM:
 		return error_input(ip, p, err);
+	case ICMP4_REDIRECT:
+		return pkt_refuse(p, DROP_REDIRECT);
 	default:
 		return pkt_refuse(p, DROP_ICMP_TYPE);
 	}

@@ -21,7 +21,7 @@ struct ip *ip_create(const struct ip_cfg *cfg)
 	for (unsigned i = 0; i < sizeof(cfg->secret); i++)
 		ip->rng = ip->rng * 31 + cfg->secret[i];
 	ip->generation = 1;
-	ip->group_due_ns = UINT64_MAX;
+	ip->group_due_ns = ip->route_due_ns = UINT64_MAX;
 	for (unsigned i = 0; i < IP_IDENTS; i++)
 		ip->ident[i] = (uint32_t)ip_random(ip);
 	ip->errors.credit_ns = ip->echoes.credit_ns = SECOND_NS;
@@ -95,9 +95,10 @@ enum next ip_deliver(struct ip *ip, struct pkt *p, uint8_t ifindex)
 
 uint64_t ip_deadline(const struct ip *ip)
 {
-	uint64_t frag = frag_deadline(ip);
+	uint64_t due = frag_deadline(ip);
 
-	return frag < ip->group_due_ns ? frag : ip->group_due_ns;
+	due = ip->route_due_ns < due ? ip->route_due_ns : due;
+	return ip->group_due_ns < due ? ip->group_due_ns : due;
 }
 
 /* Learned path MTUs run out where they are looked up. */
@@ -105,5 +106,6 @@ unsigned ip_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n)
 {
 	unsigned made = frag_expire(ip, out, ifindex, n);
 
+	route_expire(ip);
 	return made + group_expire(ip, out + made, ifindex + made, n - made);
 }

@@ -31,6 +31,9 @@ void ip_begin(struct ip *ip, uint64_t now_ns);
 
 /* Interfaces mirror eth's: same index. */
 int ip_if_add(struct ip *ip, unsigned ifindex, uint16_t mtu, const struct eth_addr *mac) must_check;
+/* The MTU of the link for IPv6, as a router says it (RFC 4861 §6.3.4): not below 1280, not above the
+ * interface's own; others are ignored. */
+void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu);
 
 /* ---- addresses ---- */
 struct ip_ifaddr {
@@ -59,6 +62,11 @@ struct ip_route {
 };
 int ip_route_add(struct ip *ip, const struct ip_route *r) must_check;
 int ip_route_del(struct ip *ip, const struct ip_route *r);
+/* What a router advertised: adds the route, sets a learned one's lifetime anew (UINT32_MAX: for ever),
+ * and with 0 takes it back. Configured routes are left alone: -EEXIST. Bounded: -ENOSPC. */
+int ip_route_learn(struct ip *ip, const struct ip_route *r, uint32_t lifetime_s);
+/* The neighbour does not answer: learned routes through it go, where there is another way. */
+void ip_gateway_failed(struct ip *ip, uint8_t ifindex, const struct ip_addr *gateway);
 const struct ip_route *ip_route_find(const struct ip *ip, const struct ip_addr *dst); /* NULL: none */
 const struct ip_route *ip_route_at(const struct ip *ip, unsigned i);
 /* Changes with every route or address: cached paths of another generation are looked up anew. */

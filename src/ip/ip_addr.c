@@ -58,8 +58,17 @@ int ip_if_add(struct ip *ip, unsigned ifindex, uint16_t mtu, const struct eth_ad
 		return -EEXIST;
 	if (mtu < IP4_MIN_MTU)
 		return -EINVAL;
-	ip->ifs[ifindex] = (struct ip_if){.used = true, .mtu = mtu, .mac = *mac};
+	ip->ifs[ifindex] = (struct ip_if){.used = true, .mtu = mtu, .mtu6 = mtu, .mac = *mac};
 	return 0;
+}
+
+void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu)
+{
+	if (ifindex < IP_IFS_MAX && mtu >= IP6_MIN_MTU && mtu <= ip->ifs[ifindex].mtu &&
+	    mtu != ip->ifs[ifindex].mtu6) {
+		ip->ifs[ifindex].mtu6 = (uint16_t)mtu;
+		ip->generation++;
+	}
 }
 
 /* The host part is all zero (network, or subnet-router anycast) or, for IPv4, all ones. Prefixes

@@ -62,7 +62,8 @@ static struct pmtu *pmtu_find(struct ip *ip, const struct ip_addr *dst)
 
 uint16_t pmtu_over(struct ip *ip, const struct ip_addr *dst, uint8_t ifindex)
 {
-	uint16_t mtu = ifindex < IP_IFS_MAX ? ip->ifs[ifindex].mtu : 0;
+	const struct ip_if *i = &ip->ifs[ifindex % IP_IFS_MAX];
+	uint16_t mtu = ip_addr_is_v4(dst) ? i->mtu : i->mtu6;
 	const struct pmtu *e = ip->pmtus->used != 0 ? pmtu_find(ip, dst) : NULL;
 
 	return e != NULL && e->mtu < mtu ? e->mtu : mtu;

@@ -10,20 +10,21 @@
 #include "wire/ip4.h"
 #include "wire/ip6.h"
 
-#define IP_IFS_MAX    32
-#define IP_ADDRS_MAX  64
-#define IP_ROUTES_MAX 256
-#define IP_GROUPS_MAX (64 + IP_ADDRS_MAX) /* each address has one */
-#define IP_IDENTS     1024
-#define L4_HDR_MAX    60u /* TCP with all its options */
-#define SECOND_NS     UINT64_C(1000000000)
+#define IP_IFS_MAX     32
+#define IP_ADDRS_MAX   64
+#define IP_ROUTES_MAX  256
+#define IP_LEARNED_MAX 32 /* routes that routers advertised: a flood must not fill the table */
+#define IP_GROUPS_MAX  (64 + IP_ADDRS_MAX) /* each address has one */
+#define IP_IDENTS      1024
+#define L4_HDR_MAX     60u /* TCP with all its options */
+#define SECOND_NS      UINT64_C(1000000000)
 
 /* IGMP has three versions, MLD two: OLD is its first. */
 enum group_version { GROUP_OLDEST, GROUP_OLD, GROUP_NEWEST };
 
 struct ip_if {
 	bool used;
-	uint16_t mtu;
+	uint16_t mtu, mtu6;
 	struct eth_addr mac;
 	uint64_t older_until_ns[2][GROUP_NEWEST]; /* [IPv6?]: queriers of older versions heard */
 };
@@ -32,7 +33,8 @@ struct ip_if {
 struct route {
 	struct ip_route r;
 	struct ip_addr mask;
-	bool connected; /* made by ip_addr_add, goes with the address */
+	bool connected;	     /* made by ip_addr_add, goes with the address */
+	uint64_t expires_ns; /* learned from a router; 0: configured */
 };
 
 struct group {
@@ -74,6 +76,7 @@ struct ip {
 	struct ip_ifaddr addrs[IP_ADDRS_MAX];
 	struct route routes[IP_ROUTES_MAX]; /* longest prefix first, then lowest metric */
 	struct group groups[IP_GROUPS_MAX];
+	uint64_t route_due_ns; /* of the next learned route to run out; UINT64_MAX: none */
 	uint64_t group_due_ns; /* of the next report; UINT64_MAX: none */
 	struct bucket errors, echoes;
 	uint64_t rng;
@@ -105,6 +108,7 @@ unsigned ip_bits(const struct ip_addr *a,
 		 unsigned prefix_len); /* prefix length in the 16-byte form */
 struct ip_addr ip_mask(unsigned bits);
 bool ip_in_prefix(const struct ip_addr *a, const struct ip_addr *net, const struct ip_addr *mask);
+void route_expire(struct ip *ip);
 void ip_route_del_connected(struct ip *ip, const struct ip_ifaddr *a);
 int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a);
 /* A broadcast address of IPv4: 255.255.255.255, or all ones in a connected prefix. */

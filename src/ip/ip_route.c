@@ -66,7 +66,8 @@ static struct route *route_lookup(struct ip *ip, const struct ip_route *r)
 	return NULL;
 }
 
-static int route_insert(struct ip *ip, const struct ip_route *r, bool connected)
+static int route_insert(struct ip *ip, const struct ip_route *r, bool connected,
+			uint64_t expires_ns)
 {
 	unsigned bits = ip_bits(&r->prefix, r->prefix_len);
 	unsigned at = 0;
@@ -85,7 +86,8 @@ static int route_insert(struct ip *ip, const struct ip_route *r, bool connected)
 			break;
 	}
 	memmove(&ip->routes[at + 1], &ip->routes[at], (ip->n_routes - at) * sizeof(ip->routes[0]));
-	ip->routes[at] = (struct route){.r = *r, .mask = ip_mask(bits), .connected = connected};
+	ip->routes[at] = (struct route){
+		.r = *r, .mask = ip_mask(bits), .connected = connected, .expires_ns = expires_ns};
 	ip->n_routes++;
 	ip->generation++;
 	return 0;
@@ -100,7 +102,7 @@ static void route_remove(struct ip *ip, struct route *e)
 
 int ip_route_add(struct ip *ip, const struct ip_route *r)
 {
-	return route_insert(ip, r, false);
+	return route_insert(ip, r, false, 0);
 }
 
 int ip_route_del(struct ip *ip, const struct ip_route *r)
@@ -112,6 +114,104 @@ int ip_route_del(struct ip *ip, const struct ip_route *r)
 	route_remove(ip, e);
 	return 0;
 }
+
+/* ---- learned from routers (RFC 4861 §6.3.4) ---- */
+
+static void route_due_update(struct ip *ip)
+{
+	ip->route_due_ns = UINT64_MAX;
+	for (unsigned i = 0; i < ip->n_routes; i++) {
+		uint64_t e = ip->routes[i].expires_ns;
+
+		if (e != 0 && e < ip->route_due_ns)
+			ip->route_due_ns = e;
+	}
+}
+
+/* RFC 4861 §4.6.2: bits behind the prefix are ignored. */
+static struct ip_route route_masked(const struct ip_route *r)
+{
+	struct ip_addr m = ip_mask(ip_bits(&r->prefix, r->prefix_len));
+	struct ip_route out = *r;
+
+	out.prefix.q[0] &= m.q[0];
+	out.prefix.q[1] &= m.q[1];
+	return out;
+}
+
+static unsigned learned_count(const struct ip *ip)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ip->n_routes; i++)
+		n += ip->routes[i].expires_ns != 0;
+	return n;
+}
+
+int ip_route_learn(struct ip *ip, const struct ip_route *said, uint32_t lifetime_s)
+{
+	struct ip_route masked = route_masked(said), *r = &masked;
+	struct route *e = route_lookup(ip, r);
+	uint64_t expires =
+		lifetime_s == UINT32_MAX ? UINT64_MAX : ip->now_ns + lifetime_s * SECOND_NS;
+	int rc = 0;
+
+	if (e != NULL && e->expires_ns == 0)
+		return -EEXIST;
+	if (e != NULL && lifetime_s != 0)
+		e->expires_ns = expires;
+	else if (e != NULL)
+		route_remove(ip, e);
+	else if (lifetime_s != 0)
+		rc = learned_count(ip) < IP_LEARNED_MAX ? route_insert(ip, r, false, expires)
+							: -ENOSPC;
+	route_due_update(ip);
+	return rc;
+}
+
+void route_expire(struct ip *ip)
+{
+	if (ip->route_due_ns > ip->now_ns)
+		return;
+	for (unsigned i = 0; i < ip->n_routes;) {
+		struct route *e = &ip->routes[i];
+
+		if (e->expires_ns != 0 && e->expires_ns <= ip->now_ns)
+			route_remove(ip, e);
+		else
+			i++;
+	}
+	route_due_update(ip);
+}
+
+static bool another_way(const struct ip *ip, const struct route *e)
+{
+	for (unsigned i = 0; i < ip->n_routes; i++) {
+		const struct route *o = &ip->routes[i];
+
+		if (o != e && o->r.prefix_len == e->r.prefix_len &&
+		    ip_addr_eq(&o->r.prefix, &e->r.prefix))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 4861 §6.3.6: prefer a router that is reachable. The next advertisement brings it back. */
+void ip_gateway_failed(struct ip *ip, uint8_t ifindex, const struct ip_addr *gateway)
+{
+	for (unsigned i = 0; i < ip->n_routes;) {
+		struct route *e = &ip->routes[i];
+
+		if (e->expires_ns != 0 && e->r.ifindex == ifindex &&
+		    ip_addr_eq(&e->r.gateway, gateway) && another_way(ip, e))
+			route_remove(ip, e);
+		else
+			i++;
+	}
+	route_due_update(ip);
+}
+
+/* ---- of our addresses ---- */
 
 static struct ip_route connected_route(const struct ip_ifaddr *a)
 {
@@ -127,7 +227,7 @@ static struct ip_route connected_route(const struct ip_ifaddr *a)
 int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a)
 {
 	struct ip_route r = connected_route(a);
-	int rc = route_insert(ip, &r, true);
+	int rc = route_insert(ip, &r, true, 0);
 
 	return rc == -EEXIST ? 0 : rc;
 }

@@ -20,6 +20,8 @@
 	X(ARP_NOT_OURS, "arp_not_ours", "ARP for somebody else")                                   \
 	X(ND_BAD, "nd_bad", "malformed neighbour discovery message")                               \
 	X(ND_NOT_OURS, "nd_not_ours", "neighbour discovery for somebody else")                     \
+	X(REDIRECT, "redirect", "redirect by a router: not followed, routes are configured")       \
+	X(EVENT_FULL, "event_full", "more news of routers than the stack took note of")            \
 	X(NEIGH_TABLE_FULL, "neigh_table_full", "neighbour table full")                            \
 	X(NEIGH_QUEUE_FULL, "neigh_queue_full", "too many packets wait for one neighbour")         \
 	X(NEIGH_UNREACHABLE, "neigh_unreachable", "neighbour does not answer")                     \

@@ -62,11 +62,25 @@ static void unreachable(struct stack *s, struct rte_mbuf *m)
 static void router(struct stack *s, const struct eth_event *ev)
 {
 	struct ip_route r = {.ifindex = ev->ifindex, .gateway = ev->addr, .metric = 1024};
+	uint32_t was = ip_generation(s->ip);
 
-	if (ev->lifetime_s == 0)
-		ip_route_del(s->ip, &r);
-	else if (ip_route_add(s->ip, &r) == 0)
+	if (ev->mtu != 0)
+		ip_if_mtu6(s->ip, ev->ifindex, ev->mtu);
+	(void)ip_route_learn(s->ip, &r, ev->lifetime_s);
+	if (ip_generation(s->ip) != was)
 		stack_default_links(s);
+}
+
+/* A prefix on our link; addresses are those of the configuration. */
+static void prefix(struct stack *s, const struct eth_event *ev)
+{
+	struct ip_route r = {.prefix = ev->addr,
+			     .prefix_len = ev->prefix_len,
+			     .ifindex = ev->ifindex,
+			     .metric = 1024};
+
+	if ((ev->flags & 0x80) && ev->prefix_len > 0 && !ip_addr_is_link_local6(&ev->addr))
+		(void)ip_route_learn(s->ip, &r, ev->lifetime_s);
 }
 
 static void event(struct stack *s, const struct eth_event *ev)
@@ -79,13 +93,15 @@ static void event(struct stack *s, const struct eth_event *ev)
 		ip_addr_set_tentative(s->ip, &ev->addr, false, true);
 		break;
 	case ETH_EV_UNREACHABLE:
+		ip_gateway_failed(s->ip, ev->ifindex, &ev->addr);
 		unreachable(s, ev->m);
 		break;
 	case ETH_EV_ROUTER:
 		router(s, ev);
 		break;
 	case ETH_EV_PREFIX:
-		break; /* addresses are those of the configuration */
+		prefix(s, ev);
+		break;
 	}
 }
 

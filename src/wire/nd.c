@@ -36,6 +36,7 @@ static int option(const uint8_t *o, size_t len, struct nd_msg *out)
 		p->len = pi->prefix_len;
 		p->flags = pi->flags;
 		p->valid_s = be32_host(pi->valid_s);
+		p->preferred_s = be32_host(pi->preferred_s);
 		return 0;
 	default:
 		return 0;
@@ -91,6 +92,7 @@ int nd_parse(const uint8_t *icmp, size_t len, struct nd_msg *out)
 			return -EINVAL;
 		out->flags = ra->flags;
 		out->lifetime_s = be16_host(ra->lifetime_s);
+		out->reachable_ms = be32_host(ra->reachable_ms);
 		break;
 	case ND_RS:
 		break;

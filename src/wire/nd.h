@@ -3,7 +3,8 @@
  * Neighbour discovery messages (RFC 4861 §4) as they lie in a packet from the ICMPv6 header on, and
  * what a valid one says. Parsing checks all that can be seen without the IP header: lengths, code,
  * target, and every option (length 0 or past the end refuses the message, RFC 4861 §4.6).
- * Not done: redirects, SEND, route information, RDNSS (unknown options are skipped).
+ * Not done: redirects (a host may ignore them), SEND, route information, RDNSS (unknown options are
+ * skipped).
  */
 #ifndef ZS_WIRE_ND_H
 #define ZS_WIRE_ND_H
@@ -20,6 +21,7 @@ enum {
 	ND_RA = 134,
 	ND_NS = 135,
 	ND_NA = 136,
+	ND_REDIRECT = 137,
 
 	ND_OPT_SLLA = 1,
 	ND_OPT_TLLA = 2,
@@ -81,7 +83,7 @@ struct nd_prefix {
 	struct ip_addr prefix;
 	uint8_t len;
 	uint8_t flags; /* 0x80 on link, 0x40 autonomous */
-	uint32_t valid_s;
+	uint32_t valid_s, preferred_s;
 };
 
 struct nd_msg {
@@ -91,8 +93,9 @@ struct nd_msg {
 	uint8_t n_prefix;
 	struct ip_addr target; /* NS, NA */
 	struct eth_addr slla, tlla;
-	uint16_t lifetime_s; /* RA */
-	uint32_t mtu;	     /* RA; 0: not said */
+	uint16_t lifetime_s;   /* RA */
+	uint32_t mtu;	       /* RA; 0: not said */
+	uint32_t reachable_ms; /* RA; 0: not said */
 	struct nd_prefix prefix[ND_PREFIX_MAX];
 };
 

@@ -10,6 +10,7 @@ static const struct ip_addr us = {.b = {0xfe, 0x80, [14] = 1, 1}};
 static const struct ip_addr peer = {.b = {0xfe, 0x80, [14] = 2, 2}};
 static const struct ip_addr any6;
 static const struct ip_addr all_nodes = {.b = {0xff, 2, [15] = 1}};
+static const struct ip_addr all_routers = {.b = {0xff, 2, [15] = 2}};
 
 /* Whole frame with a message of len bytes, as ip hands it over. */
 static struct pkt nd(const struct eth_addr *mac, const struct ip_addr *src,
@@ -266,6 +267,126 @@ static void tentative_address_unopposed_becomes_usable(void **state)
 	assert_true(eth_event_next(e, &ev));
 	assert_int_equal(ev.kind, ETH_EV_ADDR_OK);
 	assert_true(ip_addr_eq(&ev.addr, &a));
+	/* RFC 4861 §6.3.7: and routers are asked for. */
+	assert_int_equal(poll_at_deadline(&p, 1), 1);
+	assert_int_equal(sent(&p, &us, &all_routers)->type, ND_RS);
+	assert_int_equal(p.m->pkt_len, ND_AT + 8 + 8);
+	assert_memory_equal(pkt_data(p.m) + ND_AT + 8, "\1\1\2\0\0\0\0\1", 8);
+	assert_memory_equal(&eth_of(&p)->dst, "\x33\x33\0\0\0\2", 6);
+	pkt_free(p.m);
+}
+
+struct ra {
+	struct wire_ra ra;
+	uint8_t mtu[8];
+	struct wire_nd_prefix pi;
+};
+
+static struct ra advertisement(uint16_t lifetime_s)
+{
+	return (struct ra){
+		.ra = {.type = ND_RA, .flags = 0x80, .lifetime_s = be16(lifetime_s)},
+		.mtu = {ND_OPT_MTU, 1, [6] = 0x05, 0xdc},
+		.pi = {ND_OPT_PREFIX, 4, 64, 0xc0, be32(3600), be32(1800), be32(0), {0x20, 1}}};
+}
+
+static enum next give_ra(const struct ra *m)
+{
+	struct pkt p = nd(&mac_a, &peer, &all_nodes, m, sizeof(*m));
+
+	return give(&p);
+}
+
+static unsigned drain_events(void)
+{
+	struct eth_event ev;
+	unsigned n = 0;
+
+	while (eth_event_next(e, &ev))
+		n++;
+	return n;
+}
+
+/* RFC 4861 §6.3.7: three times, 4 s apart, until there is a router. */
+static void routers_are_asked_for_until_one_answers(void **state)
+{
+	for (int answered = 0; answered < 2; answered++) {
+		struct ra m = advertisement(1800);
+		unsigned asked = 0;
+		uint64_t last = 0;
+		struct ip_addr a;
+		struct pkt p;
+
+		eth_destroy(e);
+		setup_addr(NULL);
+		p = dad_start(&a);
+		pkt_free(p.m);
+		while (poll_at_deadline(&p, 1) == 1) {
+			if (pkt_data(p.m)[ND_AT] == ND_RS) {
+				assert_true(asked == 0 || now - last == 4 * SEC);
+				last = now;
+				asked++;
+				if (answered)
+					assert_int_equal(give_ra(&m), NEXT_CONSUMED);
+			}
+			pkt_free(p.m);
+			drain_events();
+			if (eth_deadline(e) == UINT64_MAX)
+				break;
+		}
+		assert_int_equal(asked, answered ? 1 : 3);
+	}
+}
+
+/* RFC 4861 §7.2.5: what was a router and says it is none. */
+static void router_that_resigns_is_reported(void **state)
+{
+	struct ra m = advertisement(1800);
+	struct eth_event ev;
+
+	neigh_learn(e, 0, &peer, &mac_a);
+	assert_int_equal(give_ra(&m), NEXT_CONSUMED);
+	assert_int_equal(drain_events(), 2);
+	assert_int_equal(give_na(&mac_a, ND_NA_ROUTER | ND_NA_OVERRIDE), NEXT_CONSUMED);
+	assert_false(eth_event_next(e, &ev));
+	assert_int_equal(give_na(&mac_a, ND_NA_OVERRIDE), NEXT_CONSUMED);
+	assert_int_equal(eth_deadline(e), now);
+	assert_true(eth_event_next(e, &ev));
+	assert_int_equal(ev.kind, ETH_EV_ROUTER);
+	assert_int_equal(ev.lifetime_s, 0);
+	assert_true(ip_addr_eq(&ev.addr, &peer));
+}
+
+/* RFC 4861 §6.3.4 */
+static void reachable_time_is_the_routers(void **state)
+{
+	struct ra m = advertisement(1800);
+	struct pkt p;
+
+	m.ra.reachable_ms = be32(600000);
+	assert_int_equal(give_ra(&m), NEXT_CONSUMED);
+	drain_events();
+	assert_int_equal(send_to(&peer, 7, &p), NEXT_CONSUMED);
+	assert_int_equal(eth_poll(e, &p, 1), 1);
+	pkt_free(p.m);
+	assert_int_equal(give_na(&mac_a, ND_NA_SOLICITED), NEXT_CONSUMED);
+	assert_int_equal(eth_poll(e, &p, 1), 1);
+	pkt_free(p.m);
+	advance(299 * SEC);
+	assert_string_equal(neigh_state_of(&peer).state, "reachable");
+	advance(602 * SEC);
+	assert_string_equal(neigh_state_of(&peer).state, "stale");
+}
+
+/* RFC 4861 §8.3: counted, and nothing else. */
+static void redirect_is_refused(void **state)
+{
+	uint8_t m[40] = {ND_REDIRECT};
+	struct pkt p = nd(&mac_a, &peer, &us, m, sizeof(m));
+
+	assert_int_equal(give(&p), NEXT_DROP);
+	assert_int_equal(drops.n[DROP_REDIRECT], 1);
+	assert_int_equal(eth_deadline(e), UINT64_MAX);
 }
 
 static void tentative_address_claimed_or_also_probed_is_duplicate(void **state)
@@ -301,13 +422,7 @@ static void probe_for_our_usable_address_is_answered_to_all(void **state)
 
 static void router_advertisement_is_reported(void **state)
 {
-	struct {
-		struct wire_ra ra;
-		uint8_t mtu[8];
-		struct wire_nd_prefix pi;
-	} m = {.ra = {.type = ND_RA, .flags = 0x80, .lifetime_s = be16(1800)},
-	       .mtu = {ND_OPT_MTU, 1, [6] = 0x05, 0xdc},
-	       .pi = {ND_OPT_PREFIX, 4, 64, 0xc0, be32(3600), be32(1800), be32(0), {0x20, 1}}};
+	struct ra m = advertisement(1800);
 	struct pkt p = nd(&mac_a, &peer, &all_nodes, &m, sizeof(m));
 	struct ip_addr global = {.b = {0x20, 1}};
 	struct eth_event ev;
@@ -324,6 +439,7 @@ static void router_advertisement_is_reported(void **state)
 	assert_true(ip_addr_eq(&ev.addr, &global));
 	assert_int_equal(ev.prefix_len, 64);
 	assert_int_equal(ev.lifetime_s, 3600);
+	assert_int_equal(ev.preferred_s, 1800);
 	assert_false(eth_event_next(e, &ev));
 	/* RFC 4861 §6.1.2: only from a link-local address. A flood is bounded. */
 	p = nd(&mac_a, &global, &all_nodes, &m, sizeof(m));
@@ -333,7 +449,7 @@ static void router_advertisement_is_reported(void **state)
 		p = nd(&mac_a, &peer, &all_nodes, &m, sizeof(m));
 		give(&p);
 	}
-	assert_int_equal(drops.n[DROP_ND_NOT_OURS], 84);
+	assert_int_equal(drops.n[DROP_EVENT_FULL], 84);
 }
 
 /* H20: random bytes never read outside (run under ASan). */
@@ -375,6 +491,10 @@ int main(void)
 		T(tentative_address_claimed_or_also_probed_is_duplicate),
 		T(probe_for_our_usable_address_is_answered_to_all),
 		T(router_advertisement_is_reported),
+		T(routers_are_asked_for_until_one_answers),
+		T(router_that_resigns_is_reported),
+		T(reachable_time_is_the_routers),
+		T(redirect_is_refused),
 		T(h20_random_messages_are_survived),
 	};
 

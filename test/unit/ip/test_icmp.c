@@ -264,7 +264,7 @@ static void h18_error_quoting_what_we_never_sent_dropped(void **state)
 		refused(in6(b, n, &p), &p, DROP_ICMP_SHORT);
 	}
 	error4(b, ICMP4_REDIRECT, 0, 0);
-	refused(in4(b, 36, &p), &p, DROP_ICMP_TYPE);
+	refused(in4(b, 36, &p), &p, DROP_REDIRECT);
 }
 
 /* RFC 4861 §7.1.1. */

@@ -115,6 +115,68 @@ static void flood_of_learned_mtus_stays_in_the_table(void **state)
 	assert_true(ip_counters(ip)->pmtu_learned > 0);
 }
 
+/* RFC 4861 §6.3.4, §6.3.6 */
+static void learned_routes_run_out_and_leave_configured_ones_alone(void **state)
+{
+	struct ip_addr far = {.b = {0x20, 2, [15] = 1}};
+	struct ip_addr gw[2] = {{.b = {0xfe, 0x80, [15] = 1}}, {.b = {0xfe, 0x80, [15] = 2}}};
+	struct ip_route r[2] = {{.gateway = gw[0], .metric = 1024},
+				{.gateway = gw[1], .metric = 1024}};
+	uint64_t start = 1000000000;
+
+	assert_int_equal(ip_route_learn(ip, &r[0], 10), 0);
+	assert_int_equal(ip_route_learn(ip, &r[1], 20), 0);
+	assert_int_equal(ip_deadline(ip), start + 10000000000);
+	/* Renewed, it holds longer. */
+	ip_begin(ip, start + 5000000000);
+	assert_int_equal(ip_route_learn(ip, &r[0], 10), 0);
+	ip_begin(ip, start + 14000000000);
+	assert_int_equal(ip_expire(ip, NULL, NULL, 0), 0);
+	assert_true(ip_addr_eq(&ip_route_find(ip, &far)->gateway, &gw[0]));
+	/* One that does not answer yields to the other, but the last one stays. */
+	ip_gateway_failed(ip, 0, &gw[0]);
+	assert_true(ip_addr_eq(&ip_route_find(ip, &far)->gateway, &gw[1]));
+	ip_gateway_failed(ip, 0, &gw[1]);
+	assert_non_null(ip_route_find(ip, &far));
+	ip_begin(ip, start + 20000000000);
+	assert_int_equal(ip_expire(ip, NULL, NULL, 0), 0);
+	assert_null(ip_route_find(ip, &far));
+	assert_int_equal(ip_deadline(ip), UINT64_MAX);
+	/* A configured one is nobody else's to take. */
+	assert_int_equal(ip_route_add(ip, &r[0]), 0);
+	assert_int_equal(ip_route_learn(ip, &r[0], 0), -EEXIST);
+	assert_non_null(ip_route_find(ip, &far));
+}
+
+/* H20: who floods us with routers does not fill the table. */
+static void h20_learned_routes_are_bounded(void **state)
+{
+	struct ip_route own = {.prefix = v4(10, 9, 0, 0), .prefix_len = 16};
+	unsigned taken = 0;
+
+	for (unsigned i = 0; i < 1000; i++) {
+		struct ip_route r = {
+			.gateway = {
+				.b = {0xfe, 0x80, [14] = (uint8_t)(i >> 8), [15] = (uint8_t)i}}};
+
+		taken += ip_route_learn(ip, &r, UINT32_MAX) == 0;
+	}
+	assert_int_equal(taken, 32);
+	assert_int_equal(ip_route_add(ip, &own), 0);
+}
+
+static void mtu_of_a_router_counts_for_ipv6_only(void **state)
+{
+	struct ip_addr a6 = PEER6, a4 = PEER4;
+
+	ip_if_mtu6(ip, 0, 1279);
+	ip_if_mtu6(ip, 0, 1501);
+	assert_int_equal(ip_pmtu(ip, &a6), 1500);
+	ip_if_mtu6(ip, 0, 1400);
+	assert_int_equal(ip_pmtu(ip, &a6), 1400);
+	assert_int_equal(ip_pmtu(ip, &a4), 1500);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -124,6 +186,9 @@ int main(void)
 		T(source_is_of_same_scope_longest_match_and_not_tentative),
 		T(learned_mtu_lowers_is_clamped_and_expires),
 		T(flood_of_learned_mtus_stays_in_the_table),
+		T(learned_routes_run_out_and_leave_configured_ones_alone),
+		T(h20_learned_routes_are_bounded),
+		T(mtu_of_a_router_counts_for_ipv6_only),
 	};
 
 	return run(tests, array_size(tests));
