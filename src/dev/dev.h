@@ -103,7 +103,8 @@ bool dev_check(struct dev *d);
  * cheap for the thread of that core alone; others may free to them. */
 #define DEV_POOL_RX 8192
 #define DEV_POOL_TX 4096
-#define DEV_POOL_REF 32768 /* small: each send that waits for its acknowledgement holds one or two */
+#define DEV_POOL_REF                                                                               \
+	32768 /* small: each send that waits for its acknowledgement holds one or two */
 int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
 		     struct pkt_pools *out, char *err, size_t err_len) must_check;
 void dev_pools_destroy(struct pkt_pools *p);

@@ -240,6 +240,8 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 		d->caps.tx_done_cleanup = rte_eth_tx_done_cleanup(d->port_id, 0, 0) >= 0;
 	if (d->reclaim == DEV_RECLAIM_CALL && !d->caps.tx_done_cleanup)
 		d->reclaim = DEV_RECLAIM_NONE;
+	for (unsigned q = 0; q < d->n_queues; q++)
+		d->q[q].offer = PKT_BURST;
 	dev_wake_find(d);
 	d->was_up = dev_link_up(d);
 	return 0;

@@ -62,6 +62,7 @@ struct dev_queue {
 	bool busy;	 /* in the PMD, where the port is guarded */
 	uint32_t polls;	 /* guarded: until the next look at the peer */
 	uint32_t credit; /* af_packet: frames that surely fit its ring */
+	uint32_t offer;	 /* most that is offered at once: little to a port that was full */
 } __attribute__((aligned(64)));
 
 /* One port: made and closed by the control thread, its queues used by one core each. */

@@ -18,6 +18,10 @@
 
 #include "dev/dev_priv.h"
 
+/* PMDs don't tell how much room they have. A port that refused is offered little, and twice as much
+ * each time that it took everything: what it refuses was made, summed and undone for nothing. */
+#define OFFER_MIN 8
+
 /* One packet on its way out: what goes to the port, and how to undo it. */
 struct ready {
 	struct rte_mbuf *m;
@@ -210,10 +214,14 @@ static unsigned send_run(struct dev *d, uint16_t queue, struct pkt *p, unsigned 
 	c->tx_packets += took;
 	for (unsigned i = took; i < k; i++)
 		undo(&r[i], p[i].m);
-	if (took < fit)
+	if (unlikely(took < fit)) {
 		*why = DROP_NO_MBUF; /* the port is full: later */
-	else if (fit < k)
-		*why = DROP_IP_SHORT; /* refused by the port, as malformed */
+		d->q[queue].offer = OFFER_MIN;
+	} else {
+		d->q[queue].offer = RTE_MIN(d->q[queue].offer * 2, (uint32_t)PKT_BURST);
+		if (unlikely(fit < k))
+			*why = DROP_IP_SHORT; /* refused by the port, as malformed */
+	}
 	d->q[queue].credit -= RTE_MIN(d->q[queue].credit, took);
 	return took;
 }
@@ -224,9 +232,12 @@ unsigned dev_tx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 	enum drop_reason why;
 	unsigned done = 0;
 
-	n = dev_tx_room(d, queue, n);
+	if (d->tx_ring != 0)
+		n = dev_tx_room(d, queue, n);
 	while (done < n) {
-		done += send_run(d, queue, p + done, n - done, pools, copied, &why);
+		unsigned most = RTE_MIN(n - done, d->q[queue].offer);
+
+		done += send_run(d, queue, p + done, most, pools, copied, &why);
 		if (why == DROP_NO_MBUF)
 			break;
 		if (why != DROP_NONE)
@@ -256,7 +267,7 @@ unsigned dev_tx_room(struct dev *d, uint16_t queue, unsigned n)
 {
 	struct dev_queue *q = &d->q[queue];
 
-	n = RTE_MIN(n, (unsigned)PKT_BURST);
+	n = RTE_MIN(n, q->offer);
 	if (d->tx_ring != 0 && q->real_fd >= 0)
 		return af_packet_room(d, q, n);
 	return n;
