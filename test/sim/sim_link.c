@@ -101,8 +101,9 @@ static void jitter(struct stage *s, struct frame *f)
 
 static void burst(struct stage *s, struct frame *f)
 {
-	s->in_burst = s->in_burst ? !sim_chance(s->b) : sim_chance(s->a);
-	if (s->in_burst)
+	if (sim.now >= s->free_at && sim_chance(s->a))
+		s->free_at = sim.now + rand_below(&sim.rand, s->b);
+	if (sim.now < s->free_at)
 		lose(f);
 	else
 		forward(f, sim.now);

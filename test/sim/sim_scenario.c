@@ -125,7 +125,7 @@ const struct scenario scenarios[] = {
 	 .limit_ns = 60 * SEC,
 	 .goodput_min = 1000000},
 	{.name = "bursts",
-	 .link = PAIR({STAGE_RATE, 100 * MBIT, 250000}, {STAGE_BURST, 2000, 200000},
+	 .link = PAIR({STAGE_RATE, 100 * MBIT, 250000}, {STAGE_BURST, 2000, 4 * MS},
 		      {STAGE_DELAY, 10 * MS}),
 	 .flows = 1,
 	 .at_once = 1,
