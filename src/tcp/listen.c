@@ -392,7 +392,7 @@ static bool cookie_input(struct tcp *t, struct tcp_listener *l, const struct tcp
 	t->n.syn_cookies_ok++;
 	e.mss = ck.mss;
 	if (s->opts.have_ts) {
-		tcp_cookie_ts_read(s->opts.ts_ecr - tcp_ts_offset(t, k), &ck);
+		tcp_cookie_ts_read(s->opts.ts_ecr, &ck);
 		e.ts_val = s->opts.ts_val;
 		e.wscale = ck.wscale & 15;
 		e.flags = SYN_F_TS;
