@@ -28,6 +28,7 @@ struct arrival {
 	struct tcp_seg *s;
 	uint64_t seq, end; /* end: behind text, SYN and FIN not counted */
 	uint64_t ack;
+	bool syn; /* is not what the connection began with */
 	bool fin; /* counts: was not cut off */
 };
 
@@ -121,7 +122,7 @@ static void cut_to_window(struct arrival *a)
 static enum tcp_step check_sequence(struct arrival *a)
 {
 	uint64_t nxt = tcp_rcv_nxt(a->c), edge = a->c->rcv_adv;
-	uint64_t end = a->end + a->fin + !!(a->s->flags & TCP_SYN);
+	uint64_t end = a->end + a->fin + a->syn;
 	bool ok;
 
 	if (end == a->seq)
@@ -163,7 +164,7 @@ static enum tcp_step check_rst(struct arrival *a)
  * before it. */
 static enum tcp_step check_syn(struct arrival *a)
 {
-	if (!(a->s->flags & TCP_SYN))
+	if (!a->syn)
 		return TCP_GO_ON;
 	tcp_challenge_ack(a->t, a->c);
 	return stop(a, DROP_TCP_RST_BLIND);
@@ -285,11 +286,25 @@ static enum tcp_step walk_steps(struct arrival *a)
 	return take_contents(a);
 }
 
+/* Both sides opened at once: the peer's SYN comes again, with the ACK that we wait for (RFC 9293
+ * §3.5 figure 7, line 6). Strictly it lies before the window; by that each side would only tell the
+ * other so. What follows its SYN is an ordinary segment. */
+static bool crossing_syn_ack(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+	return c->state == TCP_SYN_RCVD && !c->passive &&
+	       (s->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && s->seq == c->irs;
+}
+
 void tcp_segment_arrives(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s)
 {
 	struct arrival a = {.t = t, .c = c, .p = p, .s = s};
 
 	a.seq = seq_unwrap(tcp_rcv_nxt(c), s->seq);
+	a.syn = s->flags & TCP_SYN;
+	if (a.syn && crossing_syn_ack(c, s)) {
+		a.syn = false;
+		a.seq++;
+	}
 	a.end = a.seq + s->len;
 	a.ack = seq_unwrap(c->sent.una, s->ack);
 	a.fin = s->flags & TCP_FIN;
