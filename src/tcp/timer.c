@@ -217,7 +217,8 @@ static bool persist_fired(struct tcp *t, struct tcp_conn *c)
 {
 	bool limited = c->user_timeout_ms != 0 || c->orphan;
 
-	if (out_of_patience(t, c, limited ? c->stuck_ns : c->last_rcv_ns)) {
+	if ((limited || c->probes > 0) &&
+	    out_of_patience(t, c, limited ? c->stuck_ns : c->last_rcv_ns)) {
 		t->n.persist_drops++;
 		give_up(t, c);
 		return false;
