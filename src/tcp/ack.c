@@ -133,8 +133,7 @@ static void episode_end(struct tcp *t, struct tcp_conn *c)
 	if (c->repair != NULL)
 		tcp_rack_recovered(&c->repair->rack);
 	dupacks_clear(c);
-	c->undo = false;
-	c->eifel = false;
+	c->eifel = false; /* D-SACKs come a round trip later: undo stays */
 }
 
 static void undo_episode(struct tcp *t, struct tcp_conn *c)
@@ -168,7 +167,8 @@ static void dsack_undo_check(struct tcp *t, struct tcp_conn *c, const struct ack
 {
 	struct tcp_repair *r = c->repair;
 
-	if (!c->undo || !k->dsack || r->undo_rtx == 0 || k->dsack_range.start < r->undo_una)
+	if (!c->undo || !k->dsack || r->undo_rtx == 0 || k->dsack_range.start < r->undo_una ||
+	    k->dsack_range.end > c->recover)
 		return;
 	if (--r->undo_rtx == 0)
 		undo_episode(t, c);
@@ -258,8 +258,10 @@ static void prr_update(struct tcp_conn *c, const struct ack *k)
 		if (allowed > ssthresh - pipe)
 			allowed = ssthresh - pipe;
 	}
-	if (r->prr_out == 0 && allowed < c->mss)
-		allowed = c->mss; /* the fast retransmission itself */
+	/* The fast retransmission itself; RFC 6582 §3.2 step 3: that of a partial ACK. And never a
+	 * part of a segment: nothing else may come that adds to it. */
+	if (r->prr_out == 0 || (!c->sack && k->advanced) || allowed > 0)
+		allowed = allowed > c->mss ? allowed : c->mss;
 	r->prr_cwnd = pipe + allowed;
 }
 
