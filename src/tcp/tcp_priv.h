@@ -57,7 +57,7 @@
 #define TCP_QUICKACKS	  16
 #define TCP_LISTEN_HEADS  256u
 /* RFC 7323 §5.5: a timestamp older than this says nothing. */
-#define TCP_TS_VALID (24u * 86400)
+#define TCP_TS_VALID ((uint32_t)(24ull * 86400 * 1000000000 >> 30)) /* of tcp_age_clock */
 
 enum tcp_rtx_kind {
 	TCP_RTX_NONE,
