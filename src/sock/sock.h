@@ -88,6 +88,7 @@ uint64_t socks_deadline(const struct socks *s);
 struct socks_counters {
 	uint64_t commands, bad_commands, events, events_delayed, loans, loans_bad_return,
 		tokens_bad, doorbells, pressure_copied_bytes;
+	uint64_t loop_copied_bytes; /* of datagrams from one socket of this host to another */
 };
 const struct socks_counters *socks_counters(const struct socks *s);
 

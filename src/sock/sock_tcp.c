@@ -162,7 +162,9 @@ static int connect_path(struct sock *k, struct tcp_open *o)
 		return fam;
 	if (o->key.rport == 0)
 		return -EADDRNOTAVAIL;
-	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr))
+	/* Ourselves included: IP has no way back in. */
+	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr) ||
+	    ip_addr_is_loopback(&o->key.raddr) || ip_addr_find(cfg->ip, &o->key.raddr) != NULL)
 		return -ENETUNREACH;
 	if ((k->flags & SOCKF_BOUND) && !ip_addr_is_any(&k->laddr)) {
 		o->key.laddr = k->laddr;

@@ -95,7 +95,8 @@ static int disconnect(struct sock *k)
 	return udp_connect(k->app->s->cfg.udp, k->pcb, &k->laddr, NULL, 0);
 }
 
-/* The address to send from: bound, of the interface for groups, or by route. */
+/* The address to send from: bound, the destination if it is ours, of the interface for groups, or
+ * by route. */
 static int choose_source(const struct sock *k, const struct ip_addr *dst, struct ip_addr *src)
 {
 	const struct sock_udp *u = k->udp;
@@ -106,6 +107,10 @@ static int choose_source(const struct sock *k, const struct ip_addr *dst, struct
 	if (!ip_addr_is_any(&b->laddr) && !ip_addr_is_multicast(&b->laddr)) {
 		*src = b->laddr;
 		return ip_addr_is_v4(src) == ip_addr_is_v4(dst) ? 0 : -ENETUNREACH;
+	}
+	if (udp_is_own(k->app->s, dst)) {
+		*src = *dst;
+		return 0;
 	}
 	if (ip_addr_is_multicast(dst) && u->mcast_if >= 0) {
 		for (unsigned i = 0; (own = ip_addr_at(ip, i)) != NULL; i++) {
@@ -187,6 +192,7 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 	const struct udp_bind *b = udp_binding(c->k->pcb);
 	int err;
 
+	p->sport = b->lport;
 	if (c->q->op != CHAN_OP_SEND && c->q->port != 0) {
 		memcpy(&p->dst, c->q->addr, sizeof(p->dst));
 		p->dport = c->q->port;
@@ -201,8 +207,11 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 	err = sock_fam(c->k, &p->dst);
 	if (err < 0)
 		return err;
-	if (!(c->k->flags & SOCKF_BROADCAST) && is_broadcast(c->s->cfg.ip, &p->dst))
-		return -EACCES;
+	if (is_broadcast(c->s->cfg.ip, &p->dst)) {
+		if (!(c->k->flags & SOCKF_BROADCAST))
+			return -EACCES;
+		p->flags |= PKT_F_BCAST;
+	}
 	return choose_source(c->k, &p->dst, &p->src);
 }
 
@@ -227,16 +236,18 @@ static int transmit(struct sock_cmd *c, struct rte_mbuf *m)
 	struct socks *s = c->s;
 	struct sock_udp *u = c->k->udp;
 	struct pkt p = {.flags = PKT_F_L4_CSUM, .path = PATH_NONE, .tos = u->tos};
+	bool only = false;
 	int err = destination(c, &p);
 
 	if (err == 0)
 		err = fit(c->k, &p, m != NULL ? m->pkt_len : 0);
-	if (err != 0) {
+	p.ttl = ip_addr_is_multicast(&p.dst) ? u->mcast_ttl : u->ttl;
+	if (err == 0)
+		err = udp_loop(c->k, &p, m, &only);
+	if (err != 0 || only) {
 		pkt_free(m);
 		return err;
 	}
-	p.sport = c->k->lport;
-	p.ttl = ip_addr_is_multicast(&p.dst) ? u->mcast_ttl : u->ttl;
 	if (udp_output(s->cfg.udp, s->cfg.pools, &p, m) != NEXT_IP_OUT) {
 		pkt_drop(s->cfg.drops, p.m, p.drop);
 		return -ENOBUFS;
@@ -326,6 +337,15 @@ static int default_if(struct socks *s, const struct ip_addr *group)
 	if (own == NULL)
 		own = ip_addr_at(s->cfg.ip, 0);
 	return own != NULL ? own->ifindex : -1;
+}
+
+bool udp_group_member(const struct sock *k, const struct ip_addr *group)
+{
+	for (uint32_t i = 0; i < k->udp->n_groups; i++) {
+		if (ip_addr_eq(&k->udp->group[i].addr, group))
+			return true;
+	}
+	return false;
 }
 
 static struct udp_group *group_find(struct sock_udp *u, const struct ip_addr *g, int ifindex)

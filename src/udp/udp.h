@@ -39,6 +39,9 @@ const struct udp_bind *udp_binding(const struct udp_pcb *pcb);
  * udp_next_match until NULL. NEXT_UNREACH_PORT, NEXT_DROP. */
 enum next udp_input(struct udp *u, struct pkt *p, struct udp_pcb **pcb);
 struct udp_pcb *udp_next_match(struct udp *u, const struct pkt *p, struct udp_pcb *after);
+/* The first endpoint for a datagram that came from no port but from one of our own; p has addresses
+ * and ports, and PKT_F_BCAST if it was broadcast. udp_next_match as above. */
+struct udp_pcb *udp_first_match(struct udp *u, const struct pkt *p);
 /* The endpoint an ICMP error is about, or NULL. */
 struct udp_pcb *udp_find(struct udp *u, const struct ip_addr *laddr, uint16_t lport,
 			 const struct ip_addr *raddr, uint16_t rport);

@@ -104,6 +104,13 @@ struct udp_pcb *udp_group_match(const struct pkt *p, struct udp_pcb *from)
 	return NULL;
 }
 
+struct udp_pcb *udp_first_match(struct udp *u, const struct pkt *p)
+{
+	if (udp_is_group(p))
+		return udp_group_match(p, *udp_port_bucket(u, p->dport));
+	return udp_find(u, &p->dst, p->dport, &p->src, p->sport);
+}
+
 struct udp_pcb *udp_next_match(struct udp *u, const struct pkt *p, struct udp_pcb *after)
 {
 	(void)u;

@@ -296,6 +296,62 @@ static void groups_are_joined_and_left(void **state)
 	step(2);
 }
 
+static void datagram_to_ourselves_arrives(void **state)
+{
+	struct ip_addr lo = ip_addr_v4(be32(0x7f000001));
+	struct chan_sqe q;
+	struct chan_cqe e;
+	uint32_t s;
+
+	two_sockets();
+	s = make_socket(B, AF_INET, SOCK_DGRAM);
+	fill(B, 0, 5000);
+	q = with_addr(CHAN_OP_SENDTO, s, &B->addr, 53);
+	q.len = 5000;
+	submit(B, q);
+	e = receive(B, b, 5000);
+	assert_memory_equal(e.addr, &B->addr, 16);
+	assert_true(took_token(B, 0));
+	memcpy(q.addr, &lo, 16);
+	q.len = 0;
+	submit(B, q);
+	await(B, CHAN_EV_DGRAM, b, 2);
+	/* Nobody there: told to who is connected. */
+	assert_int_equal(do_connect(B, s, &lo, 54), 0);
+	do_send(B, s, 0, 10, 1);
+	assert_int_equal(await(B, CHAN_EV_ERROR, s, 2).res, -ECONNREFUSED);
+	assert_int_equal(B->socks->n.loop_copied_bytes, 5000);
+	s = make_socket(B, AF_INET, SOCK_STREAM);
+	assert_int_equal(do_connect(B, s, &B->addr, 53), -ENETUNREACH);
+}
+
+/* RFC 1112 §6.1 */
+static void members_on_this_host_get_a_copy_unless_told_not_to(void **state)
+{
+	struct ip_addr group = ip_addr_v4(be32(0xe0010203));
+	struct chan_sqe q;
+	struct chan_cqe e;
+	uint32_t s, other;
+	struct ip_addr any = {0};
+
+	two_sockets();
+	other = make_socket(A, AF_INET, SOCK_DGRAM);
+	s = make_socket(A, AF_INET6, SOCK_DGRAM);
+	assert_int_equal(do_bind(A, s, &any, 53), 0);
+	assert_int_equal(member(A, s, IP_ADD_MEMBERSHIP, 0xe0010203), 0);
+	assert_int_equal(member(B, b, IP_ADD_MEMBERSHIP, 0xe0010203), 0);
+	q = with_addr(CHAN_OP_SENDTO, other, &group, 53);
+	q.len = 10;
+	fill(A, 0, 10);
+	submit(A, q);
+	receive(A, s, 10);
+	receive(B, b, 10);
+	assert_int_equal(set_int(A, other, IPPROTO_IP, IP_MULTICAST_LOOP, 0), 0);
+	submit(A, q);
+	receive(B, b, 10);
+	assert_false(take(A, CHAN_EV_DGRAM, s, &e));
+}
+
 static void tos_and_ttl_are_sent(void **state)
 {
 	two_sockets();
@@ -379,6 +435,8 @@ int main(void)
 		T(lent_datagram_is_sent_on),
 		T(broadcast_needs_permission),
 		T(groups_are_joined_and_left),
+		T(datagram_to_ourselves_arrives),
+		T(members_on_this_host_get_a_copy_unless_told_not_to),
 		T(tos_and_ttl_are_sent),
 		T(path_mtu_is_kept_when_asked_for),
 		T(v6only_socket_does_not_speak_ipv4),
