@@ -361,7 +361,6 @@ static void cwnd_update(struct tcp *t, struct tcp_conn *c, const struct ack *k, 
 		prr_update(c, k);
 	else if (a.acked_bytes > 0)
 		c->cc.ops->on_ack(&c->cc, &a);
-	c->cwnd_used = false;
 }
 
 /* Twice what may be in flight keeps the application a round trip ahead. */

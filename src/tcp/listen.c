@@ -208,6 +208,8 @@ static void challenge_entry(struct tcp *t, const struct tcp_listener *l, const s
 
 	r.seq++;
 	r.flags = TCP_ACK;
+	if (r.opts.have_wscale)
+		r.wnd >>= t->rcv_wscale;
 	r.opts.mss = 0;
 	r.opts.have_wscale = false;
 	r.opts.sack_ok = false;

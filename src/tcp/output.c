@@ -514,6 +514,7 @@ static bool take_turn(struct turn *u)
 {
 	struct tcp_conn *c = u->c;
 
+	c->cwnd_used = false;
 	u->nxt = c->sent.nxt;
 	u->in_flight = tcp_pipe(c);
 	if (c->state > TCP_SYN_SENT) {

@@ -38,6 +38,9 @@ int tcp_send(struct tcp *t, struct tcp_conn *c, struct rte_mbuf *m, unsigned fla
 		c->snd_urg = true;
 		c->snd_up = c->sndq.end_off;
 		c->push = true;
+		/* §3.8.5: a closed window doesn't hold back the news, only the byte. */
+		if (c->state >= TCP_ESTABLISHED && c->snd_wnd == 0)
+			c->ack_now = true;
 	}
 	tcp_want_output(t, c);
 	tcp_debug_check(t, c);

@@ -108,7 +108,7 @@ struct tcp_conn {
 	bool undo : 1;	     /* undo_rtx counts: D-SACKs may prove the episode wrong */
 	bool nodelay : 1, cork : 1, keepalive : 1, quickack : 1, oob_inline : 1;
 	bool snd_auto : 1, rcv_auto : 1; /* the buffers' sizes are ours to choose */
-	bool cwnd_used : 1;   /* the window of congestion was filled since the last ACK */
+	bool cwnd_used : 1;   /* the last turn was ended by the congestion window */
 	bool passive : 1;     /* made by a listener */
 	uint16_t events;      /* TCP_EV_… that were not reported */
 	uint16_t mss;	      /* payload of a full segment, timestamps taken off */

@@ -31,7 +31,6 @@
 #pragma GCC diagnostic ignored "-Wunused-function"
 
 #define MS	  1000000ull
-#define PEER_ISN  0xfffffff0u /* data wraps at once (H14) */
 #define PEER_PORT 2000
 #define OUR_PORT  80
 
@@ -42,7 +41,11 @@ static struct tcp_conn *conn;
 static struct tcp_listener *listener;
 static struct tcp_cfg cfg;
 static uint64_t now;
-static uint32_t iss; /* of the engine, from its last SYN */
+static uint32_t peer_isn;  /* data wraps at once (H14) */
+static uint16_t peer_port; /* of segments that come in */
+static struct ip_addr peer_addr;
+static uint16_t peer_flags; /* PKT_F_… of them */
+static uint32_t iss;	    /* of the engine, from its last SYN */
 static bool have_iss;
 static uint32_t peer_ts; /* sent with each segment when ts_on */
 static bool ts_on;
@@ -122,6 +125,10 @@ static int setup(void **state)
 	have_iss = false;
 	ts_on = false;
 	peer_ts = 5000;
+	peer_isn = 0xfffffff0;
+	peer_port = PEER_PORT;
+	peer_addr = addr(2);
+	peer_flags = 0;
 	got_bytes = 0;
 	default_cfg();
 	make_engine();
@@ -177,16 +184,21 @@ static unsigned build_opts(const struct in *in, uint8_t *out)
 static struct pkt build(const struct in *in)
 {
 	struct rte_mbuf *m = rte_pktmbuf_alloc(pools.rx);
-	struct pkt p = {.m = m, .l4_off = 34, .src = addr(2), .dst = addr(1), .proto = TCP_PROTO};
+	struct pkt p = {.m = m,
+			.l4_off = 34,
+			.src = peer_addr,
+			.dst = addr(1),
+			.proto = TCP_PROTO,
+			.flags = peer_flags};
 	uint8_t *at = pkt_put(m, 34 + 20);
 	struct tcp_hdr *h = (struct tcp_hdr *)(at + 34);
 	unsigned opts = build_opts(in, at + 54);
 	uint32_t wnd = in->wnd == 0 ? 60000 : in->wnd == 1 ? 0 : in->wnd;
 
 	pkt_put(m, (uint16_t)opts);
-	*h = (struct tcp_hdr){.sport = be16(PEER_PORT),
+	*h = (struct tcp_hdr){.sport = be16(peer_port),
 			      .dport = be16(OUR_PORT),
-			      .seq = be32(PEER_ISN + in->seq),
+			      .seq = be32(peer_isn + in->seq),
 			      .ack = be32((flags_of(in->flags) & TCP_ACK) ? iss + in->ack : 0),
 			      .off = tcp_hdr_off(opts),
 			      .flags = flags_of(in->flags),
@@ -257,8 +269,8 @@ static char *put_opts(char *s, const struct tcp_hdr *h, unsigned len)
 		last_ecr = o.ts_ecr;
 	}
 	for (unsigned i = 0; i < o.n_sack; i++)
-		s += sprintf(s, "%s%u-%u", i == 0 ? " sack " : ",", o.sack[i].start - PEER_ISN,
-			     o.sack[i].end - PEER_ISN);
+		s += sprintf(s, "%s%u-%u", i == 0 ? " sack " : ",", o.sack[i].start - peer_isn,
+			     o.sack[i].end - peer_isn);
 	return s;
 }
 
@@ -303,7 +315,7 @@ static void segment_text(const struct tcp_tx *tx, char *s)
 	s = put_flags(s, h->flags);
 	s += sprintf(s, " %u:%u", seq, seq + len);
 	if (h->flags & TCP_ACK)
-		s += sprintf(s, " ack %u", be32_host(h->ack) - PEER_ISN);
+		s += sprintf(s, " ack %u", be32_host(h->ack) - peer_isn);
 	if (!(h->flags & TCP_RST))
 		s += sprintf(s, " win %u", be16_host(h->win));
 	s = put_opts(s, h, hdr - 20);
