@@ -298,6 +298,7 @@ static struct tcp_conn *make_conn(struct tcp *t, struct tcp_listener *l, const s
 	if (c == NULL)
 		return NULL;
 	c->listener = l;
+	c->passive = true;
 	c->syn_rtx = e->tries > 1;
 	tcp_apply_syn(t, c, &syn);
 	tcp_init_send(t, c, e->iss);
