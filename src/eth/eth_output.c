@@ -21,7 +21,35 @@ void eth_push(struct eth *e, struct pkt *p, uint8_t ifindex, const struct eth_ad
 	}
 	h = (void *)pkt_push(p->m, sizeof(*h));
 	*h = (struct wire_eth){*dst, i->mac, be16(type)};
-	p->m->l2_len = i->vlan != 0 ? sizeof(*h) + sizeof(struct wire_vlan) : sizeof(*h);
+	p->port = i->port;
+	p->vlan = i->vlan;
+}
+
+void front_update(const struct eth *e, struct neigh *n)
+{
+	const struct eth_if *i = &e->ifs[n->ifindex];
+	uint16_t type = ip_addr_is_v4(&n->addr) ? ETH_TYPE_IP4 : ETH_TYPE_IP6;
+	struct wire_eth h = {n->mac, i->mac, be16(type)};
+	struct wire_vlan tag = {be16(i->vlan), be16(type)};
+
+	if (i->vlan == 0) {
+		memcpy(n->front + sizeof(tag), &h, sizeof(h));
+		return;
+	}
+	h.type = be16(ETH_TYPE_VLAN);
+	memcpy(n->front, &h, sizeof(h));
+	memcpy(n->front + sizeof(h), &tag, sizeof(tag));
+}
+
+/* An IP packet to a neighbour whose MAC is known. As many bytes are always written; without a tag
+ * the first four are of the headroom. */
+static void front_push(const struct eth *e, struct pkt *p, const struct neigh *n)
+{
+	const struct eth_if *i = &e->ifs[n->ifindex];
+	uint16_t len = i->vlan != 0 ? ETH_FRONT_MAX : sizeof(struct wire_eth);
+
+	memcpy(pkt_data(p->m) - ETH_FRONT_MAX, n->front, ETH_FRONT_MAX);
+	(void)pkt_push(p->m, len);
 	p->port = i->port;
 	p->vlan = i->vlan;
 }
@@ -103,8 +131,9 @@ bool eth_output_path(struct eth *e, struct pkt *p)
 
 	if (n == NULL || n->waiting > 0)
 		return false;
-	neigh_use(e, n);
-	eth_push(e, p, n->ifindex, &n->mac, type_of(&n->addr));
+	if (unlikely(n->state != NEIGH_REACHABLE || n->reachable_until <= e->now))
+		neigh_use(e, n);
+	front_push(e, p, n);
 	return true;
 }
 

@@ -24,6 +24,7 @@ enum {
 	ETH_EVENT_MAX = 64,  /* power of two; address events are kept beside their address */
 	ETH_EXPIRE_MAX = 64, /* timers handled in one poll: bounded work */
 	NEIGH_TRIES = 3,     /* RFC 4861 §10 MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT */
+	ETH_FRONT_MAX = 18,  /* Ethernet header and one tag */
 	RS_TRIES = 3,	     /* MAX_RTR_SOLICITATIONS */
 };
 #define NEIGH_RETRANS_NS       SEC_NS	     /* RetransTimer */
@@ -60,26 +61,30 @@ struct waiter {
 	struct waiter *next;
 };
 
+/* The first cache line is all that a packet by path touches. */
 struct neigh {
-	struct ip_addr addr;
-	struct eth_addr mac;
-	uint8_t ifindex;
+	uint32_t generation; /* part of a path; changes with mac and with the owner of the slot */
+	uint32_t waiting;
+	uint64_t reachable_until; /* REACHABLE */
 	uint8_t state;
+	uint8_t ifindex;
 	uint8_t list;
 	uint8_t tries;	   /* solicitations since the state was entered */
 	bool want_solicit; /* eth_poll owes one */
 	bool on_work;
-	bool router;	     /* ND: said so in its last advertisement */
-	uint32_t generation; /* part of a path; changes with mac and with the owner of the slot */
-	uint32_t waiting;
+	bool router; /* ND: said so in its last advertisement */
+	struct eth_addr mac;
+	uint8_t front[ETH_FRONT_MAX]; /* the header of frames to it, at the end; with a MAC only */
+	struct ip_addr addr;
+
 	struct waiter *first, **last;
 	struct neigh *hash_next;
 	uint64_t due;		  /* lists RETRANS and DELAY */
-	uint64_t reachable_until; /* REACHABLE */
 	uint64_t updated;	  /* last heard of */
 	TAILQ_ENTRY(neigh) place; /* in its list */
 	TAILQ_ENTRY(neigh) work;  /* has something to send */
-};
+} __attribute__((aligned(64)));
+_Static_assert(offsetof(struct neigh, addr) <= 64, "read for each packet");
 TAILQ_HEAD(neigh_head, neigh);
 
 enum own_state { OWN_TENTATIVE, OWN_USABLE, OWN_DUPLICATE };
@@ -137,6 +142,9 @@ bool eth_event_push(struct eth *e, const struct eth_event *ev);
 /* The Ethernet header, and the interface's tag, in front of m; p may be of either direction. */
 void eth_push(struct eth *e, struct pkt *p, uint8_t ifindex, const struct eth_addr *dst,
 	      uint16_t type);
+
+/* eth_output.c: makes n->front anew, after its MAC changed. */
+void front_update(const struct eth *e, struct neigh *n);
 
 /* eth_addr.c */
 struct own *own_find(struct eth *e, uint8_t ifindex, const struct ip_addr *a);

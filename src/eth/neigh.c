@@ -42,7 +42,7 @@ int neigh_init(struct eth *e)
 	for (e->path_bits = 1; e->cfg.max_neigh >> e->path_bits; e->path_bits++)
 		;
 	e->bucket_mask = buckets - 1;
-	e->neigh = calloc(e->cfg.max_neigh, sizeof(*e->neigh));
+	e->neigh = aligned_alloc(64, e->cfg.max_neigh * sizeof(*e->neigh));
 	e->bucket = calloc(buckets, sizeof(*e->bucket));
 	e->waiters = calloc(waiters + 1, sizeof(*e->waiters));
 	for (unsigned i = 0; i < LIST_MAX; i++)
@@ -50,6 +50,7 @@ int neigh_init(struct eth *e)
 	TAILQ_INIT(&e->work);
 	if (e->neigh == NULL || e->bucket == NULL || e->waiters == NULL)
 		return -ENOMEM;
+	memset(e->neigh, 0, e->cfg.max_neigh * sizeof(*e->neigh));
 	for (uint32_t i = 0; i < e->cfg.max_neigh; i++)
 		TAILQ_INSERT_TAIL(&e->list[LIST_FREE], &e->neigh[i], place);
 	for (uint64_t i = 0; i < waiters; i++) {
@@ -211,6 +212,7 @@ void neigh_introduce(struct eth *e, uint8_t ifindex, const struct ip_addr *a,
 	}
 	n = take(e, ifindex, a);
 	n->mac = *mac;
+	front_update(e, n);
 	n->state = NEIGH_STALE;
 	place(e, n, LIST_GUEST);
 }
@@ -220,6 +222,7 @@ static void set_mac(struct eth *e, struct neigh *n, const struct eth_addr *mac)
 	if (!neigh_has_mac(n) || !eth_addr_eq(&n->mac, mac))
 		n->generation++;
 	n->mac = *mac;
+	front_update(e, n);
 	n->updated = e->now;
 	n->want_solicit = false;
 	n->tries = 0;

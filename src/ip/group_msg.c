@@ -112,7 +112,6 @@ static void push4(const struct group_report *r)
 	};
 	memcpy(h + 1, alert, sizeof(alert));
 	h->csum.v = csum_finish(csum_add(0, h, ALERT4_LEN));
-	r->m->l3_len = ALERT4_LEN;
 }
 
 static void push6(const struct group_report *r)
@@ -128,7 +127,6 @@ static void push6(const struct group_report *r)
 	memcpy(h->src, r->src.b, 16);
 	memcpy(h->dst, r->dst.b, 16);
 	memcpy(h + 1, alert, sizeof(alert));
-	r->m->l3_len = ALERT6_LEN;
 }
 
 void group_report_end(struct ip *ip, const struct group_report *r, struct pkt *out)

@@ -22,6 +22,7 @@ struct ip *ip_create(const struct ip_cfg *cfg)
 		ip->rng = ip->rng * 31 + cfg->secret[i];
 	ip->generation = 1;
 	ip->group_due_ns = ip->route_due_ns = UINT64_MAX;
+	local_update(ip);
 	for (unsigned i = 0; i < IP_IDENTS; i++)
 		ip->ident[i] = (uint32_t)ip_random(ip);
 	ip->errors.credit_ns = ip->echoes.credit_ns = SECOND_NS;

@@ -35,23 +35,33 @@ static bool source_acceptable(const struct ip *ip, const struct pkt *p)
 	uint8_t top = src->b[12];
 
 	/* A snooping switch without an address asks from 0.0.0.0 (RFC 4541 §2.1.1). */
-	if (p->proto == IP_PROTO_IGMP && src->w[3].v == 0)
+	if (unlikely(p->proto == IP_PROTO_IGMP && src->w[3].v == 0))
 		return true;
-	return top != 0 && top != 127 && top < 224 && ip_addr_find(ip, src) == NULL &&
-	       !ip_is_broadcast(ip, src);
+	return top != 0 && top != 127 && top < 224 && !ip_source_is_local(ip, src);
 }
 
 static bool destination_is_ours(const struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
-	const struct ip_ifaddr *own = ip_addr_find(ip, &p->dst);
+	uint8_t kind = local_find(ip, &p->dst)->kind;
 
-	if (own != NULL)
-		return !own->tentative && !own->duplicate;
-	if (ip_addr_is_multicast(&p->dst) ? !ip_group_wanted(ip, ifindex, &p->dst)
-					  : !ip_is_broadcast(ip, &p->dst))
-		return false;
+	if (likely(kind == LOCAL_OWN))
+		return true;
 	p->flags |= PKT_F_BCAST;
-	return true;
+	return kind == LOCAL_BROADCAST ||
+	       (ip_addr_is_multicast(&p->dst) && ip_group_wanted(ip, ifindex, &p->dst));
+}
+
+/* The usual 20 bytes are five words whose sum can't overflow; folded twice it has 16 bits. */
+static bool csum_good(const struct ip4_hdr *h, unsigned ihl)
+{
+	uint32_t w[5];
+	uint64_t sum;
+
+	if (unlikely(ihl != IP4_HDR_LEN))
+		return csum_fold(csum_add(0, h, ihl)) == 0xffff;
+	memcpy(w, h, sizeof(w));
+	sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
+	return csum_fold(csum_fold64(sum)) == 0xffff;
 }
 
 /* Header and total length, 0 or why not. H04, H05. The header is contiguous afterwards. */
@@ -78,7 +88,7 @@ static enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigne
 	if (!ip_head(ip, p, p->l3_off + *ihl))
 		return DROP_NO_MBUF;
 	h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
-	if (!(p->flags & PKT_F_IPCSUM_OK) && csum_fold(csum_add(0, h, *ihl)) != 0xffff)
+	if (!(p->flags & PKT_F_IPCSUM_OK) && !csum_good(h, *ihl))
 		return DROP_IP_CSUM;
 	if (unlikely(*ihl > IP4_HDR_LEN) &&
 	    !options_acceptable((const uint8_t *)h + IP4_HDR_LEN, *ihl - IP4_HDR_LEN))

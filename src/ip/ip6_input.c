@@ -17,22 +17,18 @@
 static bool source_acceptable(const struct ip *ip, const struct ip_addr *src)
 {
 	/* ::ffff:0:0/96 on the wire would pass for IPv4 above (RFC 4942 §2.2). */
-	return !ip_addr_is_multicast(src) && !ip_addr_is_v4(src) && !ip_addr_is_loopback(src) &&
-	       ip_addr_find(ip, src) == NULL;
+	return !ip_addr_is_v4(src) && src->b[0] != 0xff && !ip_addr_is_loopback(src) &&
+	       !ip_source_is_local(ip, src);
 }
 
 static bool destination_is_ours(const struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
-	const struct ip_ifaddr *own;
+	const struct ip_addr *dst = &p->dst;
 
-	if (ip_addr_is_v4(&p->dst))
-		return false;
-	if (ip_addr_is_multicast(&p->dst)) {
-		p->flags |= PKT_F_BCAST;
-		return ip_group_wanted(ip, ifindex, &p->dst);
-	}
-	own = ip_addr_find(ip, &p->dst);
-	return own != NULL && !own->tentative && !own->duplicate;
+	if (likely(local_find(ip, dst)->kind == LOCAL_OWN))
+		return !ip_addr_is_v4(dst);
+	p->flags |= PKT_F_BCAST;
+	return dst->b[0] == 0xff && ip_group_wanted(ip, ifindex, dst);
 }
 
 /* RFC 8200 §4.2: the two high bits of an unknown option say what becomes of the packet; 0 = skip.

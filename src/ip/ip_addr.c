@@ -3,8 +3,8 @@
  * Configuration, interfaces, addresses, and the choice of a source address (RFC 6724 §5, rules 1,
  * 2, 5 and 8; RFC 1122 §3.3.4.2, strong in what it sends from).
  *
- * The tables are small arrays that are scanned: a core has a handful of addresses, and established
- * connections do not come here to send. Not done: deprecated and temporary addresses (rules 3, 7),
+ * The addresses are a small array, with a hash table beside it for the road of packets.
+ * Not done: deprecated and temporary addresses (rules 3, 7),
  * labels (6).
  */
 #include <errno.h>
@@ -88,6 +88,38 @@ static bool addr_is_reserved(const struct ip_ifaddr *a)
 	return v4 && h1 == ~m.q[1];
 }
 
+static void local_put(struct ip *ip, const struct ip_addr *a, enum local_kind kind, unsigned index)
+{
+	struct local *l = (struct local *)local_find(ip, a);
+
+	if (l->kind == LOCAL_NONE)
+		*l = (struct local){.addr = *a, .kind = (uint8_t)kind, .index = (uint8_t)index};
+}
+
+void local_update(struct ip *ip)
+{
+	struct ip_addr all = ip_addr_v4(be32(UINT32_MAX));
+
+	memset(ip->local, 0, sizeof(ip->local));
+	local_put(ip, &all, LOCAL_BROADCAST, 0);
+	for (unsigned i = 0; i < ip->n_addrs; i++) {
+		const struct ip_ifaddr *a = &ip->addrs[i];
+
+		local_put(ip, &a->addr, a->tentative || a->duplicate ? LOCAL_UNUSABLE : LOCAL_OWN,
+			  i);
+	}
+	/* What is ours is no broadcast address. */
+	for (unsigned i = 0; i < ip->n_addrs; i++) {
+		struct ip_addr b = ip->addrs[i].addr;
+
+		if (!ip_addr_is_v4(&b) || ip->addrs[i].prefix_len >= 31)
+			continue;
+		b.q[1] |= ~ip_mask(ip_bits(&b, ip->addrs[i].prefix_len)).q[1];
+		local_put(ip, &b, LOCAL_BROADCAST, 0);
+	}
+	ip->generation++;
+}
+
 /* RFC 4291 §2.7.1; of a tentative address too: that is how duplicates are found (RFC 4862 §5.4). */
 static struct ip_addr solicited_node(const struct ip_addr *a)
 {
@@ -134,17 +166,17 @@ int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a)
 		return rc;
 	}
 	ip->addrs[ip->n_addrs++] = *a;
-	ip->generation++;
+	local_update(ip);
 	return 0;
 }
 
 static struct ip_ifaddr *addr_find(const struct ip *ip, const struct ip_addr *a)
 {
-	for (unsigned i = 0; i < ip->n_addrs; i++) {
-		if (ip_addr_eq(&ip->addrs[i].addr, a))
-			return (struct ip_ifaddr *)&ip->addrs[i];
-	}
-	return NULL;
+	const struct local *l = local_find(ip, a);
+
+	if (l->kind != LOCAL_OWN && l->kind != LOCAL_UNUSABLE)
+		return NULL;
+	return (struct ip_ifaddr *)&ip->addrs[l->index];
 }
 
 static bool same_prefix(const struct ip_ifaddr *a, const struct ip_ifaddr *b)
@@ -172,7 +204,7 @@ int ip_addr_del(struct ip *ip, const struct ip_addr *a)
 		shared = shared || same_prefix(&ip->addrs[i], &gone);
 	if (!shared)
 		ip_route_del_connected(ip, &gone);
-	ip->generation++;
+	local_update(ip);
 	return 0;
 }
 
@@ -184,7 +216,7 @@ void ip_addr_set_tentative(struct ip *ip, const struct ip_addr *a, bool tentativ
 		return;
 	found->tentative = tentative;
 	found->duplicate = duplicate;
-	ip->generation++;
+	local_update(ip);
 	/* Routers believe reports only from a link-local address (RFC 3810 §5.2.13). */
 	if (!tentative && !duplicate && ip_addr_is_link_local6(a))
 		group_report_again(ip, found->ifindex);
@@ -202,11 +234,12 @@ const struct ip_ifaddr *ip_addr_at(const struct ip *ip, unsigned i)
 
 static unsigned common_bits(const struct ip_addr *a, const struct ip_addr *b)
 {
-	unsigned n = 0;
+	uint64_t d0 = __builtin_bswap64(a->q[0] ^ b->q[0]);
+	uint64_t d1 = __builtin_bswap64(a->q[1] ^ b->q[1]);
 
-	while (n < 128 && ((a->b[n / 8] ^ b->b[n / 8]) & (0x80 >> (n % 8))) == 0)
-		n++;
-	return n;
+	if (d0 != 0)
+		return (unsigned)__builtin_clzll(d0);
+	return d1 != 0 ? 64 + (unsigned)__builtin_clzll(d1) : 128;
 }
 
 /* The rules as digits of one number, the first rule highest. */
@@ -243,23 +276,4 @@ const struct ip_ifaddr *ip_source_for(struct ip *ip, const struct ip_addr *dst)
 		}
 	}
 	return best;
-}
-
-bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a)
-{
-	if (!ip_addr_is_v4(a))
-		return false;
-	if (be32_host(a->w[3]) == UINT32_MAX)
-		return true;
-	for (unsigned i = 0; i < ip->n_addrs; i++) {
-		const struct ip_ifaddr *own = &ip->addrs[i];
-		struct ip_addr m;
-
-		if (!ip_addr_is_v4(&own->addr) || own->prefix_len >= 31)
-			continue;
-		m = ip_mask(ip_bits(&own->addr, own->prefix_len));
-		if (ip_in_prefix(a, &own->addr, &m) && (a->q[1] & ~m.q[1]) == ~m.q[1])
-			return true;
-	}
-	return false;
 }

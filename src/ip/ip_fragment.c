@@ -97,7 +97,6 @@ static void header4(struct rte_mbuf *m, const struct pkt *p, uint32_t id, uint32
 		.dst = p->dst.w[3],
 	};
 	h->csum.v = csum_finish(csum_add(0, h, sizeof(*h)));
-	m->l3_len = IP4_HDR_LEN;
 }
 
 static void header6(struct rte_mbuf *m, const struct pkt *p, uint32_t id, uint32_t off, bool more)
@@ -113,7 +112,6 @@ static void header6(struct rte_mbuf *m, const struct pkt *p, uint32_t id, uint32
 	memcpy(h->dst, p->dst.b, 16);
 	*f = (struct ip6_frag_hdr){
 		.next = p->proto, .off_m = be16((uint16_t)(off | more)), .id = be32(id)};
-	m->l3_len = IP6_HDR_LEN + IP6_FRAG_LEN;
 }
 
 /* The fragment of len bytes at off; NULL: no buffer. */

@@ -8,6 +8,7 @@
  */
 #include "ip/ip_priv.h"
 #include "base/csum.h"
+#include "base/hash.h"
 
 /* Fills *ifindex and the next hop. Groups and link-local addresses may have no route: then the
  * source's interface is meant, and they are on its link. */
@@ -31,7 +32,7 @@ static bool find_way(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 	return true;
 }
 
-enum drop_reason ip_resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex)
+static enum drop_reason resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 {
 	const struct ip_ifaddr *own;
 
@@ -43,35 +44,66 @@ enum drop_reason ip_resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 	}
 	if (ip_addr_is_v4(&p->src) != ip_addr_is_v4(&p->dst))
 		return DROP_IP_NO_SOURCE;
-	if (p->path != PATH_NONE)
-		return DROP_NONE;
 	if (ip_addr_is_any(&p->dst) || ip_addr_is_loopback(&p->dst) ||
 	    ip_addr_find(ip, &p->dst) != NULL || !find_way(ip, p, ifindex))
 		return DROP_IP_NO_ROUTE;
 	return DROP_NONE;
 }
 
-/* RFC 6864 §4: the identification means something only where fragments may arise. */
-static void push_v4(struct ip *ip, struct pkt *p)
+static struct way *way_slot(struct ip *ip, const struct pkt *p)
 {
-	bool df = (p->flags & PKT_F_DF) != 0;
-	struct ip4_hdr *h = (struct ip4_hdr *)pkt_push(p->m, IP4_HDR_LEN);
+	uint64_t h =
+		hash_mix(p->dst.q[0] ^ p->dst.q[1] ^ HASH_C1, p->src.q[0] ^ p->src.q[1] ^ HASH_C2);
 
-	*h = (struct ip4_hdr){
-		.ver_ihl = 0x45,
-		.tos = p->tos,
-		.total_len = be16((uint16_t)p->m->pkt_len),
-		.id = be16(df ? 0 : (uint16_t)ip_ident(ip, &p->src, &p->dst, p->proto)),
-		.frag = be16(df ? IP4_FRAG_DF : 0),
-		.ttl = p->ttl,
-		.proto = p->proto,
-		.src = p->src.w[3],
-		.dst = p->dst.w[3],
-	};
-	h->csum.v = csum_finish(csum_add(0, h, sizeof(*h)));
+	return &ip->way[h % IP_WAYS];
 }
 
-static void push_v6(struct pkt *p)
+enum drop_reason ip_resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex)
+{
+	struct way *w = way_slot(ip, p);
+	struct ip_addr asked = p->src;
+	enum drop_reason why;
+
+	if (likely(w->generation == ip->generation && ip_addr_eq(&w->dst, &p->dst) &&
+		   ip_addr_eq(&w->src, &p->src))) {
+		p->src = w->from;
+		p->nexthop = w->nexthop;
+		*ifindex = w->ifindex;
+		return DROP_NONE;
+	}
+	why = resolve(ip, p, ifindex);
+	if (why == DROP_NONE)
+		*w = (struct way){.src = asked,
+				  .dst = p->dst,
+				  .from = p->src,
+				  .nexthop = p->nexthop,
+				  .generation = ip->generation,
+				  .ifindex = *ifindex};
+	return why;
+}
+
+/* RFC 6864 §4: the identification means something only where fragments may arise. */
+static void push_v4(struct ip *ip, struct pkt *p, uint8_t ttl)
+{
+	bool df = (p->flags & PKT_F_DF) != 0;
+	uint16_t id = df ? 0 : (uint16_t)ip_ident(ip, &p->src, &p->dst, p->proto);
+	uint32_t total = p->m->pkt_len + IP4_HDR_LEN;
+	/* Words of the wire in registers, summed there: a header read back at once would stall. */
+	uint32_t w0 = 0x45 | (uint32_t)p->tos << 8 | (uint32_t)be16((uint16_t)total).v << 16;
+	uint32_t w1 = be16(id).v | (uint32_t)be16(df ? IP4_FRAG_DF : 0).v << 16;
+	uint32_t w2 = ttl | (uint32_t)p->proto << 8;
+	uint32_t w3 = p->src.w[3].v, w4 = p->dst.w[3].v;
+	uint64_t sum = (uint64_t)w0 + w1 + w2 + w3 + w4;
+	be32_t *h = (be32_t *)pkt_push(p->m, IP4_HDR_LEN);
+
+	h[0].v = w0;
+	h[1].v = w1;
+	h[2].v = w2 | (uint32_t)csum_finish(csum_fold64(sum)) << 16;
+	h[3].v = w3;
+	h[4].v = w4;
+}
+
+static void push_v6(struct pkt *p, uint8_t ttl)
 {
 	uint32_t len = p->m->pkt_len;
 	struct ip6_hdr *h = (struct ip6_hdr *)pkt_push(p->m, IP6_HDR_LEN);
@@ -79,30 +111,36 @@ static void push_v6(struct pkt *p)
 	h->ver_tc_flow = be32(UINT32_C(6) << 28 | (uint32_t)p->tos << 20);
 	h->payload_len = be16((uint16_t)len);
 	h->next = p->proto;
-	h->hop_limit = p->ttl;
+	h->hop_limit = ttl;
 	memcpy(h->src, p->src.b, 16);
 	memcpy(h->dst, p->dst.b, 16);
 }
 
+/* With a path there is nothing to look up: TCP knows its path MTU, and p->src is set. */
 enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 {
 	bool v4 = ip_addr_is_v4(&p->dst);
 	uint32_t total = p->m->pkt_len + (v4 ? IP4_HDR_LEN : IP6_HDR_LEN);
-	enum drop_reason why = ip_resolve(ip, p, ifindex);
+	uint8_t ttl = p->ttl != 0 ? p->ttl : ip->cfg.default_ttl;
+	enum drop_reason why;
+	uint16_t mtu;
 
-	if (why != DROP_NONE)
-		return pkt_refuse(p, why);
+	if (likely(p->path != PATH_NONE)) {
+		mtu = link_mtu(ip, *ifindex, v4);
+	} else {
+		why = ip_resolve(ip, p, ifindex);
+		if (unlikely(why != DROP_NONE))
+			return pkt_refuse(p, why);
+		mtu = pmtu_over(ip, &p->dst, *ifindex);
+	}
 	p->flags = (uint16_t)(v4 ? p->flags & ~PKT_F_V6 : p->flags | PKT_F_V6);
-	if (p->ttl == 0)
-		p->ttl = ip->cfg.default_ttl;
-	if ((v4 ? total : p->m->pkt_len) > UINT16_MAX ||
-	    (!(p->flags & PKT_F_TSO) && total > pmtu_over(ip, &p->dst, *ifindex)))
+	if (unlikely((v4 ? total : p->m->pkt_len) > UINT16_MAX ||
+		     (total > mtu && !(p->flags & PKT_F_TSO))))
 		return pkt_refuse(p, DROP_IP_TOO_BIG);
 	if (v4)
-		push_v4(ip, p);
+		push_v4(ip, p, ttl);
 	else
-		push_v6(p);
-	p->m->l3_len = v4 ? IP4_HDR_LEN : IP6_HDR_LEN;
+		push_v6(p, ttl);
 	ip->counters.out_requests++;
 	return NEXT_NEIGH_OUT;
 }

@@ -62,8 +62,7 @@ static struct pmtu *pmtu_find(struct ip *ip, const struct ip_addr *dst)
 
 uint16_t pmtu_over(struct ip *ip, const struct ip_addr *dst, uint8_t ifindex)
 {
-	const struct ip_if *i = &ip->ifs[ifindex % IP_IFS_MAX];
-	uint16_t mtu = ip_addr_is_v4(dst) ? i->mtu : i->mtu6;
+	uint16_t mtu = link_mtu(ip, ifindex, ip_addr_is_v4(dst));
 	const struct pmtu *e = ip->pmtus->used != 0 ? pmtu_find(ip, dst) : NULL;
 
 	return e != NULL && e->mtu < mtu ? e->mtu : mtu;

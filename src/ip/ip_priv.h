@@ -16,6 +16,8 @@
 #define IP_LEARNED_MAX 32 /* routes that routers advertised: a flood must not fill the table */
 #define IP_GROUPS_MAX  (64 + IP_ADDRS_MAX) /* each address has one */
 #define IP_IDENTS      1024
+#define IP_LOCALS      512 /* 2^9; at most a quarter is in use */
+#define IP_WAYS	       256 /* a power of two */
 #define L4_HDR_MAX     60u /* TCP with all its options */
 #define SECOND_NS      UINT64_C(1000000000)
 
@@ -64,6 +66,28 @@ struct bucket {
 	uint64_t credit_ns, last_ns;
 };
 
+/* The addresses that mean something here, as a hash table with open addressing: what a received
+ * packet's two addresses are costs one look each. Made anew with each change of an address. */
+enum local_kind {
+	LOCAL_NONE,
+	LOCAL_OWN,
+	LOCAL_UNUSABLE /* tentative, duplicate */,
+	LOCAL_BROADCAST
+};
+struct local {
+	struct ip_addr addr;
+	uint8_t kind;
+	uint8_t index; /* in addrs[], of our own */
+};
+
+/* A way found for a source and a destination as they were asked for. */
+struct way {
+	struct ip_addr src, dst;
+	struct ip_addr from, nexthop;
+	uint32_t generation; /* of the tables it was found in; 0: empty */
+	uint8_t ifindex;
+};
+
 struct frag_table;
 struct pmtu_table;
 
@@ -74,6 +98,8 @@ struct ip {
 	unsigned n_addrs, n_routes, n_groups;
 	struct ip_if ifs[IP_IFS_MAX];
 	struct ip_ifaddr addrs[IP_ADDRS_MAX];
+	struct local local[IP_LOCALS];
+	struct way way[IP_WAYS];
 	struct route routes[IP_ROUTES_MAX]; /* longest prefix first, then lowest metric */
 	struct group groups[IP_GROUPS_MAX];
 	uint64_t route_due_ns; /* of the next learned route to run out; UINT64_MAX: none */
@@ -91,6 +117,12 @@ void frag_destroy(struct ip *ip);
 /* Takes a fragment. True: *p is the whole datagram now. False: return *next. */
 bool frag_input(struct ip *ip, struct pkt *p, uint32_t id, uint32_t off, bool more,
 		enum next *next);
+static inline uint16_t link_mtu(const struct ip *ip, uint8_t ifindex, bool v4)
+{
+	const struct ip_if *i = &ip->ifs[ifindex % IP_IFS_MAX];
+
+	return v4 ? i->mtu : i->mtu6;
+}
 uint64_t frag_deadline(const struct ip *ip);
 /* Datagrams out of time; what is to be told, at most n, for NEXT_NEIGH_OUT. */
 unsigned frag_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n);
@@ -111,8 +143,34 @@ bool ip_in_prefix(const struct ip_addr *a, const struct ip_addr *net, const stru
 void route_expire(struct ip *ip);
 void ip_route_del_connected(struct ip *ip, const struct ip_ifaddr *a);
 int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a);
+
+/* What an address is to us; kind LOCAL_NONE: nothing. */
+static inline const struct local *local_find(const struct ip *ip, const struct ip_addr *a)
+{
+	/* The high bits of the product hang on all bits of the address. */
+	uint32_t i = (uint32_t)((a->q[0] ^ a->q[1]) * UINT64_C(0x9e3779b97f4a7c15) >> 55);
+
+	for (;; i++) {
+		const struct local *l = &ip->local[i % IP_LOCALS];
+
+		if (l->kind == LOCAL_NONE || ip_addr_eq(&l->addr, a))
+			return l;
+	}
+}
+
 /* A broadcast address of IPv4: 255.255.255.255, or all ones in a connected prefix. */
-bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a);
+static inline bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a)
+{
+	return local_find(ip, a)->kind == LOCAL_BROADCAST;
+}
+
+/* An address that no packet may come from, since it is ours or nobody's (H17). */
+static inline bool ip_source_is_local(const struct ip *ip, const struct ip_addr *a)
+{
+	return local_find(ip, a)->kind != LOCAL_NONE;
+}
+
+void local_update(struct ip *ip);
 bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 /* Turns a checked echo request at p->l4_off into the reply; p->m starts at ICMP afterwards. */
 enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);

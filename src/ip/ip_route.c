@@ -3,7 +3,7 @@
  * Routes: the longest prefix wins, then the lowest metric, then the older route.
  *
  * One array for both families, sorted longest prefix first, scanned until the first hit. A host has
- * few routes and connections keep their path, so this runs once per connection or per datagram; a
+ * few routes, connections keep their path, and datagrams find theirs in the ways of ip_output.c; a
  * trie would save nothing, and DPDK's FIB is outside what the core may call. Linear work is the
  * price of a router's table: the limit is IP_ROUTES_MAX. Not done: equal-cost paths.
  */

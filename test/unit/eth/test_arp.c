@@ -326,6 +326,62 @@ static void h20_flood_of_forged_arp_keeps_the_confirmed_neighbour(void **state)
 	resolve(&other, PEER + 1, &mac_b);
 }
 
+static bool send_by_path(uint32_t path)
+{
+	struct pkt p = {.m = rte_pktmbuf_alloc(pool), .path = path};
+	bool sent;
+
+	memset(pkt_put(p.m, 40), 1, 40);
+	sent = eth_path_if(e, path) == 0 && eth_output_path(e, &p);
+	if (sent)
+		assert_memory_equal(&eth_of(&p)->dst, &mac_a, 6);
+	pkt_free(p.m);
+	return sent;
+}
+
+/* RFC 4861 §7.3.3: who sends by path never looks the neighbour up, and still it is verified. */
+static void path_in_use_is_probed_and_gone_when_nobody_answers(void **state)
+{
+	struct ip_addr peer = v4(PEER);
+	struct eth_event ev;
+	uint32_t path;
+	struct pkt p;
+
+	resolve(&peer, PEER, &mac_a);
+	path = eth_path(e, 0, &peer);
+	advance(46 * SEC);
+	assert_true(send_by_path(path));
+	assert_string_equal(neigh_state_of(&peer).state, "delay");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(poll_at_deadline(&p, 1), 1);
+		assert_memory_equal(&eth_of(&p)->dst, &mac_a, 6);
+		pkt_free(p.m);
+		assert_true(send_by_path(path));
+	}
+	assert_int_equal(poll_at_deadline(&p, 1), 0);
+	assert_true(eth_event_next(e, &ev));
+	assert_int_equal(ev.kind, ETH_EV_UNREACHABLE);
+	assert_false(send_by_path(path));
+	assert_int_equal(eth_path(e, 0, &peer), PATH_NONE);
+}
+
+/* RFC 4861 §7.3.1: as long as what is sent gets answers, no probe is needed. */
+static void path_that_is_confirmed_is_never_probed(void **state)
+{
+	struct ip_addr peer = v4(PEER);
+	uint32_t path;
+
+	resolve(&peer, PEER, &mac_a);
+	path = eth_path(e, 0, &peer);
+	for (int i = 0; i < 100; i++) {
+		advance(7 * SEC);
+		assert_true(send_by_path(path));
+		eth_path_confirm(e, path);
+		assert_int_equal(eth_deadline(e), UINT64_MAX);
+	}
+	assert_string_equal(neigh_state_of(&peer).state, "reachable");
+}
+
 static void scan_through_us_is_bounded_and_counted(void **state)
 {
 	struct pkt p, out[64];
@@ -445,6 +501,8 @@ int main(void)
 		T(path_is_refused_once_the_neighbour_moved),
 		T(permanent_entry_is_not_changed_by_arp),
 		T(h20_flood_of_forged_arp_keeps_the_confirmed_neighbour),
+		T(path_in_use_is_probed_and_gone_when_nobody_answers),
+		T(path_that_is_confirmed_is_never_probed),
 		T(scan_through_us_is_bounded_and_counted),
 		T(tentative_address_unopposed_becomes_usable),
 		T(tentative_address_in_use_or_also_probed_is_duplicate),

@@ -177,6 +177,35 @@ static void mtu_of_a_router_counts_for_ipv6_only(void **state)
 	assert_int_equal(ip_pmtu(ip, &a4), 1500);
 }
 
+/* Random additions and removals against a list. */
+static void lookup_agrees_with_a_list(void **state)
+{
+	bool have[2][64] = {{false}};
+	uint32_t r = 1;
+
+	for (unsigned n = 0; n < 5000; n++) {
+		unsigned six, last;
+		struct ip_ifaddr a = {.prefix_len = 16};
+		struct ip_addr probe;
+
+		r = r * 1664525 + 1013904223;
+		six = r >> 31;
+		last = r >> 20 & 31;
+		a.addr = six ? v6((uint8_t)(10 + last)) : v4(10, 7, 0, (uint8_t)(10 + last));
+		a.prefix_len = six ? 64 : 28;
+		if (r & 1 << 10 && (six || last % 16 != 5))
+			have[six][last] |= ip_addr_add(ip, &a) == 0;
+		else
+			have[six][last] &= ip_addr_del(ip, &a.addr) != 0;
+		for (unsigned i = 0; i < 64; i++) {
+			probe = i & 32 ? v6((uint8_t)(10 + i % 32))
+				       : v4(10, 7, 0, (uint8_t)(10 + i % 32));
+			assert_int_equal(ip_addr_find(ip, &probe) != NULL, have[i / 32][i % 32]);
+		}
+	}
+	reports_drain();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +218,7 @@ int main(void)
 		T(learned_routes_run_out_and_leave_configured_ones_alone),
 		T(h20_learned_routes_are_bounded),
 		T(mtu_of_a_router_counts_for_ipv6_only),
+		T(lookup_agrees_with_a_list),
 	};
 
 	return run(tests, array_size(tests));

@@ -85,6 +85,37 @@ static void known_path_needs_no_route(void **state)
 	pkt_free(p.m);
 }
 
+/* Ways are remembered; a change of routes or addresses is seen at once. */
+static void datagrams_follow_changes_of_the_tables(void **state)
+{
+	struct ip_route def = {.prefix = v4(0, 0, 0, 0), .gateway = v4(10, 0, 0, 254)};
+	struct ip_route more = {
+		.prefix = v4(8, 8, 0, 0), .prefix_len = 16, .gateway = v4(10, 0, 0, 253)};
+	const struct ip_addr *gateway[] = {&def.gateway, &def.gateway, &more.gateway, &more.gateway,
+					   &def.gateway};
+	struct ip_addr our = OUR4;
+	uint8_t ifindex;
+	struct pkt p;
+
+	assert_int_equal(ip_route_add(ip, &def), 0);
+	for (unsigned i = 0; i < array_size(gateway); i++) {
+		p = tx(v4(8, 8, 8, 8), 8);
+		if (i == 2)
+			assert_int_equal(ip_route_add(ip, &more), 0);
+		if (i == 4)
+			assert_int_equal(ip_route_del(ip, &more), 0);
+		ifindex = 9;
+		assert_int_equal(ip_output(ip, &p, &ifindex), NEXT_NEIGH_OUT);
+		assert_true(ip_addr_eq(&p.nexthop, gateway[i]));
+		assert_true(ip_addr_eq(&p.src, &our));
+		assert_int_equal(ifindex, 0);
+		pkt_free(p.m);
+	}
+	assert_int_equal(ip_addr_del(ip, &our), 0);
+	p = tx(v4(8, 8, 8, 8), 8);
+	refused(ip_output(ip, &p, &ifindex), &p, DROP_IP_NO_SOURCE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +124,7 @@ int main(void)
 		T(gateway_and_missing_routes),
 		T(larger_than_the_path_is_refused_and_left_intact),
 		T(known_path_needs_no_route),
+		T(datagrams_follow_changes_of_the_tables),
 	};
 
 	return run(tests, array_size(tests));
