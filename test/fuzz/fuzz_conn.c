@@ -310,14 +310,16 @@ static void user_option(struct choices *c, struct peer *p)
 	(void)!tcp_opt_set(f.t, p->c, &o);
 }
 
-static void user_open(struct choices *c, struct peer *p, unsigned i)
+static void user_open(struct peer *p, unsigned i)
 {
 	struct tcp_open o = {
 		.key = {.laddr = addr(1), .raddr = addr(2), .lport = 80, .rport = port_of(i)},
 		.link = f.link};
 
-	if (tcp_connect(f.t, &o, &p->c) != 0)
-		p->c = NULL;
+	if (tcp_connect(f.t, &o, &p->c) != 0) {
+		p->c = NULL; /* the last one may still live */
+		return;
+	}
 	p->written = 0;
 	p->base_known = false;
 }
@@ -339,6 +341,45 @@ static void user_accept(void)
 	f.peer[i].c = c;
 	f.peer[i].written = 0;
 	f.peer[i].base_known = false;
+}
+
+/* The handshake of peer i, from its side or from ours, so that not every input has to find it. */
+static void open_peer(unsigned i, bool active, bool options)
+{
+	static uint8_t bytes[LAB_SEG_MAX];
+	struct peer *p = &f.peer[i];
+	struct lab_seg s = {.src = addr(2),
+			    .dst = addr(1),
+			    .sport = port_of(i),
+			    .dport = 80,
+			    .seq = p->irs,
+			    .wnd = 60000,
+			    .flags = TCP_SYN};
+
+	s.opts = (struct tcp_opts){.have_mss = true,
+				   .mss = 1460,
+				   .have_ts = options,
+				   .sack_ok = options,
+				   .have_wscale = options,
+				   .wscale = 3};
+	if (active) {
+		user_open(p, i);
+		output(8);
+		s.flags |= TCP_ACK;
+	}
+	s.ack = p->snd_max;
+	s.opts.ts_val = (uint32_t)(f.now / 1000000);
+	s.opts.ts_ecr = p->ts;
+	give(bytes, lab_seg_write(&s, bytes), 2000);
+	output(8);
+	if (active)
+		return;
+	s.flags = TCP_ACK;
+	s.seq++;
+	s.ack = p->snd_max;
+	s.opts = (struct tcp_opts){.have_ts = options, .ts_val = s.opts.ts_val, .ts_ecr = p->ts};
+	give(bytes, lab_seg_write(&s, bytes), 2000);
+	user_accept();
 }
 
 static void let_go(struct peer *p, bool orderly)
@@ -367,7 +408,7 @@ static void user(struct choices *c, struct peer *p, unsigned i)
 
 	if (p->c == NULL) {
 		if (what & 1)
-			user_open(c, p, i);
+			user_open(p, i);
 		else
 			user_accept();
 		return;
@@ -501,8 +542,14 @@ static void down(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct choices c = {data, size};
+	uint8_t begin;
 
 	up(&c);
+	begin = choose8(&c);
+	if (begin & 1)
+		open_peer(0, false, begin & 4);
+	if (begin & 2)
+		open_peer(1, true, begin & 8);
 	for (unsigned n = 0; c.left > 0 && n < STEPS_MAX; n++)
 		step(&c);
 	down();

@@ -44,6 +44,11 @@ struct lab_seg {
 	struct tcp_opts opts;
 	uint32_t len; /* payload */
 	const uint8_t *payload;
+	/* To be written only: bytes behind the options, and another data offset than the right one.
+	 */
+	const uint8_t *raw;
+	uint8_t raw_len; /* a multiple of 4 */
+	uint8_t off;	 /* in words; 0 = right */
 };
 
 #define LAB_FRONT   54 /* Ethernet and IPv6 headers, left as they are */

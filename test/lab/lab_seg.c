@@ -83,13 +83,18 @@ static uint8_t *put_opts(uint8_t *p, const struct tcp_opts *o)
 uint32_t lab_seg_write(const struct lab_seg *s, uint8_t *out)
 {
 	uint32_t hdr = (uint32_t)(put_opts(out + 20, &s->opts) - out);
-	uint32_t n = hdr + s->len;
+	uint32_t n;
+
+	if (s->raw_len > 0)
+		memcpy(out + hdr, s->raw, s->raw_len);
+	hdr += s->raw_len;
+	n = hdr + s->len;
 
 	put16(out, s->sport);
 	put16(out + 2, s->dport);
 	put32(out + 4, s->seq);
 	put32(out + 8, s->ack);
-	out[12] = (uint8_t)(hdr / 4 << 4);
+	out[12] = (uint8_t)((s->off != 0 ? s->off : hdr / 4) << 4);
 	out[13] = s->flags;
 	put16(out + 14, s->wnd);
 	put16(out + 16, 0);

@@ -121,8 +121,8 @@ void engine_stop(void);
 void pump(void);
 /* Lets time pass, to `until` or, with stop, to the first segment. */
 void advance(uint64_t until, bool stop);
-/* Delivers bytes of a segment. */
-void deliver(const uint8_t *l4, uint32_t n);
+/* Delivers bytes of a segment from that address to the engine's. */
+void deliver(const struct ip_addr *src, const uint8_t *l4, uint32_t n);
 struct tcp_conn *conn_find(uint16_t port);
 void execute(const struct line *l);
 

@@ -96,8 +96,10 @@ struct said {
 	int64_t win;
 	char win_op;
 	struct tcp_opts opts;
-	bool ws_any, sack_none;
+	bool ws_any;
 	int64_t ts_add, ecr_add;
+	uint8_t raw[40], raw_len, off;
+	const char *from;
 };
 
 static uint8_t flags_of(const char *s, struct said *w)
@@ -164,6 +166,19 @@ static unsigned options_of(const struct line *l, unsigned i, struct said *w)
 	return i + 1;
 }
 
+static void raw_of(const char *hex, struct said *w)
+{
+	for (w->raw_len = 0; hex[0] != '\0' && hex[1] != '\0'; hex += 2) {
+		char byte[3] = {hex[0], hex[1], '\0'};
+
+		if (w->raw_len == sizeof(w->raw))
+			fail("more than 40 bytes of options");
+		w->raw[w->raw_len++] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	if (w->raw_len % 4 != 0)
+		fail("options are a multiple of four bytes");
+}
+
 static void window_of(const char *s, struct said *w)
 {
 	w->have_win = true;
@@ -194,6 +209,12 @@ static struct said words_of(const struct line *l, unsigned i)
 			w.ts_add = number(l->tok[++i]);
 		} else if (strcmp(t, "tsecr") == 0 && more) {
 			w.ecr_add = number(l->tok[++i]);
+		} else if (strcmp(t, "raw") == 0 && more) {
+			raw_of(l->tok[++i], &w);
+		} else if (strcmp(t, "off") == 0 && more) {
+			w.off = (uint8_t)number(l->tok[++i]);
+		} else if (strcmp(t, "from") == 0 && more) {
+			w.from = l->tok[++i];
 		} else if (strcmp(t, "<") == 0) {
 			i = options_of(l, i + 1, &w) - 1;
 		} else if (strcmp(t, "junk") == 0) {
@@ -292,6 +313,22 @@ static uint16_t window_word(const struct peer *p, const struct said *w)
 	return (uint16_t)(win >> shift);
 }
 
+/* H17: `from us` (LAND), group, nobody. */
+static void forge_source(struct lab_seg *s, const char *from)
+{
+	if (strcmp(from, "us") == 0) {
+		s->src = run.us;
+		s->sport = s->dport;
+	} else if (strcmp(from, "group") == 0) {
+		s->src = run.v->v6 ? (struct ip_addr){.b = {0xff, 2, [15] = 1}}
+				   : ip_addr_v4(be32(0xe0000001));
+	} else if (strcmp(from, "nobody") == 0) {
+		s->src = run.v->v6 ? (struct ip_addr){.q = {0, 0}} : ip_addr_v4(be32(0));
+	} else {
+		fail("no such source: %s", from);
+	}
+}
+
 void peer_input(const struct line *l, unsigned i)
 {
 	static uint8_t payload[65536], bytes[LAB_SEG_MAX];
@@ -307,7 +344,10 @@ void peer_input(const struct line *l, unsigned i)
 			    .flags = w.flags,
 			    .opts = w.opts,
 			    .len = w.end - w.start,
-			    .payload = payload};
+			    .payload = payload,
+			    .raw = w.raw,
+			    .raw_len = w.raw_len,
+			    .off = w.off};
 	uint32_t n;
 
 	if (w.have_ack != !!(w.flags & TCP_ACK))
@@ -327,13 +367,15 @@ void peer_input(const struct line *l, unsigned i)
 		s.opts.sack[k].start += p->iss;
 		s.opts.sack[k].end += p->iss;
 	}
+	if (w.from != NULL)
+		forge_source(&s, w.from);
 	n = lab_seg_write(&s, bytes);
 	if (w.bad_csum)
 		bytes[16] ^= 1;
 	note("< %s", seg_text(p, &s, false));
-	if (!w.bad_csum && !w.junk)
+	if (!w.bad_csum && !w.junk && w.off == 0 && w.from == NULL)
 		learn_input(p, &s);
-	deliver(bytes, n);
+	deliver(&s.src, bytes, n);
 }
 
 /* ---- from the engine ---- */

@@ -134,9 +134,9 @@ void advance(uint64_t until, bool stop)
 	}
 }
 
-void deliver(const uint8_t *l4, uint32_t n)
+void deliver(const struct ip_addr *src, const uint8_t *l4, uint32_t n)
 {
-	struct pkt p = lab_rx(&run.them, &run.us, l4, n, run.v->cut);
+	struct pkt p = lab_rx(src, &run.us, l4, n, run.v->cut);
 	struct tcp_seg s = {0};
 
 	if (p.m == NULL)

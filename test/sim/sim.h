@@ -26,17 +26,18 @@
 /* ---- links ---- */
 
 enum stage_kind {
-	STAGE_END,	   /* behind the last */
-	STAGE_DELAY,	   /* a: ns */
-	STAGE_JITTER,	   /* a: ns at most, packets keep their order */
-	STAGE_RATE,	   /* a: bytes/s; b: bytes that may wait, more are dropped */
-	STAGE_LOSS,	   /* a: of a million */
-	STAGE_BURST,	   /* a: of a million begin a burst of at most b ns; all in it are lost */
-	STAGE_REORDER,	   /* a: of a million are held back; b: ns at most */
-	STAGE_DUP,	   /* a: of a million */
-	STAGE_CORRUPT,	   /* a: of a million */
-	STAGE_MTU,	   /* a: bytes of IP; larger ones are dropped and answered with ICMP */
-	STAGE_OUTAGE,	   /* a: ns when the line goes down, b: ns when it is back */
+	STAGE_END,     /* behind the last */
+	STAGE_DELAY,   /* a: ns */
+	STAGE_JITTER,  /* a: ns at most, packets keep their order */
+	STAGE_RATE,    /* a: bytes/s; b: bytes that may wait, more are dropped */
+	STAGE_LOSS,    /* a: of a million */
+	STAGE_BURST,   /* a: of a million begin a burst of at most b ns; all in it are lost */
+	STAGE_REORDER, /* a: of a million are held back; b: ns at most */
+	STAGE_DUP,     /* a: of a million */
+	STAGE_CORRUPT, /* a: of a million */
+	STAGE_FORGE,   /* a: of a million are followed by a blind attacker's segment (H11) */
+	STAGE_MTU,     /* a: bytes of IP; larger ones are dropped and answered with ICMP */
+	STAGE_OUTAGE,  /* a: ns when the line goes down, b: ns when it is back */
 };
 
 struct stage {

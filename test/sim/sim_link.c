@@ -129,6 +129,36 @@ static void corrupt(struct stage *s, struct frame *f)
 	forward(f, sim.now);
 }
 
+/* An attacker off the path: right addresses and ports, a number somewhere in the window, never the
+ * exact one. RST, SYN, or data with an ACK that is far off. Open connections only: RFC 9293
+ * §3.10.7.3 lets any SYN that meets SYN-SENT begin a simultaneous open. */
+static void forge(struct stage *s, struct frame *f)
+{
+	static const uint8_t kinds[] = {TCP_RST, TCP_RST | TCP_ACK, TCP_SYN, TCP_SYN | TCP_ACK,
+					TCP_ACK | TCP_PSH};
+	static uint8_t bytes[LAB_SEG_MAX];
+	struct lab_seg seg = {.src = sim.host[f->dir].addr, .dst = sim.host[1 - f->dir].addr};
+	const uint8_t *b = f->bytes;
+	struct frame *forged;
+
+	if (sim_chance(s->a) && !(b[13] & TCP_SYN)) {
+		seg.sport = (uint16_t)(b[0] << 8 | b[1]);
+		seg.dport = (uint16_t)(b[2] << 8 | b[3]);
+		seg.seq = (uint32_t)b[4] << 24 | (uint32_t)b[5] << 16 | (uint32_t)b[6] << 8 | b[7];
+		seg.seq += 7 + 1448 * (1 + (uint32_t)rand_below(&sim.rand, 20));
+		seg.flags = kinds[rand_below(&sim.rand, array_size(kinds))];
+		seg.ack = rand_u32(&sim.rand) | 1u << 31;
+		seg.ack += (uint32_t)b[8] << 24 | (uint32_t)b[9] << 16;
+		seg.wnd = 1000;
+		seg.payload = b;
+		seg.len = seg.flags & TCP_PSH ? f->len : 0;
+		forged = frame_new(f->dir, bytes, lab_seg_write(&seg, bytes));
+		forged->stage = f->stage;
+		forward(forged, sim.now);
+	}
+	forward(f, sim.now);
+}
+
 static void mtu(struct stage *s, struct frame *f)
 {
 	if (ip_len(f) <= s->a) {
@@ -167,6 +197,9 @@ static void stage_run(struct stage *s, struct frame *f)
 		break;
 	case STAGE_CORRUPT:
 		corrupt(s, f);
+		break;
+	case STAGE_FORGE:
+		forge(s, f);
 		break;
 	case STAGE_MTU:
 		mtu(s, f);
