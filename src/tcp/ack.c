@@ -401,7 +401,7 @@ static void advance_una(struct tcp *t, struct tcp_conn *c, struct ack *k)
 
 	tcp_sent_ack(&c->sent, k->ack, &k->a);
 	tcp_sndq_ack(&c->sndq, data);
-	c->stuck_ns = t->now_ns;
+	c->stuck_ms = t->now_ms;
 	c->retries = 0;
 	tcp_rtt_backoff_clear(&c->rtt);
 	tcp_event(t, c, TCP_EV_SPACE);
@@ -501,7 +501,7 @@ void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, ui
 	c->snd_wl1 = seq;
 	c->snd_wl2 = ack;
 	tcp_sndq_ack(&c->sndq, ack < c->sndq.end_off ? ack : c->sndq.end_off);
-	c->stuck_ns = t->now_ns;
+	c->stuck_ms = t->now_ms;
 	c->retries = 0;
 	tcp_event(t, c, TCP_EV_SPACE);
 	rtt_us = (uint32_t)((t->now_ns - xmit_ns) / 1000);

@@ -79,7 +79,11 @@ static int init_arena(struct tcp *t)
 	}
 	madvise(t->arena, t->arena_size, MADV_HUGEPAGE); /* as in base/slab.c */
 	tcp_mem_init(&t->mem, t->arena, t->arena_size);
-	t->rcvq_env = (struct tcp_rcvq_env){mem_alloc, mem_free, &t->mem, t->cfg.pools};
+	t->rcvq_env = (struct tcp_rcvq_env){.alloc = mem_alloc,
+					    .free = mem_free,
+					    .arg = &t->mem,
+					    .pools = t->cfg.pools,
+					    .tight_shift = 1};
 	return 0;
 }
 

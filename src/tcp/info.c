@@ -59,7 +59,6 @@ static void set_buffers(struct tcp *t, struct tcp_conn *c, const struct tcp_opt 
 	c->rcv_auto = false;
 	c->rcvbuf = o->rcvbuf < t->cfg.rcvbuf_max_bytes ? o->rcvbuf : t->cfg.rcvbuf_max_bytes;
 	c->rcvq.max_charge = c->rcvbuf;
-	c->rcvq.compact_at = c->rcvbuf / 2;
 }
 
 static void set_flags(struct tcp_conn *c, const struct tcp_opt *o)

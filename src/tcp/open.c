@@ -20,7 +20,7 @@ void tcp_init_send(struct tcp *t, struct tcp_conn *c, uint32_t iss)
 	tcp_sndq_init(&c->sndq, seq_start(iss) + 1);
 	tcp_sent_init(&c->sent, seq_start(iss));
 	c->snd_sml = seq_start(iss);
-	c->stuck_ns = t->now_ns;
+	c->stuck_ms = t->now_ms;
 }
 
 void tcp_apply_syn(struct tcp *t, struct tcp_conn *c, const struct tcp_syn *syn)

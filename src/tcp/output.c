@@ -639,7 +639,7 @@ static void new_sent(struct tcp *t, struct tcp_conn *c, const struct tcp_tx *tx)
 		tcp_tlp_sent(&c->tlp, tx->end, false);
 	}
 	if (tcp_sent_outstanding(&c->sent) == 0)
-		c->stuck_ns = t->now_ns;
+		c->stuck_ms = t->now_ms;
 	tcp_sent_append(&c->sent, tx->end, t->now_ns);
 	c->last_snd_ns = t->now_ns;
 	if (len > 0) {

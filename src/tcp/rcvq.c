@@ -24,11 +24,8 @@
 void tcp_rcvq_init(struct tcp_rcvq *q, uint64_t rcv_nxt, uint32_t max_charge,
 		   struct tcp_rcvq_env *env)
 {
-	*q = (struct tcp_rcvq){.rcv_nxt = rcv_nxt,
-			       .fin = TCP_RCVQ_NO_FIN,
-			       .max_charge = max_charge,
-			       .compact_at = max_charge / 2,
-			       .env = env};
+	*q = (struct tcp_rcvq){
+		.rcv_nxt = rcv_nxt, .fin = TCP_RCVQ_NO_FIN, .max_charge = max_charge, .env = env};
 }
 
 void tcp_rcvq_fini(struct tcp_rcvq *q)
@@ -333,7 +330,7 @@ int tcp_rcvq_insert(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
 	}
 	if (l.head == NULL)
 		return 0;
-	q->tight = tcp_rcvq_charge(q) + l.charge >= q->compact_at;
+	q->tight = tcp_rcvq_charge(q) + l.charge >= tcp_rcvq_tight_at(q);
 	kept = lay(q, start, &l);
 	if (unlikely(tcp_rcvq_charge(q) > q->max_charge))
 		tcp_rcvq_prune(q, q->max_charge);
@@ -385,7 +382,7 @@ struct rte_mbuf *tcp_rcvq_read(struct tcp_rcvq *q, unsigned max, uint32_t *charg
 
 unsigned tcp_rcvq_sack(struct tcp_rcvq *q, struct tcp_range *out, unsigned max)
 {
-	uint64_t below = UINT64_MAX;
+	uint64_t below = UINT64_MAX; /* wider than any stamp */
 	unsigned n = 0;
 
 	if (max && q->dsack.start < q->dsack.end) {

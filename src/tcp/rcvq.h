@@ -11,7 +11,8 @@
 /* Most out-of-order blocks held: bounds memory and the work per segment (H08). */
 #define TCP_RCVQ_BLOCKS 128
 #define TCP_RCVQ_NO_FIN UINT64_MAX
-/* Above compact_at, a segment up to this size is copied into the room behind its predecessor. */
+/* With half of max_charge in use, a segment up to this size is copied into the room behind its
+ * predecessor. */
 #define TCP_RCVQ_TINY 512
 
 struct tcp_range {
@@ -27,6 +28,7 @@ struct tcp_rcvq_env {
 	const struct pkt_pools *pools; /* ref: a segment around an older block is cut in two */
 	uint64_t steps; /* work done: segments, blocks and probes looked at or moved */
 	uint64_t pruned, compacted, compacted_bytes;
+	uint8_t tight_shift; /* tight from max_charge >> this */
 };
 
 /* Segments linked by next, each otherwise a packet of its own. */
@@ -37,7 +39,7 @@ struct tcp_rcvq_list {
 
 struct tcp_rcvq_block {
 	uint64_t start, end;
-	uint64_t stamp; /* of the last segment that touched it: order of SACK blocks */
+	uint32_t stamp; /* of the last segment that touched it: order of SACK blocks */
 	struct tcp_rcvq_list l;
 };
 
@@ -49,12 +51,11 @@ struct tcp_rcvq {
 	struct tcp_rcvq_list ready;
 	uint32_t ooo_charge; /* of the blocks */
 	uint32_t max_charge; /* ready and blocks together; the owner may change it at any time */
-	uint32_t compact_at; /* charge from which tiny segments are copied together */
 	uint16_t n_blocks;
-	bool tight;		      /* the charge is above compact_at: set by each insertion */
+	bool tight; /* tiny segments are copied together: set by each insertion */
+	uint32_t stamp;
 	struct tcp_rcvq_block *block; /* TCP_RCVQ_BLOCKS of them, NULL until needed */
 	struct tcp_rcvq_env *env;
-	uint64_t stamp;
 	struct tcp_range dsack; /* empty: nothing to report */
 };
 
@@ -69,6 +70,11 @@ void tcp_rcvq_fini(struct tcp_rcvq *q);
  * kept even above max_charge, at the cost of blocks: the window bounds it. */
 int tcp_rcvq_insert(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m);
 
+static inline uint32_t tcp_rcvq_tight_at(const struct tcp_rcvq *q)
+{
+	return q->max_charge >> q->env->tight_shift;
+}
+
 /* The same for what nearly every segment is: one buffer that continues the stream, of a queue
  * without holes that is not short of room. False: not so, nothing was done. */
 static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
@@ -76,7 +82,7 @@ static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rt
 	uint32_t charge = pkt_charge(m);
 
 	if (start != q->rcv_nxt || q->n_blocks > 0 || m->next != NULL || m->data_len == 0 ||
-	    q->ready.charge + charge >= q->compact_at || start + m->data_len > q->fin)
+	    q->ready.charge + charge >= tcp_rcvq_tight_at(q) || start + m->data_len > q->fin)
 		return false;
 	q->dsack = (struct tcp_range){0};
 	if (q->ready.tail != NULL)

@@ -122,7 +122,6 @@ static void rcvbuf_set(struct tcp *t, struct tcp_conn *c, uint64_t want)
 		return;
 	c->rcvbuf = (uint32_t)want;
 	c->rcvq.max_charge = c->rcvbuf;
-	c->rcvq.compact_at = c->rcvbuf / 2;
 }
 
 /* Twice what was read in the last round trip, so that a sender in slow start isn't held back, and

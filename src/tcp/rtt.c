@@ -42,7 +42,7 @@ void tcp_rtt_init(struct tcp_rtt *r, uint32_t min_rto_us, uint32_t max_rto_us, u
 /* The division is for once in a period; time doesn't go back. */
 static uint32_t epoch_of(const struct tcp_rtt *r, uint64_t now_ns)
 {
-	if (likely(now_ns < r->min_end_ns))
+	if (likely(now_ns < (r->min_epoch + 1ull) * r->slot_us * 1000))
 		return r->min_epoch;
 	return (uint32_t)(now_ns / 1000 / r->slot_us);
 }
@@ -55,8 +55,6 @@ static void min_add(struct tcp_rtt *r, uint32_t rtt_us, uint64_t now_ns)
 	/* Slots of the periods that passed without a sample are emptied. */
 	for (uint32_t n = 0; r->min_epoch != now && n < TCP_RTT_SLOTS; n++)
 		r->min_slot[++r->min_epoch % TCP_RTT_SLOTS] = TCP_RTT_NONE;
-	if (unlikely(now_ns >= r->min_end_ns))
-		r->min_end_ns = (now_ns / 1000 / r->slot_us + 1) * r->slot_us * 1000;
 	r->min_epoch = now;
 	slot = &r->min_slot[now % TCP_RTT_SLOTS];
 	if (rtt_us < *slot)

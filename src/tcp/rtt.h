@@ -25,7 +25,6 @@ struct tcp_rtt {
 	uint32_t min_epoch; /* number of the newest slot's period, since the clock's zero */
 	uint32_t min_slot[TCP_RTT_SLOTS]; /* least sample of each period, TCP_RTT_NONE = none */
 	uint32_t slot_us;
-	uint64_t min_end_ns; /* when the newest slot's period ends */
 	uint8_t backoff;     /* how often RTO was doubled since the last sample or new ACK */
 };
 

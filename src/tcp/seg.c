@@ -104,7 +104,7 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 /* The lines of a connection that a segment touches; the seldom ones are left out. */
 static void prefetch_conn(const struct tcp_conn *c)
 {
-	for (size_t off = 0; off < offsetof(struct tcp_conn, repair); off += 64)
+	for (size_t off = 64; off < offsetof(struct tcp_conn, listener); off += 64)
 		__builtin_prefetch((const char *)c + off);
 }
 

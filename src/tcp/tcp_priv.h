@@ -80,10 +80,12 @@ struct tcp_repair {
 };
 _Static_assert(sizeof(struct tcp_repair) <= 128, "two cache lines of tcp_mem");
 
-/* A connection. Owned by its engine's slab, touched by its core. It lives from the first SYN sent,
- * or the third segment of a passive open, until it is CLOSED and the user's reference is gone. */
+/* A connection. DEVIATION(docs/design/002): 896 bytes, not 576: all that it needs as long as
+ * nothing is lost, so that no segment of a dialogue asks for memory. Owned by its engine's slab,
+ * touched by its core. It lives from the first SYN sent, or the third segment of a passive open,
+ * until it is CLOSED and the user's reference is gone. */
 struct tcp_conn {
-	/* ---- which one, what state: read for each segment ---- */
+	/* ---- line 0: which one, what state: read for each segment, also by the look-up ---- */
 	struct tcp_key key;
 	uint32_t hash; /* of the key */
 	uint8_t state; /* enum tcp_state */
@@ -108,73 +110,96 @@ struct tcp_conn {
 	bool undo : 1;	     /* undo_rtx counts: D-SACKs may prove the episode wrong */
 	bool nodelay : 1, cork : 1, keepalive : 1, quickack : 1, oob_inline : 1;
 	bool snd_auto : 1, rcv_auto : 1; /* the buffers' sizes are ours to choose */
-	bool cwnd_used : 1;   /* the last turn was ended by the congestion window */
-	bool passive : 1;     /* made by a listener */
-	uint16_t events;      /* TCP_EV_… that were not reported */
-	uint16_t mss;	      /* payload of a full segment, timestamps taken off */
-	struct list out_link; /* wants to send */
-	struct list ev_link;  /* has events; or waits for accept; or TIME-WAIT without a user */
-
-	/* ---- receiving ---- */
-	struct tcp_rcvq rcvq;
-	uint64_t rcv_adv;	/* right edge of the window that was offered; never moves left */
-	uint64_t last_ack_sent; /* RFC 7323 Last.ACK.sent */
-	uint64_t last_rcv_ns;	/* of any segment */
-	uint32_t ts_recent;
-	uint32_t lent; /* charge of what the user read and has not given back */
-	uint32_t rcvbuf;
+	bool cwnd_used : 1;		 /* the last turn was ended by the congestion window */
+	bool passive : 1;		 /* made by a listener */
+	uint16_t events;		 /* TCP_EV_… that were not reported */
+	uint16_t mss;			 /* payload of a full segment, timestamps taken off */
+	uint16_t wnd_raw;		 /* the peer's window as it came last */
 	uint16_t rcv_mss;   /* largest payload seen: what a full segment of the peer is */
 	uint16_t rcv_ratio; /* payload of a byte of charge, /256 */
-	uint16_t wnd_raw;   /* the peer's window as it came last */
 	uint16_t advmss;
 
-	/* ---- sending ---- */
-	struct tcp_sent sent; /* una, nxt and what is between */
+	/* ---- line 1: lists, and what was told to the peer ---- */
+	struct list out_link;	/* wants to send */
+	struct list ev_link;	/* has events; or waits for accept; or TIME-WAIT without a user */
+	uint64_t rcv_adv;	/* right edge of the window that was offered; never moves left */
+	uint64_t last_ack_sent; /* RFC 7323 Last.ACK.sent */
+	uint32_t ts_recent;
+	uint32_t ts_recent_at; /* when ts_recent was set: tcp_age_clock */
+	uint32_t lent;	       /* charge of what the user read and has not given back */
+	uint32_t rcvbuf;
+
+	/* ---- lines 2, 3: receiving ---- */
+	struct tcp_rcvq rcvq;
+	uint64_t last_rcv_ns; /* of any segment */
+	/* the buffer's growth (dynamic right-sizing) */
+	uint64_t drs_start_ns, drs_wnd_end, drs_wnd_ns;
+	uint32_t drs_bytes;
+	uint32_t last_data_rcv_ms;
+
+	/* ---- lines 4 to 7: sending ---- */
 	struct tcp_sndq sndq;
+	struct tcp_sent sent; /* una, nxt and what is between */
 	uint32_t snd_wnd, snd_wnd_max;
 	uint64_t snd_wl1, snd_wl2; /* RFC 9293 §3.3.1 */
 	uint64_t snd_sml; /* end of the last segment that was not full (Minshall's Nagle) */
 	uint64_t last_snd_ns;
-	struct tcp_cc cc;
-	struct tcp_rtt rtt;
+	uint32_t stuck_ms; /* since when the peer says nothing new (R2) */
+	uint32_t sndbuf;
+	uint32_t last_ack_ms;
+	uint32_t user_timeout_ms;
 
-	/* ---- time ---- */
+	/* ---- line 8: both ways ---- */
+	struct tcp_link link;
+	uint32_t iss;
+	uint32_t ts_off; /* our clock of timestamps: milliseconds + this */
+	uint8_t tos, ttl;
+	uint8_t rtx_kind; /* enum tcp_rtx_kind */
+	uint8_t retries;  /* time-outs in a row */
+	uint32_t segs_in, segs_out, data_segs_in, data_segs_out;
+	uint8_t probes; /* sent without an answer: zero window, keepalive */
+	uint8_t challenges, keepcnt;
+	struct tcp_repair *repair; /* NULL as long as nothing was ever lost or reordered */
+	uint64_t recover;	   /* RFC 6582: nxt when the episode began */
+
+	/* ---- lines 9, 10: congestion; the second one only when cwnd grows ---- */
+	struct tcp_tlp tlp;
+	struct tcp_cc cc;
+
+	/* ---- line 11: the round trip ---- */
+	struct tcp_rtt rtt;
+	uint32_t irs;
+	uint32_t challenge_ms;	/* RFC 5961 §7, for this connection alone (H12) */
+	uint16_t peer_mss, mtu; /* mtu: of the path, at most the link's */
+
+	/* ---- line 12: time, and whose it is ---- */
 	struct wheel_node timer; /* the earliest of the three below */
 	uint64_t rtx_at_ns, delack_at_ns, life_at_ns;
-	uint8_t rtx_kind; /* enum tcp_rtx_kind */
-	uint8_t probes;	  /* sent without an answer: zero window, keepalive */
-	uint8_t retries;  /* time-outs in a row */
-	uint8_t recoveries_in_row;
-
-	/* ---- repairing loss ---- */
-	struct tcp_repair *repair; /* NULL as long as nothing was ever lost or reordered */
-	struct tcp_tlp tlp;
-	uint64_t recover; /* RFC 6582: nxt when the episode began */
-
-	/* ---- seldom ---- */
 	uint64_t user;
-	uint64_t snd_up, rcv_up;       /* behind the urgent byte */
-	uint64_t stuck_ns;	       /* since when the peer says nothing new (R2) */
-	uint32_t ts_recent_at;	       /* when ts_recent was set: tcp_age_clock */
-	uint32_t challenge_ms;	       /* RFC 5961 §7, for this connection alone (H12) */
+
+	/* ---- line 13: seldom ---- */
 	struct tcp_listener *listener; /* while it waits for accept */
-	struct tcp_link link;
-	uint32_t iss, irs;
-	uint32_t ts_off; /* our clock of timestamps: milliseconds + this */
-	uint32_t sndbuf;
-	uint16_t peer_mss, mtu; /* mtu: of the path, at most the link's */
-	int16_t err, soft_err;
-	uint8_t tos, ttl, keepcnt, challenges;
-	uint16_t mss_max, keepidle_s, keepintvl_s, linger2_s;
-	uint32_t user_timeout_ms, max_pacing_rate;
-	/* receive buffer's growth (dynamic right-sizing) */
-	uint64_t drs_start_ns, drs_wnd_end, drs_wnd_ns;
-	uint32_t drs_bytes, drs_space, rcv_rtt_us;
-	/* counters of tcp_info */
-	uint32_t segs_in, segs_out, data_segs_in, data_segs_out, total_retrans, dsack_dups;
-	uint32_t last_ack_ms, last_data_rcv_ms;
+	uint64_t snd_up, rcv_up;       /* behind the urgent byte */
 	uint64_t bytes_retrans;
+	uint32_t total_retrans, dsack_dups;
+	uint32_t drs_space, rcv_rtt_us;
+	uint32_t max_pacing_rate;
+	int16_t err, soft_err;
+	uint16_t mss_max, keepidle_s, keepintvl_s, linger2_s;
 };
+#define TCP_LINE(field, n)                                                                         \
+	_Static_assert(offsetof(struct tcp_conn, field) == (n)*64, "a line of memory begins here")
+TCP_LINE(out_link, 1);
+TCP_LINE(rcvq, 2);
+TCP_LINE(sndq, 4);
+TCP_LINE(sent, 5);
+TCP_LINE(link, 8);
+TCP_LINE(tlp, 9);
+TCP_LINE(cc.state, 10);
+TCP_LINE(rtt, 11);
+TCP_LINE(timer, 12);
+TCP_LINE(listener, 13);
+_Static_assert(sizeof(struct tcp_conn) == 14 * 64, "896 bytes a connection");
 
 struct tcp_listener {
 	struct list link; /* of its head */

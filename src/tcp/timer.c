@@ -178,9 +178,14 @@ static uint64_t patience_us(const struct tcp *t, const struct tcp_conn *c)
 	return c->orphan && us > ORPHAN_US ? ORPHAN_US : us;
 }
 
-static bool out_of_patience(const struct tcp *t, const struct tcp_conn *c, uint64_t since_ns)
+static bool stuck_too_long(const struct tcp *t, const struct tcp_conn *c)
 {
-	return t->now_ns - since_ns >= patience_us(t, c) * 1000;
+	return t->now_ms - c->stuck_ms >= patience_us(t, c) / 1000;
+}
+
+static bool silent_too_long(const struct tcp *t, const struct tcp_conn *c)
+{
+	return t->now_ns - c->last_rcv_ns >= patience_us(t, c) * 1000;
 }
 
 /* False: the connection is over. */
@@ -188,7 +193,7 @@ static bool rto_fired(struct tcp *t, struct tcp_conn *c)
 {
 	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RCVD;
 
-	if (opening ? c->retries >= t->cfg.syn_retries : out_of_patience(t, c, c->stuck_ns)) {
+	if (opening ? c->retries >= t->cfg.syn_retries : stuck_too_long(t, c)) {
 		give_up(t, c);
 		return false;
 	}
@@ -217,8 +222,7 @@ static bool persist_fired(struct tcp *t, struct tcp_conn *c)
 {
 	bool limited = c->user_timeout_ms != 0 || c->orphan;
 
-	if ((limited || c->probes > 0) &&
-	    out_of_patience(t, c, limited ? c->stuck_ns : c->last_rcv_ns)) {
+	if (limited ? stuck_too_long(t, c) : c->probes > 0 && silent_too_long(t, c)) {
 		t->n.persist_drops++;
 		give_up(t, c);
 		return false;
