@@ -60,7 +60,8 @@ enum chan_region {
  * counted.
  *
  * Room. The stack takes no command while cq has no place for its results: who waits for room in sq
- * must drain cq meanwhile.
+ * must drain cq meanwhile. It may sleep on commands or events that lack room only while cq is more
+ * than half full: who drains a ring that was, rings the stack's bell afterwards.
  *
  * How much may be sent. Each socket has a limit in bytes: aux of SOCKET's result, res of ACCEPT,
  * then aux of WRITABLE whenever it changes. The client counts, for each socket, the bytes of its

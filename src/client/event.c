@@ -261,7 +261,7 @@ static unsigned drain_events(struct core *c)
 
 	/* Never more than a ring's length at a time, however fast the other side produces. */
 	while (total <= cq->mask && (n = chan_ready(cq)) != 0) {
-		bool full = n > cq->mask;
+		bool full = n > cq->mask / 2; /* chan.h, "Room" */
 
 		n = n < BATCH ? n : BATCH;
 		for (unsigned i = 0; i < n; i++) {

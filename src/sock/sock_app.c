@@ -55,6 +55,9 @@ int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **
 
 	if (err != 0)
 		return err;
+	/* What a command or a datagram needs is at most half of the ring. */
+	if (hdr.cq_size < 2 * SOCK_CMD_ROOM)
+		return -EINVAL;
 	if (map->arena == NULL || map->arena_bytes < hdr.arena_bytes)
 		return -EPROTO;
 	a = calloc(1, sizeof(*a));
@@ -179,9 +182,11 @@ static bool app_has_work(struct sock_app *a)
 {
 	if (chan_ready(&a->end.ret) != 0)
 		return true;
-	if (chan_ready(&a->end.sq) == 0 && list_empty(&a->waiting))
-		return false;
-	return app_room(a, SOCK_CMD_ROOM);
+	/* What waits for anything but room in the event ring is moved by a return, a command or a
+	 * packet. */
+	if (!list_empty(&a->waiting) && app_room_now(a) > a->room_seen)
+		return true;
+	return chan_ready(&a->end.sq) != 0 && !a->stalled && app_room(a, SOCK_CMD_ROOM);
 }
 
 bool socks_arm(struct socks *s)

@@ -93,6 +93,7 @@ static int run(struct sock_app *a, const struct chan_sqe *q, struct sock *k)
 	int res = cmds[q->op](&c);
 
 	if (res == SOCK_STALL) {
+		a->stalled = true;
 		if (k != NULL)
 			k->ticket--;
 		return res;
@@ -155,6 +156,7 @@ unsigned app_commands(struct sock_app *a, unsigned budget)
 	struct chan_ring *r = &a->end.sq;
 	uint32_t n = chan_ready(r), done = 0;
 
+	a->stalled = false;
 	if (unlikely(a->n_held != 0) && !run_held(a))
 		return 0;
 	if (n > budget)

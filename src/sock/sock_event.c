@@ -228,6 +228,7 @@ void sock_news(struct sock *k, uint16_t news)
 		return;
 	if (unlikely(!tell(k))) {
 		k->app->s->n.events_delayed++;
+		k->app->room_seen = app_room_now(k->app);
 		list_add_tail(&k->app->waiting, &k->wait);
 	}
 }
@@ -238,6 +239,8 @@ void app_tell_waiting(struct sock_app *a)
 
 	if (likely(last == &a->waiting))
 		return;
+	/* Who got no turn may find room. */
+	a->room_seen = 0;
 	for (unsigned i = 0; i < TURNS && app_room(a, 1); i++) {
 		struct list *l = list_pop(&a->waiting);
 
@@ -245,8 +248,10 @@ void app_tell_waiting(struct sock_app *a)
 			break;
 		if (!tell(container_of(l, struct sock, wait)))
 			list_add_tail(&a->waiting, l);
-		if (l == last)
+		if (l == last) {
+			a->room_seen = app_room_now(a);
 			break;
+		}
 	}
 }
 

@@ -10,6 +10,7 @@
 #include "sock/sock_priv.h"
 
 #define GEN_MAX	  ((1u << (32 - SID_INDEX_BITS)) - 1)
+#define STALL_NS  1000000
 #define TCP_LIMIT (64u << 10) /* told before there is a connection that knows better */
 
 struct sock *sock_alloc(struct sock_app *a, enum sock_kind kind, uint8_t domain)
@@ -296,6 +297,11 @@ uint64_t socks_deadline(const struct socks *s)
 {
 	uint64_t first = SOCK_NEVER;
 
+	LIST_EACH (l, &s->apps) {
+		/* Nobody says when another's buffers come back to a pool. */
+		if (container_of(l, struct sock_app, link)->stalled)
+			first = s->now_ns + STALL_NS;
+	}
 	LIST_EACH (l, &s->lingering) {
 		struct sock *k = container_of(l, struct sock, lingering);
 

@@ -137,6 +137,8 @@ struct sock_app {
 	const struct chan_map *map;
 	struct chan_end end;
 	uint32_t cq_filled, done_filled; /* written, not yet pushed */
+	bool stalled;			 /* the next command waits for memory */
+	uint32_t room_seen;		 /* in the event ring, when news found too little */
 	bool popped;	     /* commands were taken: the application may wait for room */
 	struct list waiting; /* sockets with news and no room, by sock.wait */
 	struct loan_table loans;
@@ -191,6 +193,12 @@ static inline bool app_room(struct sock_app *a, uint32_t n)
 	uint32_t want = a->cq_filled + n;
 
 	return chan_free(&a->end.cq, want) >= want;
+}
+
+/* Room for how many more events? Looks at the other side's index. */
+static inline uint32_t app_room_now(struct sock_app *a)
+{
+	return chan_free(&a->end.cq, a->end.cq.mask + 1) - a->cq_filled;
 }
 
 /* The next event to fill; the caller made sure of the room. */

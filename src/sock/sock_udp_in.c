@@ -143,7 +143,7 @@ void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p)
 	d.m = without_empty(p->m);
 	charge = charge_of(d.m);
 	if (u->shut_rd || (u->charge != 0 && u->charge + charge > u->rcvbuf) ||
-	    (d.m != NULL && d.m->nb_segs > k->app->end.hdr.cq_size)) {
+	    (d.m != NULL && d.m->nb_segs > k->app->end.hdr.cq_size / 2)) {
 		pkt_drop(s->cfg.drops, d.m, DROP_UDP_QUEUE_FULL);
 		return;
 	}

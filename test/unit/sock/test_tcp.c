@@ -535,6 +535,51 @@ static void armed_stack_is_woken_by_work_only(void **state)
 	give_back(B, await(B, CHAN_EV_DATA, server, 5).loan);
 }
 
+/* Idle costs nothing (DESIGN §3.12): what can't go on is no reason to stay awake. */
+static void stack_sleeps_while_the_application_holds_all_loans(void **state)
+{
+	struct chan_cqe e;
+
+	connected_pair();
+	B->app->loans.quota = 4;
+	for (uint32_t i = 0; i < 10; i++) {
+		do_send(A, client, 0, 1400, i);
+		step(3);
+	}
+	assert_false(list_empty(&B->app->waiting));
+	assert_false(socks_arm(B->socks));
+	socks_disarm(B->socks);
+	e = await(B, CHAN_EV_DATA, server, 0);
+	give_back(B, e.loan);
+	assert_true(socks_arm(B->socks));
+	for (int got = e.res; got < 14000; got += e.res) {
+		e = await(B, CHAN_EV_DATA, server, 1000);
+		give_back(B, e.loan);
+	}
+}
+
+static void stack_sleeps_while_sends_wait_for_memory(void **state)
+{
+	connected_pair();
+	cut = true;
+	A->app->refs_max = 4;
+	for (uint32_t i = 0; i < 8; i++)
+		do_send(A, client, 0, 100, i);
+	step(2);
+	assert_false(socks_arm(A->socks));
+	assert_true(socks_deadline(A->socks) <= now + 1000000);
+	socks_disarm(A->socks);
+	cut = false;
+	for (int got = 0; got < 800;) {
+		struct chan_cqe e = await(B, CHAN_EV_DATA, server, 1000);
+
+		got += e.res;
+		give_back(B, e.loan);
+	}
+	step(100);
+	assert_int_equal(A->n_done, 8);
+}
+
 static void sleeping_application_is_woken(void **state)
 {
 	connected_pair();
@@ -589,6 +634,8 @@ int main(void)
 		T(detach_resets_and_leaves_nothing),
 		T(detach_in_order_keeps_the_arena_until_all_is_sent),
 		T(armed_stack_is_woken_by_work_only),
+		T(stack_sleeps_while_the_application_holds_all_loans),
+		T(stack_sleeps_while_sends_wait_for_memory),
 		T(sleeping_application_is_woken),
 	};
 
