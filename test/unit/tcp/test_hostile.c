@@ -12,7 +12,8 @@ static enum next rx_raw_options(uint8_t off, const uint8_t *opts, unsigned len)
 	struct pkt p = build(&in);
 	struct tcp_hdr *h = (struct tcp_hdr *)(pkt_data(p.m) + 34);
 
-	memcpy(pkt_put(p.m, (uint16_t)len), opts, len);
+	if (len > 0)
+		memcpy(pkt_put(p.m, (uint16_t)len), opts, len);
 	h->off = off;
 	p.l4_len = p.m->pkt_len - 34;
 	p.flags |= PKT_F_CSUM_OK;

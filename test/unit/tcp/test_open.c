@@ -44,6 +44,133 @@ static void listen_handshake_gives_a_connection_with_its_data(void **state)
 	expect("PA 1:51 ack 101");
 }
 
+static void synsent_rst_refuses(void **state)
+{
+	/* RFC 9293 §3.10.7.3 second; without a good ACK it is blind */
+	open_active();
+	pull();
+	rx((struct in){.flags = "R", .seq = 0});
+	assert_int_equal(tcp_conn_state(conn), TCP_SYN_SENT);
+	rx((struct in){.flags = "RA", .seq = 0, .ack = 1});
+	assert_int_equal(events(), TCP_EV_ERROR | TCP_EV_CLOSED);
+	assert_int_equal(tcp_conn_error(conn), -ECONNREFUSED);
+	tcp_close(t, conn);
+	assert_int_equal(t->conns.live, 0);
+}
+
+static void synsent_bad_ack_sends_rst(void **state)
+{
+	/* RFC 9293 §3.10.7.3 first, MUST-10 */
+	open_active();
+	pull();
+	rx((struct in){.flags = "SA", .seq = 0, .ack = 2});
+	expect("R 2:2");
+	assert_int_equal(tcp_conn_state(conn), TCP_SYN_SENT);
+}
+
+static void synsent_queues_data_for_the_handshake(void **state)
+{
+	open_active();
+	app_send(100);
+	expect("S 0:0 mss 1460 ws 8 sackok ts");
+	rx((struct in){.flags = "SA", .seq = 0, .ack = 1, .mss = 1460});
+	expect("PA 1:101 ack 1");
+}
+
+static void synsent_syn_opens_from_both_sides(void **state)
+{
+	/* RFC 9293 §3.5 figure 7, H25 */
+	open_active();
+	pull();
+	rx((struct in){.flags = "S", .seq = 0, .mss = 1200});
+	assert_int_equal(tcp_conn_state(conn), TCP_SYN_RCVD);
+	expect("SA 0:0 ack 1 win 65535 mss 1460");
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1});
+	assert_int_equal(tcp_conn_state(conn), TCP_ESTABLISHED);
+	assert_true(events() & TCP_EV_CONNECTED);
+}
+
+static void syn_ack_with_data_and_fin_is_taken_whole(void **state)
+{
+	open_active();
+	pull();
+	rx((struct in){.flags = "SFA", .seq = 0, .ack = 1});
+	assert_int_equal(drops.n[DROP_TCP_BAD_FLAGS], 1);
+	rx((struct in){.flags = "SA", .seq = 0, .ack = 1, .len = 10, .mss = 1000});
+	assert_int_equal(tcp_conn_state(conn), TCP_ESTABLISHED);
+	assert_int_equal(conn->rcvq.ready.bytes, 10);
+	expect("A 1:1 ack 11");
+}
+
+static void connect_of_a_used_tuple_is_refused(void **state)
+{
+	struct tcp_open o = {.link = {.mtu = 1500, .tso_segs = 1}};
+	struct tcp_conn *other;
+
+	establish(0);
+	o.key = conn->key;
+	assert_int_equal(tcp_connect(t, &o, &other), -EADDRINUSE);
+}
+
+static void closed_port_answers_with_rst(void **state)
+{
+	/* RFC 9293 §3.10.7.1 */
+	rx((struct in){.flags = "S", .seq = 0});
+	expect("RA 0:0 ack 1");
+	iss = 0;
+	rx((struct in){.flags = "A", .seq = 1, .ack = 77});
+	have_iss = true;
+	expect("R 77:77");
+	rx((struct in){.flags = "R", .seq = 1});
+	expect_nothing();
+}
+
+static void full_accept_queue_drops_syns_and_keeps_acks_waiting(void **state)
+{
+	struct tcp_listen l = {.lport = OUR_PORT, .backlog = 1};
+
+	assert_int_equal(tcp_listen(t, &l, &listener), 0);
+	rx((struct in){.flags = "S"});
+	pull();
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1});
+	peer_port++;
+	rx((struct in){.flags = "S"});
+	expect_nothing();
+	assert_int_equal(drops.n[DROP_TCP_ACCEPT_FULL], 1);
+	conn = tcp_accept(t, listener);
+	rx((struct in){.flags = "S"});
+	assert_int_equal(pull(), 1);
+}
+
+static void unlisten_resets_what_waits(void **state)
+{
+	open_listener();
+	rx((struct in){.flags = "S"});
+	pull();
+	rx((struct in){.flags = "PA", .seq = 1, .ack = 1, .len = 5});
+	tcp_unlisten(t, listener);
+	expect("RA 1:1 ack 6");
+	assert_int_equal(t->conns.live, 0);
+	assert_null(tcp_accept_next(t));
+}
+
+static void repeated_syn_gets_the_same_answer(void **state)
+{
+	uint32_t first;
+
+	open_listener();
+	rx((struct in){.flags = "S"});
+	pull();
+	first = iss;
+	after_ms(300);
+	rx((struct in){.flags = "S"});
+	pull();
+	assert_int_equal(iss, first);
+	assert_int_equal(syncache_count(&t->syncache), 1);
+	rx((struct in){.flags = "R", .seq = 1}); /* RFC 9293 §3.10.7.4 second, SYN-RECEIVED */
+	assert_int_equal(syncache_count(&t->syncache), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -52,6 +179,20 @@ int main(void)
 		cmocka_unit_test_setup_teardown(synsent_syn_ack_establishes, setup, teardown),
 		cmocka_unit_test_setup_teardown(listen_handshake_gives_a_connection_with_its_data,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(synsent_rst_refuses, setup, teardown),
+		cmocka_unit_test_setup_teardown(synsent_bad_ack_sends_rst, setup, teardown),
+		cmocka_unit_test_setup_teardown(synsent_queues_data_for_the_handshake, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(synsent_syn_opens_from_both_sides, setup, teardown),
+		cmocka_unit_test_setup_teardown(syn_ack_with_data_and_fin_is_taken_whole, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(connect_of_a_used_tuple_is_refused, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(closed_port_answers_with_rst, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_accept_queue_drops_syns_and_keeps_acks_waiting,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(unlisten_resets_what_waits, setup, teardown),
+		cmocka_unit_test_setup_teardown(repeated_syn_gets_the_same_answer, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
