@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -317,25 +316,11 @@ int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 	return -ENODEV;
 }
 
-static void nothing(struct dev *d)
-{
-	(void)d;
-}
-
-/* rte_eal_cleanup() unmaps memory under the feet of its interrupt thread, which may still walk the
- * descriptors of ports that were closed. When an errand was run, that walk is over; then it needs a
- * moment to go back to sleep, which nothing tells. */
-static void interrupts_settle(void)
-{
-	dev_on_intr_thread(NULL, nothing);
-	usleep(2000);
-}
-
 void dev_eal_fini(void)
 {
 	if (!eal.up)
 		return;
-	interrupts_settle();
+	dev_intr_thread_park();
 	rte_eal_cleanup();
 	huge_release();
 	eal.up = false;

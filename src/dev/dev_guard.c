@@ -15,6 +15,7 @@
  * done: two ports on one socket may take each other's connection, which only loses the protection.
  */
 #define _GNU_SOURCE
+#define ALLOW_EXPERIMENTAL_API /* handles of interrupts, in DPDK 22.11 */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,12 +25,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_alarm.h>
+#include <rte_interrupts.h>
 
 #include "dev/dev_priv.h"
 
@@ -49,7 +52,7 @@ static void run_errand(void *arg)
 	sem_post(&e->done);
 }
 
-void dev_on_intr_thread(struct dev *d, void (*run)(struct dev *d))
+static void on_intr_thread(struct dev *d, void (*run)(struct dev *d))
 {
 	struct errand e = {.run = run, .d = d};
 
@@ -59,6 +62,33 @@ void dev_on_intr_thread(struct dev *d, void (*run)(struct dev *d))
 	while (sem_wait(&e.done) < 0)
 		;
 	sem_destroy(&e.done);
+}
+
+static void park(void *parked)
+{
+	sem_post(parked);
+	for (;;)
+		pause();
+}
+
+/* rte_eal_cleanup() leaves the thread running and unmaps the memory that it walks when it wakes,
+ * for the descriptors of a port that was closed just now. Not by an alarm, whose end cleanup waits
+ * for. */
+void dev_intr_thread_park(void)
+{
+	struct rte_intr_handle *h = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
+	int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	static sem_t parked;
+
+	if (h == NULL || fd < 0)
+		return;
+	sem_init(&parked, 0, 0);
+	rte_intr_fd_set(h, fd);
+	rte_intr_type_set(h, RTE_INTR_HANDLE_EXT);
+	if (rte_intr_callback_register(h, park, &parked) < 0)
+		return;
+	while (sem_wait(&parked) < 0)
+		;
 }
 
 /* ---- queues in and out of the PMD ---- */
@@ -114,32 +144,31 @@ static void pause_queues(struct dev *d)
 
 /* ---- the control socket ---- */
 
-static bool is_control(int fd, const char *path)
+/* The server's name, on its own end or as the peer's on the client's; an abstract one begins with
+ * 0. */
+static bool has_name(const struct sockaddr_un *un, const char *path)
+{
+	return un->sun_family == AF_UNIX && strncmp(un->sun_path + (un->sun_path[0] == '\0'), path,
+						    sizeof(un->sun_path) - 1) == 0;
+}
+
+/* arg: 'c' or 's', the role of the port, and the path. */
+static bool is_control(int fd, const char *arg)
 {
 	int type = 0, listens = 0;
 	socklen_t len = sizeof(int);
-	struct sockaddr_un un[2] = {0};
+	struct sockaddr_un un = {0};
 
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
 		return false;
 	len = sizeof(int);
 	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || listens)
 		return false;
-	len = sizeof(un[0]);
-	if (getsockname(fd, (struct sockaddr *)&un[0], &len) < 0)
+	len = sizeof(un);
+	if (arg[0] == 'c' ? getpeername(fd, (struct sockaddr *)&un, &len) < 0
+			  : getsockname(fd, (struct sockaddr *)&un, &len) < 0)
 		return false;
-	len = sizeof(un[1]);
-	if (getpeername(fd, (struct sockaddr *)&un[1], &len) < 0)
-		return false;
-	/* The server's name, on its own end or seen from the client's; an abstract one begins with
-	 * 0.
-	 */
-	for (int i = 0; i < 2; i++)
-		if (un[i].sun_family == AF_UNIX &&
-		    strncmp(un[i].sun_path + (un[i].sun_path[0] == '\0'), path,
-			    sizeof(un[i].sun_path) - 1) == 0)
-			return true;
-	return false;
+	return has_name(&un, arg + 1);
 }
 
 /* Calls test for each descriptor of the process; the first that it likes, or -1. */
@@ -288,7 +317,7 @@ void dev_guard_check(struct dev *d)
 
 	if (d->control < 0) {
 		if (dev_link_up(d))
-			dev_on_intr_thread(d, take_control);
+			on_intr_thread(d, take_control);
 		return;
 	}
 	if (poll(&p, 1, 0) != 1)
@@ -303,12 +332,18 @@ void dev_guard_check(struct dev *d)
 
 void dev_guard_open(struct dev *d, const char *args)
 {
+	char word[16];
+
 	d->control = d->stand_in = -1;
 	d->guarded = d->row->intr_thread;
 	if (!d->guarded)
 		return;
-	if (!dev_args_get(args, "socket", d->socket, sizeof(d->socket)))
-		snprintf(d->socket, sizeof(d->socket), "/run/memif.sock");
+	d->socket[0] = 'c';
+	if (dev_args_get(args, "role", word, sizeof(word)) && word[0] != 'c' &&
+	    strcmp(word, "slave") != 0)
+		d->socket[0] = 's';
+	if (!dev_args_get(args, "socket", d->socket + 1, sizeof(d->socket) - 1))
+		snprintf(d->socket + 1, sizeof(d->socket) - 1, "/run/memif.sock");
 	(void)!syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
 }
 
@@ -324,7 +359,7 @@ static void close_port(struct dev *d)
 void dev_guard_close(struct dev *d)
 {
 	if (d->guarded)
-		dev_on_intr_thread(d, close_port);
+		on_intr_thread(d, close_port);
 	else
 		close_port(d);
 	drop_control(d);

@@ -87,7 +87,7 @@ struct dev {
 	uint64_t check_tsc;
 	bool guarded, paused; /* dev_guard.c */
 	int control, stand_in;
-	char socket[108];
+	char socket[109]; /* role and path, see dev_guard.c */
 	struct dev_queue q[DEV_QUEUES_MAX];
 };
 
@@ -146,7 +146,8 @@ void dev_guard_open(struct dev *d, const char *args);
 void dev_guard_close(struct dev *d);
 /* The part of dev_check() for a guarded port. */
 void dev_guard_check(struct dev *d);
-void dev_on_intr_thread(struct dev *d, void (*run)(struct dev *d));
+/* Before DPDK ends: its interrupt thread does nothing any more. */
+void dev_intr_thread_park(void);
 uint16_t dev_guard_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
 uint16_t dev_guard_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
 
