@@ -109,6 +109,9 @@ struct scenario {
 	uint32_t mtu;		 /* 0 = 1500 */
 	uint16_t tso_segs;
 	uint32_t rcvbuf;       /* 0 = default */
+	uint32_t max_syn;      /* 0 = 64 */
+	uint64_t mem_max;      /* of received data, all connections; 0 = default */
+	const char *cc;	       /* NULL = default */
 	uint32_t take_percent; /* the port takes all of an offer in so many calls of 100; 0 = always
 				*/
 	uint32_t fail_of_65536; /* allocations */

@@ -30,7 +30,11 @@ void host_start(unsigned i, uint64_t seed)
 				    .l4_csum = sim.s->tso_segs > 1};
 	tcp_cfg_defaults(&cfg);
 	cfg.max_conns = 2 * FLOWS_MAX;
-	cfg.max_syn = 64;
+	cfg.max_syn = sim.s->max_syn != 0 ? sim.s->max_syn : 64;
+	if (sim.s->mem_max != 0)
+		cfg.mem_max_bytes = sim.s->mem_max;
+	if (sim.s->cc != NULL)
+		cfg.cc = sim.s->cc;
 	cfg.seed = seed + i;
 	memcpy(cfg.secret, &seed, sizeof(seed));
 	cfg.pools = &lab_pools;
