@@ -163,23 +163,34 @@ static int set_ctl(struct epset *e, int op, struct csock *s, const struct epoll_
 	return 0;
 }
 
+/* Both must be descriptors before either is asked what it is (Linux). */
+static int ctl_check(int epfd, int fd, struct epset **e, struct csock **s)
+{
+	int bad_set = 0, bad_fd = 0;
+
+	*e = fd_epset(epfd, &bad_set);
+	*s = fd_csock(fd, &bad_fd);
+	if (bad_set == -EBADF || bad_set == -ENXIO)
+		return bad_set;
+	if (bad_fd == -EBADF)
+		return bad_fd;
+	return *e == NULL || *s == NULL ? -EINVAL : 0;
+}
+
 int zs_epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct epset *e;
 	struct csock *s;
-	int r = 0;
+	int r;
 
 	if (op != EPOLL_CTL_ADD && op != EPOLL_CTL_MOD && op != EPOLL_CTL_DEL)
 		return -EINVAL;
 	if (op != EPOLL_CTL_DEL && ev == NULL)
 		return -EFAULT;
 	client_lock();
-	e = fd_epset(epfd, &r);
-	s = e != NULL ? fd_csock(fd, &r) : NULL;
-	if (s != NULL)
+	r = ctl_check(epfd, fd, &e, &s);
+	if (r == 0)
 		r = set_ctl(e, op, s, ev);
-	else if (r == -ENOTSOCK)
-		r = -EINVAL;
 	client_unlock();
 	return r;
 }

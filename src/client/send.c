@@ -15,9 +15,9 @@
 #include "client/iov.h"
 #include "zstack/zstack.h"
 
-#define DATAGRAM_MAX 65507u /* 65535 less the headers of IPv4 and UDP */
-#define CHUNK_MIN    2048u  /* smaller blocks are not made just because room is short */
-#define YIELDS	     1000
+#define DGRAM_MAX 65507u /* 65535 less the headers of IPv4 and UDP; the stack's, for IPv6 too */
+#define CHUNK_MIN 2048u	 /* smaller blocks are not made just because room is short */
+#define YIELDS	  1000
 
 int64_t send_deadline(const struct csock *s)
 {
@@ -241,7 +241,7 @@ static ssize_t dgram(struct csock *s, struct iov_it *it, int flags, const struct
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (it->left > DATAGRAM_MAX)
+	if (it->left > DGRAM_MAX)
 		return -EMSGSIZE;
 	r = send_dgram_to(s, addr, addrlen, &to);
 	if (r == 0)

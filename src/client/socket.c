@@ -257,6 +257,19 @@ static int connect_dgram(struct csock *s, const struct endpoint *to, bool dissol
 	return 0;
 }
 
+/* The error of a connect that failed, told by connect() itself: the socket is as new (Linux). */
+static int connect_failed(struct csock *s)
+{
+	int err = csock_take_error(s);
+
+	if (s->flags & CSOCK_REFUSED) {
+		s->flags &= ~(uint32_t)CSOCK_REFUSED;
+		s->state = CSOCK_IDLE;
+		s->shut = 0;
+	}
+	return err != 0 ? err : -ECONNABORTED;
+}
+
 /* May a connection be opened, or what is there to say of the last one (as Linux's
  * inet_stream_connect)? 1: open it. */
 static int connect_check(struct csock *s)
@@ -275,9 +288,7 @@ static int connect_check(struct csock *s)
 		s->flags &= ~(uint32_t)CSOCK_ASYNC;
 		if ((s->flags & CSOCK_REFUSED) == 0)
 			return -EISCONN;
-		if (s->err != 0)
-			return csock_take_error(s);
-		return told ? 1 : -ECONNABORTED;
+		return connect_failed(s);
 	}
 	return -EISCONN;
 }
@@ -313,7 +324,7 @@ static int connect_wait(struct csock *s)
 		s->flags |= CSOCK_ASYNC;
 		return r == -ETIMEDOUT ? -EINPROGRESS : r;
 	}
-	return s->state == CSOCK_CONNECTED ? 0 : csock_take_error(s);
+	return s->state == CSOCK_CONNECTED ? 0 : connect_failed(s);
 }
 
 static int connect_stream(struct csock *s, const struct endpoint *to)
