@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "stack/stack_priv.h"
+#include "wire/eth.h"
 
 void stack_cfg_defaults(struct stack_cfg *cfg)
 {
@@ -167,6 +169,22 @@ void stack_destroy(struct stack *s)
 
 /* ---- interfaces and addresses ---- */
 
+/* Some ports (net_ring) have no address of their own: they get a locally administered one, the same
+ * in all stacks of a group. */
+static struct eth_addr port_mac(const struct stack *s, unsigned port)
+{
+	struct eth_addr mac = dev_mac(s->cfg.port[port].dev);
+	uint64_t key, h;
+
+	if (eth_addr_is_station(&mac))
+		return mac;
+	memcpy(&key, s->cfg.secret, sizeof(key));
+	h = hash_u64(port, key);
+	memcpy(mac.b, &h, sizeof(mac.b));
+	mac.b[0] = (uint8_t)((mac.b[0] & ~1) | 2);
+	return mac;
+}
+
 int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu)
 {
 	struct eth_if i = {.port = (uint8_t)port, .vlan = vlan, .mtu = mtu};
@@ -177,7 +195,7 @@ int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu)
 	for (unsigned k = 0; k < eth_if_count(s->eth); k++)
 		if (eth_if_get(s->eth, k)->port == port && eth_if_get(s->eth, k)->vlan == vlan)
 			return (int)k;
-	i.mac = dev_mac(s->cfg.port[port].dev);
+	i.mac = port_mac(s, port);
 	if (mtu == 0)
 		i.mtu = dev_mtu(s->cfg.port[port].dev);
 	n = eth_if_add(s->eth, &i);
@@ -188,6 +206,11 @@ int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu)
 		return rc;
 	stack_default_links(s);
 	return n;
+}
+
+struct eth_addr stack_if_mac(const struct stack *s, unsigned ifindex)
+{
+	return eth_if_get(s->eth, ifindex)->mac;
 }
 
 int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a, uint8_t prefix_len)

@@ -61,6 +61,7 @@ void stack_destroy(struct stack *s);
  * port's. Returns its index, the same in each stack that is told the same; the existing one when
  * there is one. */
 int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu) must_check;
+struct eth_addr stack_if_mac(const struct stack *s, unsigned ifindex);
 /* Adds an address with the route to its prefix. IPv6 addresses pass duplicate address detection. */
 int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a,
 		   uint8_t prefix_len) must_check;

@@ -95,9 +95,9 @@ static struct ip_addr link_local(const struct eth_addr *m)
 				      0xff, 0xfe, m->b[3], m->b[4], m->b[5]}};
 }
 
-static int add_link_local(struct embed *e, struct stack *s, unsigned port, unsigned ifindex)
+static int add_link_local(struct stack *s, unsigned ifindex)
 {
-	struct eth_addr mac = dev_mac(e->dev[port]);
+	struct eth_addr mac = stack_if_mac(s, ifindex);
 	struct ip_addr ll = link_local(&mac);
 	int rc = stack_addr_add(s, ifindex, &ll, 64);
 
@@ -119,7 +119,7 @@ static int add_addr(struct embed *e, struct stack *s, const char *text, const st
 		return embed_fail(err, ifindex, "--addr %s: too many interfaces", text);
 	rc = stack_addr_add(s, (unsigned)ifindex, &a.addr, a.prefix_len);
 	if (rc == 0 && !ip_addr_is_v4(&a.addr))
-		rc = add_link_local(e, s, a.port, (unsigned)ifindex);
+		rc = add_link_local(s, (unsigned)ifindex);
 	switch (rc) {
 	case 0:
 		return 0;
