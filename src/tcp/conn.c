@@ -7,13 +7,7 @@
  * `orphan` says that the user is gone; who goes last frees. So a caller that may have ended a
  * connection does not look at it again.
  */
-#include "base/hash.h"
 #include "tcp/tcp_priv.h"
-
-uint32_t tcp_key_hash(const struct tcp *t, const struct tcp_key *k)
-{
-	return (uint32_t)(hash_bytes(k, sizeof(*k), t->hash_key) >> 16);
-}
 
 struct tcp_conn *tcp_find(const struct tcp *t, const struct tcp_key *k, uint32_t hash)
 {

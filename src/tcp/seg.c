@@ -70,7 +70,6 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 {
 	unsigned hdr_len = header_len(p);
 	const struct tcp_hdr *h;
-	struct tcp_key key;
 
 	t->n.in_segs++;
 	if (unlikely(hdr_len == 0))
@@ -94,8 +93,7 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 	s->hdr_len = (uint16_t)hdr_len;
 	s->len = p->l4_len - hdr_len;
 	p->l4_hdr = (uint16_t)hdr_len;
-	key = tcp_key_of(p);
-	s->hash = tcp_key_hash(t, &key);
+	s->hash = tcp_flow_hash(t, &p->dst, &p->src, p->dport, p->sport);
 	s->conn = NULL;
 	demux_prefetch(&t->demux, s->hash);
 	return NEXT_TCP;

@@ -26,6 +26,7 @@
 
 #include <errno.h>
 
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/rand.h"
 #include "base/seq.h"
@@ -320,7 +321,24 @@ static inline uint32_t tcp_ip_hdr(bool v6)
 
 /* ---- conn.c ---------------------------------------------------------------------------------- */
 
-uint32_t tcp_key_hash(const struct tcp *t, const struct tcp_key *k);
+/* Of a flow, from its parts: the receive path builds no key. */
+static inline uint32_t tcp_flow_hash(const struct tcp *t, const struct ip_addr *laddr,
+				     const struct ip_addr *raddr, uint16_t lport, uint16_t rport)
+{
+	uint64_t mask = t->hash_key * HASH_C1 ^ HASH_C2;
+	uint64_t h = t->hash_key;
+
+	h = hash_mix(laddr->q[0] ^ mask, laddr->q[1] ^ h);
+	h = hash_mix(raddr->q[0] ^ mask, raddr->q[1] ^ h);
+	h = hash_mix(((uint64_t)lport << 16 | rport) ^ mask, h ^ HASH_C1);
+	return (uint32_t)(h >> 16);
+}
+
+static inline uint32_t tcp_key_hash(const struct tcp *t, const struct tcp_key *k)
+{
+	return tcp_flow_hash(t, &k->laddr, &k->raddr, k->lport, k->rport);
+}
+
 /* The connection of a key, or NULL. */
 struct tcp_conn *tcp_find(const struct tcp *t, const struct tcp_key *k, uint32_t hash);
 /* A connection in CLOSED, known to the demultiplexer. NULL at the limit. */
