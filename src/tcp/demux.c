@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -30,6 +31,7 @@ int demux_init(struct demux *d, uint32_t max)
 
 	if (mem == MAP_FAILED)
 		return -ENOMEM;
+	madvise(mem, bytes, MADV_HUGEPAGE); /* as in base/slab.c */
 	*d = (struct demux){.buckets = mem,
 			    .max = max,
 			    .mask = homes - 1,

@@ -272,7 +272,10 @@ enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p,
 		return drop_data(c, p, seq > before ? DROP_TCP_OOO_LIMIT : DROP_TCP_RCVQ_FULL);
 	m = cut_headers(p, len);
 	learn_segment_size(c, m, len);
-	kept = tcp_rcvq_insert(&c->rcvq, seq, m);
+	if (likely(tcp_rcvq_append(&c->rcvq, seq, m)))
+		kept = (int)len;
+	else
+		kept = tcp_rcvq_insert(&c->rcvq, seq, m);
 	tcp_rcv_mem_add(t, c, charge);
 	data_arrived(t, c, before, hole, kept);
 	if (kept <= 0)
