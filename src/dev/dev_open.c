@@ -296,6 +296,10 @@ struct eth_addr dev_mac(const struct dev *d)
 
 	rte_eth_macaddr_get(d->port_id, &a);
 	memcpy(&mac, &a, sizeof(mac));
+	/* tap's PMD gives the address to the kernel's end: ours must be another, or neighbour
+	 * discovery finds a duplicate. The link has two ends only, and takes any. */
+	if (d->row->intr_is_fd)
+		mac.b[5] ^= 1;
 	return mac;
 }
 

@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -167,6 +168,20 @@ static void frames_arrive_and_no_signal_does(void **state)
 	no_frame_and_the_socket_is_silent(state);
 }
 
+/* Both ends of a tap would have one address, and ND would find a duplicate. */
+static void address_is_not_that_of_the_kernels_end(void **state)
+{
+	struct eth_addr ours = dev_mac(port);
+	struct ifreq ifr = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "zt");
+	assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &ifr), 0);
+	close(fd);
+	assert_memory_not_equal(ifr.ifr_hwaddr.sa_data, &ours, 6);
+	assert_int_equal(ours.b[0] & 1, 0);
+}
+
 /* Both queues send; what the kernel sends comes by either. */
 static void second_queue_sends_and_receives(void **state)
 {
@@ -277,6 +292,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(outside_memory_arrives_and_is_given_back_once),
 		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
 		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
+		cmocka_unit_test(address_is_not_that_of_the_kernels_end),
 		cmocka_unit_test(second_queue_sends_and_receives),
 		cmocka_unit_test(frames_arrive_and_no_signal_does),
 		cmocka_unit_test(interface_is_deleted_and_the_port_stays_quiet),
