@@ -22,9 +22,10 @@ static void app_free(struct sock_app *a)
 /* The sends' records know their application and token for ever. */
 static int sends_init(struct sock_app *a, uint32_t max_tokens)
 {
-	a->send = calloc(max_tokens, sizeof(*a->send));
+	a->send = aligned_alloc(64, max_tokens * sizeof(*a->send));
 	if (a->send == NULL)
 		return -ENOMEM;
+	memset(a->send, 0, max_tokens * sizeof(*a->send));
 	for (uint32_t i = 0; i < max_tokens; i++) {
 		a->send[i].app = a;
 		a->send[i].token = i;

@@ -79,7 +79,7 @@ struct sock_udp;
 /* One socket. In its application's slab; lives from SOCKET or ACCEPT to CLOSE. */
 struct sock {
 	/* hot */
-	union {
+	_Alignas(64) union {
 		struct tcp_conn *conn;
 		struct tcp_listener *listener;
 		struct udp_pcb *pcb; /* NULL: not yet bound */
@@ -113,6 +113,7 @@ struct sock {
 	struct list lingering; /* on socks->lingering */
 };
 _Static_assert(offsetof(struct sock, gen) < 64, "the hot part is one cache line");
+_Static_assert(sizeof(struct sock) <= 192, "a million idle ones");
 
 /* A send in flight, one for each token. */
 struct sock_send {
@@ -125,6 +126,7 @@ struct sock_send {
 	uint32_t pieces;       /* mbufs that refer to it */
 	struct rte_mbuf *lent; /* SEND_LOAN: the buffer that is held, else NULL */
 };
+_Static_assert(sizeof(struct sock_send) == 64, "one cache line");
 
 struct sock_held {
 	struct chan_sqe q;
