@@ -98,23 +98,43 @@ bool socks_output_pending(const struct socks *s)
 	return s->out_head != s->out_tail;
 }
 
+#define EVENT_BURST 32
+
+struct conn_event {
+	struct sock *k;
+	uint32_t events;
+};
+
+/* The engine's next events: with thousands of connections their sockets are not in the cache, so
+ * they are fetched together. Telling one socket's news ends no other's connection. */
+static unsigned collect(struct socks *s, struct conn_event *e)
+{
+	unsigned n = 0;
+	struct tcp_conn *conn;
+
+	while (n < EVENT_BURST && (conn = tcp_event_next(s->cfg.tcp, &e[n].events)) != NULL) {
+		e[n].k = (struct sock *)(uintptr_t)tcp_conn_user(conn);
+		__builtin_prefetch(e[n].k);
+		n++;
+	}
+	return n;
+}
+
 unsigned socks_publish(struct socks *s)
 {
 	uint64_t before = s->n.events;
-	uint32_t events;
-	struct tcp_conn *conn;
+	struct conn_event e[EVENT_BURST];
 	struct tcp_listener *listener;
+	unsigned n;
 
 	LIST_EACH (l, &s->apps)
 		app_tell_waiting(container_of(l, struct sock_app, link));
 	/* Before the events: what came for a connection meanwhile is told next. */
 	while ((listener = tcp_accept_next(s->cfg.tcp)) != NULL)
 		sock_news((struct sock *)(uintptr_t)tcp_listener_user(listener), NEWS_ACCEPT);
-	while ((conn = tcp_event_next(s->cfg.tcp, &events)) != NULL) {
-		struct sock *k = (struct sock *)(uintptr_t)tcp_conn_user(conn);
-
-		if (likely(k != NULL)) /* else: nobody took it from its accept queue yet */
-			tcp_sock_event(k, events);
+	while ((n = collect(s, e)) != 0) {
+		for (unsigned i = 0; i < n; i++)
+			tcp_sock_event(e[i].k, e[i].events);
 	}
 	LIST_EACH (l, &s->apps)
 		app_flush(container_of(l, struct sock_app, link));

@@ -3,8 +3,8 @@
  * Sockets over TCP: listen, accept, connect, send, and what the engine has to say. The connection
  * knows its socket by address (tcp_conn_user): a socket gives its connection up before it goes.
  *
- * Not done: SO_REUSEPORT groups of listeners on one core beyond what tcp_listen() takes; a port of
- * an accepted or ephemeral connection does not keep others from binding it (Linux: does).
+ * Not done: a port of an accepted connection or of an active open does not keep others from binding
+ * it (Linux: does, without SO_REUSEADDR); TCP to ourselves.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -40,49 +40,43 @@ static bool limit_changed(struct sock *k)
 
 /* ---- listen and accept ---- */
 
+static int begin_listen(struct sock *k)
+{
+	struct ip_addr any = k->domain == AF_INET ? ip_addr_v4(be32(0)) : (struct ip_addr){0};
+	struct tcp_listen l = {.backlog = k->backlog, .opt = k->opt, .user = (uintptr_t)k};
+	int err = k->flags & SOCKF_BOUND ? 0 : port_bind(k, &any, 0);
+
+	if (err == 0)
+		err = port_may_listen(k);
+	if (err != 0)
+		return err;
+	l.laddr = k->laddr;
+	l.lport = k->lport;
+	l.v6only = !(k->fam & SOCK_FAM_4);
+	err = tcp_listen(k->app->s->cfg.tcp, &l, &k->listener);
+	if (err == 0)
+		k->kind = SOCK_LISTEN;
+	return err;
+}
+
 int cmd_listen(struct sock_cmd *c)
 {
 	struct sock *k = c->k;
-	struct tcp *t = c->s->cfg.tcp;
 	int32_t backlog = c->q->arg[0];
-	int err;
 
 	if (k->kind == SOCK_UDP)
 		return -EOPNOTSUPP;
 	if (k->kind != SOCK_NEW && k->kind != SOCK_LISTEN)
 		return -EINVAL;
-	if (backlog < 1 || backlog > BACKLOG_MAX)
-		backlog = backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : 1;
-	k->backlog = (uint32_t)backlog;
-	if (k->kind == SOCK_LISTEN) {
-		tcp_listen_backlog(k->listener, k->backlog);
-		sock_news(k, NEWS_ACCEPT);
-		return 0;
-	}
-	if (!(k->flags & SOCKF_BOUND)) {
-		struct ip_addr any =
-			k->domain == AF_INET ? ip_addr_v4(be32(0)) : (struct ip_addr){0};
-
-		err = port_bind(k, &any, 0);
-		if (err != 0)
-			return err;
-	}
-	err = port_may_listen(k);
-	if (err != 0)
-		return err;
-	struct tcp_listen l = {
-		.laddr = k->laddr,
-		.lport = k->lport,
-		.v6only = !(k->fam & SOCK_FAM_4),
-		.backlog = k->backlog,
-		.opt = k->opt,
-		.user = (uintptr_t)k,
-	};
-
-	err = tcp_listen(t, &l, &k->listener);
-	if (err == 0)
-		k->kind = SOCK_LISTEN;
-	return err;
+	/* As Linux: negative is as much as there is, 0 still takes one. */
+	if (backlog < 0 || backlog > BACKLOG_MAX)
+		backlog = BACKLOG_MAX;
+	k->backlog = backlog == 0 ? 1 : (uint32_t)backlog;
+	if (k->kind == SOCK_NEW)
+		return begin_listen(k);
+	tcp_listen_backlog(k->listener, k->backlog);
+	sock_news(k, NEWS_ACCEPT);
+	return 0;
 }
 
 /* A connection out of the queue becomes a socket. The caller made sure of a slot and of an event.
@@ -312,7 +306,7 @@ static slow_path void rare_event(struct sock *k, uint32_t events)
 	if (events & TCP_EV_ERROR) {
 		k->error = tcp_conn_error(k->conn);
 		news |= NEWS_DATA | NEWS_FATAL;
-		k->news &= (uint16_t)~NEWS_ERROR;
+		k->news &= (uint16_t) ~(NEWS_ERROR | NEWS_LIMIT);
 	}
 	sock_news(k, news);
 }
