@@ -37,7 +37,7 @@ static struct {
 	enum mode mode;
 	unsigned conns, size;
 	double seconds, warmup;
-	bool zc, spin;
+	bool zc, spin, dump;
 	const char *to;
 } opt = {.mode = M_HTTP, .conns = 1, .size = 64, .seconds = 3, .warmup = 0.5};
 
@@ -274,7 +274,8 @@ static void usage(const char *name)
 {
 	fprintf(stderr,
 		"usage: %s --to IP [--test http|echo|send|recv|open] [--conns N] [--size BYTES]\n"
-		"          [--seconds S] [--warmup S] [--zc] [--busy] [the stack's options]\n%s",
+		"          [--seconds S] [--warmup S] [--zc] [--busy] [--dump] [the stack's "
+		"options]\n%s",
 		name, net_usage());
 	exit(2);
 }
@@ -291,10 +292,11 @@ static void mode_set(const char *name, const char *arg)
 
 static void options(int argc, char **argv)
 {
-	static const struct option names[] = {
-		{"test", 1, NULL, 'm'},	   {"conns", 1, NULL, 'n'},  {"size", 1, NULL, 'b'},
-		{"seconds", 1, NULL, 't'}, {"warmup", 1, NULL, 'w'}, {"to", 1, NULL, 'a'},
-		{"zc", 0, NULL, 'z'},	   {"busy", 0, NULL, 's'},   {0}};
+	static const struct option names[] = {{"test", 1, NULL, 'm'},	{"conns", 1, NULL, 'n'},
+					      {"size", 1, NULL, 'b'},	{"seconds", 1, NULL, 't'},
+					      {"warmup", 1, NULL, 'w'}, {"to", 1, NULL, 'a'},
+					      {"zc", 0, NULL, 'z'},	{"busy", 0, NULL, 's'},
+					      {"dump", 0, NULL, 'd'},	{0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -316,6 +318,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'a':
 			opt.to = optarg;
+			break;
+		case 'd':
+			opt.dump = true;
 			break;
 		case 'z':
 			opt.zc = true;
@@ -348,6 +353,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	measure();
+	if (opt.dump)
+		net_dump();
 	net_stop();
 	return errors != 0;
 }

@@ -19,6 +19,8 @@
 /* Takes the stack's options out of the arguments; exits with a message when it can't start. */
 void net_start(int *argc, char **argv);
 void net_stop(void);
+/* Counters of the stack to standard error. */
+void net_dump(void);
 const char *net_usage(void);
 
 /* All descriptors are non-blocking and without Nagle's delay. */

@@ -18,6 +18,10 @@ void net_stop(void)
 {
 }
 
+void net_dump(void)
+{
+}
+
 const char *net_usage(void)
 {
 	return "";

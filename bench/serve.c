@@ -27,7 +27,7 @@ static const uint16_t port_of[KINDS] = {80, 7, 9, 19};
 #define MAX_FD (1 << 20)
 
 static struct {
-	bool zc, spin;
+	bool zc, spin, dump;
 	int family;
 } opt = {.family = AF_INET};
 
@@ -161,7 +161,7 @@ static void run(int ep)
 	struct epoll_event ev[256];
 
 	while (!stop) {
-		int n = net_epoll_wait(ep, ev, 256, -1, opt.spin);
+		int n = net_epoll_wait(ep, ev, 256, 100, opt.spin);
 
 		for (int i = 0; i < n; i++) {
 			int fd = ev[i].data.fd;
@@ -176,12 +176,18 @@ static void run(int ep)
 
 static void options(int argc, char **argv)
 {
-	static const struct option names[] = {
-		{"zc", 0, NULL, 'z'}, {"busy", 0, NULL, 's'}, {"v6", 0, NULL, '6'}, {0}};
+	static const struct option names[] = {{"zc", 0, NULL, 'z'},
+					      {"busy", 0, NULL, 's'},
+					      {"dump", 0, NULL, 'd'},
+					      {"v6", 0, NULL, '6'},
+					      {0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
 		switch (c) {
+		case 'd':
+			opt.dump = true;
+			break;
 		case 'z':
 			opt.zc = true;
 			break;
@@ -193,7 +199,8 @@ static void options(int argc, char **argv)
 			break;
 		default:
 			fprintf(stderr,
-				"usage: %s [--zc] [--busy] [--v6] [the stack's options]\n%s",
+				"usage: %s [--zc] [--busy] [--dump] [--v6] [the stack's "
+				"options]\n%s",
 				argv[0], net_usage());
 			exit(2);
 		}
@@ -222,6 +229,8 @@ int main(int argc, char **argv)
 	printf("ready\n");
 	fflush(stdout);
 	run(ep);
+	if (opt.dump)
+		net_dump();
 	net_stop();
 	return 0;
 }

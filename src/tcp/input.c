@@ -397,10 +397,21 @@ static inline bool fast_path_applies(const struct tcp_conn *c, const struct tcp_
 	uint32_t acked = s->ack - (uint32_t)c->sent.una;
 
 	return (s->flags & ~TCP_PSH) == TCP_ACK && s->seq == (uint32_t)c->rcvq.rcv_nxt &&
-	       s->wnd == c->wnd_raw && s->opts.n_sack == 0 && s->opts.have_ts == c->ts &&
+	       (s->wnd == c->wnd_raw || (s->wnd != 0 && c->rtx_kind != TCP_RTX_PERSIST)) &&
+	       s->opts.n_sack == 0 && s->opts.have_ts == c->ts &&
 	       (!c->ts || (int32_t)(s->opts.ts_val - c->ts_recent) >= 0) &&
 	       acked <= tcp_sent_outstanding(&c->sent) && (s->len > 0 || acked > 0) &&
 	       s->len <= c->rcv_adv - c->rcvq.rcv_nxt && conn_is_calm(c);
+}
+
+/* A segment with the next sequence number and no old ACK is never older than the last update. The
+ * peer's window moves with every segment that it takes, and by steps when it makes room. */
+static inline void take_window(struct tcp_conn *c, uint16_t field)
+{
+	c->wnd_raw = field;
+	c->snd_wnd = (uint32_t)field << c->snd_wscale;
+	if (c->snd_wnd > c->snd_wnd_max)
+		c->snd_wnd_max = c->snd_wnd;
 }
 
 static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s)
@@ -413,6 +424,8 @@ static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, 
 		c->ts_recent_at = tcp_age_clock(t);
 	}
 	tcp_timer_heard(t, c);
+	if (s->wnd != c->wnd_raw)
+		take_window(c, s->wnd);
 	if (s->ack != (uint32_t)c->sent.una)
 		tcp_ack_fast(t, c, s, seq, seq_unwrap(c->sent.una, s->ack));
 	p->drop = DROP_TCP_PURE_ACK;
