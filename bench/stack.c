@@ -365,10 +365,12 @@ static void options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	char *args[] = {"stack", "--vdev", "net_null0", "--addr", OWN_IP "/24", NULL};
-	int n = (int)array_size(args) - 1, ep, listener;
+	char *args[] = {"stack", "--vdev", "net_null0", "--addr", OWN_IP "/24", "--no-huge", NULL};
+	int n = (int)array_size(args) - 2, ep, listener;
 
 	options(argc, argv);
+	/* With --requests it runs under valgrind, which has no room for EAL's reservations. */
+	n += opt.requests != 0;
 	net_start(&n, args);
 	ep = net_epoll_create();
 	listener = net_listen(AF_INET, 7);

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,14 +18,17 @@
 struct client client;
 
 /* Looking for work needs a CPU that nobody else of us needs: beside those of the stack's threads.
- */
+ * In mode poll there is one thread, which works itself: it spins, unless the machine has a single
+ * CPU, which a peer on it would wait for. */
 static int64_t spin_default(unsigned stack_threads)
 {
 	cpu_set_t cpus;
 
+	if (stack_threads == 0)
+		return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_NS : 0;
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0)
 		return 0;
-	return CPU_COUNT(&cpus) > (int)(stack_threads > 0 ? stack_threads : 1) ? SPIN_NS : 0;
+	return CPU_COUNT(&cpus) > (int)stack_threads ? SPIN_NS : 0;
 }
 
 static int cores_init(void)
