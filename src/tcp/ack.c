@@ -10,8 +10,8 @@
  *	        └──────── RTO ─────► TCP_CC_LOSS ───────────────────────────┘
  *
  * An episode (from leaving OPEN to coming back) is undone when its first ACK echoes a timestamp
- *from before the retransmission (Eifel), or when every retransmission of it was reported as
- *duplicate.
+ * from before the retransmission (Eifel), or when every retransmission of it was reported as
+ * duplicate.
  *
  * DEVIATION(RFC 6582 §3.2): what a duplicate ACK takes out of the network is taken off the pipe,
  * instead of being added to cwnd; this is limited transmit (RFC 3042) and window inflation at once.
@@ -72,6 +72,17 @@ struct tcp_repair *tcp_repair_get(struct tcp *t, struct tcp_conn *c)
 	*c->repair = (struct tcp_repair){0};
 	tcp_rack_init(&c->repair->rack, c->sent.una);
 	return c->repair;
+}
+
+/* Nothing is in flight: an idle connection holds no memory for what might be. */
+static inline void scoreboard_idle(struct tcp *t, struct tcp_conn *c)
+{
+	if (likely(c->sent.cap == TCP_SENT_INLINE && c->repair == NULL))
+		return;
+	if (c->sent.cap != TCP_SENT_INLINE)
+		tcp_sent_fini(&c->sent, &t->mem);
+	if (c->repair != NULL)
+		tcp_rack_fini(&c->repair->rack, &t->mem);
 }
 
 void tcp_repair_free(struct tcp *t, struct tcp_conn *c)
@@ -480,6 +491,8 @@ void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s,
 	sndbuf_grow(t, c);
 	if (k.window_moved)
 		tcp_timer_unblocked(t, c);
+	if (tcp_sent_outstanding(&c->sent) == 0)
+		scoreboard_idle(t, c);
 }
 
 /* tcp_ack_process for the fast path (input.c), which has asked whether anything is amiss: new data
@@ -512,6 +525,8 @@ void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, ui
 	tcp_timer_acked(t, c);
 	cwnd_update(t, c, &k, rtt_us);
 	sndbuf_grow(t, c);
+	if (tcp_sent_outstanding(&c->sent) == 0)
+		scoreboard_idle(t, c);
 }
 
 /* RFC 6298 §5.4 to §5.7, RFC 8985 §6.3. The caller knows that it is not time to give up. */

@@ -14,10 +14,10 @@
  *
  * Windows are bytes and times µs. C = 0.4 segments/s³ is 4·MSS / 10^19 bytes/µs³; the products need
  * 128 bits. Remainders of divisions are carried, so that growth does not depend on how ACKs are
- *cut. Slow start and congestion avoidance never need their state together: it is a union.
+ * cut. Slow start and congestion avoidance never need their state together: it is a union.
  *
  * Not done: RFC 9438 §4.9.2's restoration of W_max and K to the microsecond; a new epoch starts
- *that heads for the window from before the event.
+ * that heads for the window from before the event.
  */
 #include "tcp/cc.h"
 

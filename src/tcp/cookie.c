@@ -8,7 +8,7 @@
  *
  * The period is 64 s long and part of what is hashed in full, so a cookie is good in its own and in
  * the next period: the secret changes with it (RFC 4987 §3.6). A blind guess has one chance in
- *2^24.
+ * 2^24.
  */
 #include "tcp/cookie.h"
 

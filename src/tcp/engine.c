@@ -15,6 +15,8 @@
 #define ARENA_MAX      (16ull << 30)
 #define SYNACK_RTO_MS  1000 /* RFC 6298 §2.1 */
 
+/* DEVIATION(RFC 9293 §3.4.1): an MSL of 30 s, not two minutes, and DEVIATION(RFC 9293 MUST-23): a
+ * SYN is given up after about two minutes, not three; both as everyone. */
 void tcp_cfg_defaults(struct tcp_cfg *cfg)
 {
 	*cfg = (struct tcp_cfg){

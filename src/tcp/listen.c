@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Passive open (RFC 9293 §3.10.7.2): listeners, the SYN cache in front of them, SYN cookies when it
- *is full (RFC 4987 §3.6, H15). A connection exists from the third segment on; that segment then
- *goes through the same steps as any other, so data and FIN on it count.
+ * is full (RFC 4987 §3.6, H15). A connection exists from the third segment on; that segment then
+ * goes through the same steps as any other, so data and FIN on it count.
  *
  *	SYN ──► listener? ──► room in the accept queue? ──► entry in the cache ──► SYN-ACK
  *	                              no: dropped            full: cookie     ──► SYN-ACK

@@ -8,8 +8,8 @@
  *
  * The idea: blocks lie in a sorted array that is searched in halves, and each is a list of segments
  * that is joined to its neighbour in O(1). An arriving segment is laid over the blocks it meets:
- *only the pieces between them are kept, and all becomes one block, which goes to ready when it
- *starts at rcv_nxt.
+ * only the pieces between them are kept, and all becomes one block, which goes to ready when it
+ * starts at rcv_nxt.
  *
  * Hostile peers (H08, CVE-2018-5390): the array is bounded, so a segment costs at most
  * TCP_RCVQ_BLOCKS steps besides its own segments; memory is charged by whole buffers, tiny segments
@@ -28,15 +28,22 @@ void tcp_rcvq_init(struct tcp_rcvq *q, uint64_t rcv_nxt, uint32_t max_charge,
 		.rcv_nxt = rcv_nxt, .fin = TCP_RCVQ_NO_FIN, .max_charge = max_charge, .env = env};
 }
 
+/* Queues without holes, most of all, hold no memory for them. */
+static void blocks_release(struct tcp_rcvq *q)
+{
+	if (q->block == NULL || q->n_blocks > 0)
+		return;
+	q->env->free(q->env->arg, q->block, TCP_RCVQ_BLOCKS * sizeof(*q->block));
+	q->block = NULL;
+}
+
 void tcp_rcvq_fini(struct tcp_rcvq *q)
 {
 	pkt_free(q->ready.head);
 	for (uint32_t i = 0; i < q->n_blocks; i++)
 		pkt_free(q->block[i].l.head);
-	if (q->block)
-		q->env->free(q->env->arg, q->block, TCP_RCVQ_BLOCKS * sizeof(*q->block));
-	q->block = NULL;
 	q->n_blocks = 0;
+	blocks_release(q);
 	q->ready = (struct tcp_rcvq_list){0};
 	q->ooo_charge = 0;
 }
@@ -210,6 +217,7 @@ unsigned tcp_rcvq_prune(struct tcp_rcvq *q, uint32_t charge)
 
 	while (q->n_blocks && tcp_rcvq_charge(q) > charge)
 		prune_last(q);
+	blocks_release(q);
 	return before - q->n_blocks;
 }
 
@@ -334,6 +342,7 @@ int tcp_rcvq_insert(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
 	kept = lay(q, start, &l);
 	if (unlikely(tcp_rcvq_charge(q) > q->max_charge))
 		tcp_rcvq_prune(q, q->max_charge);
+	blocks_release(q);
 	/* The new data may have been the furthest. */
 	if (kept > 0 && start > q->rcv_nxt &&
 	    (q->n_blocks == 0 || q->block[q->n_blocks - 1].end <= start))

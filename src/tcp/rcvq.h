@@ -20,7 +20,7 @@ struct tcp_range {
 };
 
 /* What all queues of an engine share. Memory for the blocks is taken at the first hole and given
- * back by tcp_rcvq_fini. */
+ * back with the last. */
 struct tcp_rcvq_env {
 	void *(*alloc)(void *arg, size_t size);
 	void (*free)(void *arg, void *p, size_t size);

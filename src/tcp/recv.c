@@ -10,7 +10,7 @@
  *	bytes                             rcv_nxt |<--- room * rcv_ratio -->| edge
  *
  * The buffer grows by what the user reads in a round trip (dynamic right-sizing): a reader that
- *keeps up is never the limit, one that doesn't costs no memory.
+ * keeps up is never the limit, one that doesn't costs no memory.
  *
  * DEVIATION(RFC 9293 §3.8.6.3): segments that arrive in one burst are acknowledged by one ACK, as
  * receivers that merge segments do; the second full-sized segment is never waited for.

@@ -90,6 +90,7 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 	s->urg = be16_host(h->urg);
 	s->flags = h->flags;
 	s->ecn = p->tos & 3;
+	t->n.ecn_ce += s->ecn == 3;
 	s->hdr_len = (uint16_t)hdr_len;
 	s->len = p->l4_len - hdr_len;
 	p->l4_hdr = (uint16_t)hdr_len;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The scoreboard of one connection: what was sent and is not cumulatively acknowledged (RFC 6675
- *§3). A deque of records sorted by stream offset, one for each packet handed to the port. Offsets
- *are 64 bits and never wrap; the connection maps sequence numbers to them.
+ * §3). A deque of records sorted by stream offset, one for each packet handed to the port. Offsets
+ * are 64 bits and never wrap; the connection maps sequence numbers to them.
  *
  *	una                                                   nxt
  *	 |  rec 0  |  rec 1   | rec 2 |      rec 3     | rec 4 |

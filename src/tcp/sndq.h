@@ -3,7 +3,7 @@
  * The send queue of a connection: the bytes from the first unacknowledged one to the last that the
  * application gave, as a chain of mbufs that refer to payload (slices of received buffers, or mbufs
  * attached to an application's memory). The queue alone owns each element, so their `next` links
- *them; whoever wants the same bytes twice makes two slices.
+ * them; whoever wants the same bytes twice makes two slices.
  *
  *	head_off                                             end_off
  *	   │ element │ element        │ element │ element │     │

@@ -11,8 +11,9 @@
  *	tcp_event_next                     connections with news for the application
  *	tcp_output, tcp_output_done        segments to send, and how many of them the port took
  *
- * One struct tcp is owned and touched by one core. Connections are named by pointer between calls
- *of the same core; a connection stays valid until tcp_conn_put() of the user's reference.
+ * One struct tcp is owned and touched by one core. Connections are named by pointer between calls of
+ * the same core; a connection stays valid until the user gives its reference up by tcp_close() or
+ * tcp_abort().
  */
 #ifndef ZS_TCP_TCP_H
 #define ZS_TCP_TCP_H
@@ -300,7 +301,7 @@ unsigned tcp_each(struct tcp *t, uint32_t *cursor, unsigned n,
 				X(ooo_segs) X(ooo_pruned) X(zero_window_probes) X(                 \
 					keepalive_probes) X(delayed_acks) X(persist_drops)         \
 					X(time_wait) X(time_wait_reused) X(time_wait_recycled)     \
-						X(aborts_timeout) X(aborts_memory) X(aborts_close) \
+						X(aborts_timeout) X(aborts_close) \
 							X(fast_path_in) X(rcv_compacted)           \
 								X(rcv_compacted_bytes)             \
 									X(pmtu_reduced) X(ecn_ce)

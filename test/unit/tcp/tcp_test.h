@@ -41,6 +41,7 @@ static struct tcp_conn *conn;
 static struct tcp_listener *listener;
 static struct tcp_cfg cfg;
 static uint64_t now;
+static bool v6;		   /* both ends */
 static uint32_t peer_isn;  /* data wraps at once (H14) */
 static uint16_t peer_port; /* of segments that come in */
 static struct ip_addr peer_addr;
@@ -84,6 +85,8 @@ static int start(void **state)
 
 static struct ip_addr addr(uint8_t last)
 {
+	if (v6)
+		return (struct ip_addr){.b = {0xfd, [15] = last}};
 	return ip_addr_v4(be32(0x0a000000u | last));
 }
 
@@ -126,6 +129,7 @@ static int setup(void **state)
 	ts_on = false;
 	peer_ts = 5000;
 	peer_isn = 0xfffffff0;
+	v6 = false;
 	peer_port = PEER_PORT;
 	peer_addr = addr(2);
 	peer_flags = 0;
@@ -189,7 +193,7 @@ static struct pkt build(const struct in *in)
 			.src = peer_addr,
 			.dst = addr(1),
 			.proto = TCP_PROTO,
-			.flags = peer_flags};
+			.flags = (uint16_t)(peer_flags | (v6 ? PKT_F_V6 : 0))};
 	uint8_t *at = pkt_put(m, 34 + 20);
 	struct tcp_hdr *h = (struct tcp_hdr *)(at + 34);
 	unsigned opts = build_opts(in, at + 54);
@@ -207,8 +211,8 @@ static struct pkt build(const struct in *in)
 	for (uint32_t i = 0; i < in->len; i++)
 		*pkt_put(m, 1) = byte_at(in->seq + i);
 	p.l4_len = m->pkt_len - 34;
-	h->csum.v = csum_finish(csum_add(
-		csum_pseudo(0, p.src.b, p.dst.b, false, TCP_PROTO, p.l4_len), h, p.l4_len));
+	h->csum.v = csum_finish(
+		csum_add(csum_pseudo(0, p.src.b, p.dst.b, v6, TCP_PROTO, p.l4_len), h, p.l4_len));
 	if (in->bad_csum)
 		h->csum.v ^= 0x1234;
 	return p;

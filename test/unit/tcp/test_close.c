@@ -217,6 +217,20 @@ static void abort_sends_rst_and_frees(void **state)
 	assert_null(tcp_event_next(t, &(uint32_t){0}));
 }
 
+static void time_wait_is_reused_by_our_own_connect(void **state)
+{
+	/* RFC 6191, RFC 7323 §5.8: our clock of timestamps has moved on */
+	struct tcp_open o = {.link = {.mtu = 1500, .tso_segs = 1}};
+
+	to_time_wait(WITH_TS);
+	o.key = conn->key;
+	assert_int_equal(tcp_connect(t, &o, &conn), -EADDRINUSE);
+	after_ms(1001);
+	assert_int_equal(tcp_connect(t, &o, &conn), 0);
+	assert_int_equal(live(), 1);
+	assert_int_equal(pull(), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +249,7 @@ int main(void)
 		T(fin_ahead_of_a_hole_waits_for_it),
 		T(lost_fin_is_sent_again),
 		T(abort_sends_rst_and_frees),
+		T(time_wait_is_reused_by_our_own_connect),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);

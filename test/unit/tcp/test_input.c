@@ -63,6 +63,65 @@ static void established_duplicate_is_reported_by_dsack(void **state)
 	assert_int_equal(drops.n[DROP_TCP_DUP], 1);
 }
 
+static void memory_of_all_connections_is_bounded(void **state)
+{
+	/* cfg.mem_max_bytes: windows stop growing, then data is refused */
+	uint32_t seq = 1;
+
+	tcp_destroy(t);
+	cfg.mem_max_bytes = 100000;
+	make_engine();
+	establish(WITH_WS);
+	for (unsigned i = 0; i < 400; i++, seq += 1000) {
+		rx((struct in){.flags = "A", .seq = seq, .ack = 1, .len = 1000});
+		pull();
+	}
+	assert_true(t->rcv_mem <= cfg.mem_max_bytes + 3000);
+	assert_true(drops.n[DROP_TCP_RCVQ_FULL] + drops.n[DROP_TCP_OOO_LIMIT] > 0);
+	assert_true(app_read() > 0);
+	assert_int_equal(t->rcv_mem - tcp_rcvq_charge(&conn->rcvq), 0);
+}
+
+static void lent_buffers_stay_charged(void **state)
+{
+	struct rte_mbuf *m;
+	uint32_t charge;
+
+	establish(0);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 1000});
+	m = tcp_recv(t, conn, 10);
+	charge = pkt_charge(m);
+	assert_int_equal(t->rcv_mem, charge);
+	assert_int_equal(conn->lent, charge);
+	tcp_recv_done(t, conn, charge, 1000);
+	assert_int_equal(t->rcv_mem, 0);
+	pkt_free(m);
+}
+
+static void shut_reader_lets_data_pass_by(void **state)
+{
+	establish(0);
+	tcp_shutdown_recv(t, conn);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 1000});
+	expect("A 1:1 ack 1001");
+	assert_int_equal(drops.n[DROP_TCP_CLOSED], 1);
+	rx((struct in){.flags = "FA", .seq = 1001, .ack = 1});
+	assert_int_equal(tcp_conn_state(conn), TCP_CLOSE_WAIT);
+	expect("A 1:1 ack 1002");
+}
+
+static void segment_without_agreed_timestamps_is_dropped(void **state)
+{
+	/* RFC 7323 §3.2 */
+	establish(WITH_TS);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 10, .no_ts = true});
+	assert_int_equal(drops.n[DROP_TCP_PAWS], 1);
+	peer_ts -= 100; /* RFC 7323 §5.3 R1 */
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 10});
+	expect("A 1:1 ack 1 ts");
+	assert_int_equal(tcp_counters(t)->paws_drops, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -72,6 +131,10 @@ int main(void)
 		T(established_response_carries_the_ack),
 		T(established_hole_is_sacked_and_filled),
 		T(established_duplicate_is_reported_by_dsack),
+		T(memory_of_all_connections_is_bounded),
+		T(lent_buffers_stay_charged),
+		T(shut_reader_lets_data_pass_by),
+		T(segment_without_agreed_timestamps_is_dropped),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);

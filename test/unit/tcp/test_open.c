@@ -171,6 +171,43 @@ static void repeated_syn_gets_the_same_answer(void **state)
 	assert_int_equal(syncache_count(&t->syncache), 0);
 }
 
+static void v6_handshake_announces_what_its_headers_leave(void **state)
+{
+	/* RFC 9293 §3.7.1: 1,220 without an option, MTU - 60 announced */
+	v6 = true;
+	peer_addr = addr(2);
+	open_listener();
+	rx((struct in){.flags = "S"});
+	expect("SA 0:0 ack 1 win 65535 mss 1440");
+	rx((struct in){.flags = "PA", .seq = 1, .ack = 1, .len = 10});
+	conn = tcp_accept(t, listener);
+	assert_int_equal(conn->mss, TCP_MSS_V6);
+	assert_int_equal(app_read(), 10);
+	app_send(2000);
+	expect("A 1:1221 ack 11", "PA 1221:2001 ack 11");
+}
+
+static void wildcard_of_either_family_listens_as_told(void **state)
+{
+	struct tcp_listen l = {.laddr = ip_addr_v4(be32(0)), .lport = OUR_PORT, .backlog = 1};
+
+	assert_int_equal(tcp_listen(t, &l, &listener), 0);
+	v6 = true;
+	peer_addr = addr(2);
+	rx((struct in){.flags = "S"});
+	expect("RA 0:0 ack 1"); /* 0.0.0.0 is no v6 wildcard */
+	tcp_unlisten(t, listener);
+	l = (struct tcp_listen){.lport = OUR_PORT, .v6only = true, .backlog = 1};
+	assert_int_equal(tcp_listen(t, &l, &listener), 0);
+	rx((struct in){.flags = "S"});
+	expect("SA 0:0 ack 1 mss 1440");
+	v6 = false;
+	peer_addr = addr(2);
+	have_iss = false;
+	rx((struct in){.flags = "S"});
+	expect("RA 0:0 ack 1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +230,10 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(unlisten_resets_what_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(repeated_syn_gets_the_same_answer, setup, teardown),
+		cmocka_unit_test_setup_teardown(v6_handshake_announces_what_its_headers_leave,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(wildcard_of_either_family_listens_as_told, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
