@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <rte_dev.h>
 #include <rte_devargs.h>
@@ -209,6 +210,22 @@ static void interface_learn(struct dev *d, const struct rte_eth_dev_info *info)
 		d->ifindex = 0;
 }
 
+static void mac_learn(struct dev *d)
+{
+	struct rte_ether_addr a = {0};
+
+	rte_eth_macaddr_get(d->port_id, &a);
+	/* net_ring has none: one of the local ones (IEEE 802: bit 1 of the first byte). */
+	if (!rte_is_valid_assigned_ether_addr(&a))
+		a = (struct rte_ether_addr){{2, 'z', 's', (uint8_t)(getpid() >> 8),
+					     (uint8_t)getpid(), (uint8_t)d->port_id}};
+	/* tap's PMD gives the address to the kernel's end: ours must be another, or neighbour
+	 * discovery finds a duplicate. The link has two ends only, and takes any. */
+	if (d->row->intr_is_fd)
+		a.addr_bytes[5] ^= 1;
+	memcpy(&d->mac, &a, sizeof(d->mac));
+}
+
 static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what, char *detail,
 		    size_t detail_len)
 {
@@ -236,6 +253,7 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 	rc = bring_up(d, cfg, &info, what);
 	if (rc < 0)
 		return rc;
+	mac_learn(d);
 	if (d->reclaim == DEV_RECLAIM_CALL)
 		d->caps.tx_done_cleanup = rte_eth_tx_done_cleanup(d->port_id, 0, 0) >= 0;
 	if (d->reclaim == DEV_RECLAIM_CALL && !d->caps.tx_done_cleanup)
@@ -291,16 +309,7 @@ const struct dev_caps *dev_caps(const struct dev *d)
 
 struct eth_addr dev_mac(const struct dev *d)
 {
-	struct rte_ether_addr a = {0};
-	struct eth_addr mac;
-
-	rte_eth_macaddr_get(d->port_id, &a);
-	memcpy(&mac, &a, sizeof(mac));
-	/* tap's PMD gives the address to the kernel's end: ours must be another, or neighbour
-	 * discovery finds a duplicate. The link has two ends only, and takes any. */
-	if (d->row->intr_is_fd)
-		mac.b[5] ^= 1;
-	return mac;
+	return d->mac;
 }
 
 uint16_t dev_mtu(const struct dev *d)

@@ -79,6 +79,7 @@ struct dev {
 	size_t mem_len;
 	bool copy_attached; /* needs bus addresses, which attached memory lacks */
 	struct dev_caps caps;
+	struct eth_addr mac;
 	char name[RTE_ETH_NAME_MAX_LEN];
 	char ifname[IF_NAMESIZE]; /* kernel_if */
 	unsigned ifindex;

@@ -121,6 +121,13 @@ static void packets_that_can_never_go_are_dropped_and_the_others_go(void **state
 	pkt_free(back[1].m);
 }
 
+static void port_without_an_address_gets_a_local_one(void **state)
+{
+	struct eth_addr mac = dev_mac(port);
+
+	assert_int_equal(mac.b[0] & 3, 2);
+}
+
 static void bad_requests_are_refused_with_a_sentence(void **state)
 {
 	struct dev_cfg cfg = {.n_queues = 99, .rx_pools = &pools.rx};
@@ -162,6 +169,7 @@ int main(void)
 		cmocka_unit_test(flag_of_the_sender_is_not_believed),
 		cmocka_unit_test(full_port_leaves_the_rest_unchanged),
 		cmocka_unit_test(packets_that_can_never_go_are_dropped_and_the_others_go),
+		cmocka_unit_test(port_without_an_address_gets_a_local_one),
 		cmocka_unit_test(bad_requests_are_refused_with_a_sentence),
 		cmocka_unit_test(nothing_leaks_and_everything_is_counted),
 	};
