@@ -110,8 +110,23 @@ static void event_set(struct eth *e, struct own *o, int kind)
 	o->event = (int8_t)kind;
 }
 
+/* When an address starts to be probed. RFC 4862 §5.4.2: the random delay is for the first message
+ * of an interface, so addresses that come together are probed together. */
+static uint64_t probe_start(struct eth *e, uint8_t ifindex, bool v6)
+{
+	for (unsigned i = 0; i < e->n_own && v6; i++) {
+		const struct own *o = &e->own[i];
+
+		if (o->ifindex == ifindex && o->state == OWN_TENTATIVE && o->probes == PROBES_V6 &&
+		    !ip_addr_is_v4(&o->addr))
+			return o->due;
+	}
+	return e->now + eth_random(e) % SEC_NS;
+}
+
 int eth_addr_add(struct eth *e, unsigned ifindex, const struct ip_addr *a, bool dad)
 {
+	uint64_t due;
 	struct own *o;
 
 	if (ifindex >= e->n_ifs || ip_addr_is_any(a) || ip_addr_is_multicast(a))
@@ -120,14 +135,13 @@ int eth_addr_add(struct eth *e, unsigned ifindex, const struct ip_addr *a, bool 
 		return -EEXIST;
 	if (e->n_own == ETH_ADDR_MAX)
 		return -ENOSPC;
+	due = dad ? probe_start(e, (uint8_t)ifindex, !ip_addr_is_v4(a)) : e->now;
 	o = &e->own[e->n_own++];
-	*o = (struct own){.addr = *a, .ifindex = (uint8_t)ifindex, .event = -1, .due = e->now};
+	*o = (struct own){.addr = *a, .ifindex = (uint8_t)ifindex, .event = -1, .due = due};
 	o->announces = ANNOUNCES;
 	o->state = dad ? OWN_TENTATIVE : OWN_USABLE;
-	if (dad) {
+	if (dad)
 		o->probes = ip_addr_is_v4(a) ? PROBES_V4 : PROBES_V6;
-		o->due += eth_random(e) % SEC_NS;
-	}
 	due_update(e);
 	return 0;
 }

@@ -23,26 +23,13 @@ enum {
 static const struct ip_addr all_routers6 = {.b = {0xff, 2, [15] = 2}};
 static const struct ip_addr reports6 = {.b = {0xff, 2, [15] = 0x16}};
 
-/* The first usable address of the interface; IPv6: a link-local one. Any: there is none. */
-static struct ip_addr source_of(const struct ip *ip, uint8_t ifindex, bool v6)
-{
-	for (unsigned i = 0; i < ip->n_addrs; i++) {
-		const struct ip_ifaddr *a = &ip->addrs[i];
-
-		if (a->ifindex == ifindex && !a->tentative && !a->duplicate &&
-		    ip_addr_is_v4(&a->addr) != v6 && (!v6 || ip_addr_is_link_local6(&a->addr)))
-			return a->addr;
-	}
-	return v6 ? (struct ip_addr){.q = {0, 0}} : ip_addr_v4(be32(0));
-}
-
 bool group_report_begin(const struct ip *ip, uint8_t ifindex, bool v6, struct group_report *r)
 {
 	*r = (struct group_report){.v6 = v6, .version = group_version_of(ip, ifindex, v6)};
 	r->m = pkt_alloc_hdr(ip->cfg.pools);
 	if (r->m == NULL)
 		return false;
-	r->src = source_of(ip, ifindex, v6);
+	r->src = ip_source_on(ip, ifindex, v6);
 	r->dst = v6 ? reports6 : ip_addr_v4(be32(0xe0000016));
 	if (r->version == GROUP_NEWEST) {
 		struct wire_report *h = (void *)pkt_put(r->m, sizeof(*h));

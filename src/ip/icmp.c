@@ -56,15 +56,33 @@ static slow_path bool reply_apart(const struct ip *ip, struct pkt *p)
 	return true;
 }
 
+/* RFC 4443 §4.2: an echo to a group of the link is answered, from a link-local address of where it
+ * came from. In IPv4 it is an amplifier: RFC 1122 §3.2.2.6 lets us be silent. */
+static bool group_echo_source(const struct ip *ip, const struct pkt *p, struct ip_addr *from)
+{
+	if (!(p->flags & PKT_F_V6) || !ip_addr_is_link_local6(&p->src))
+		return false;
+	*from = ip_source_on(ip, ip->group_ifindex, true);
+	return !ip_addr_is_any(from);
+}
+
+/* The sum of a message after one address of its pseudo-header became another. */
+static uint32_t readdressed(uint32_t sum, const struct ip_addr *was, const struct ip_addr *is)
+{
+	uint32_t minus = (uint16_t)~csum_fold(csum_add(0, was->b, sizeof(was->b)));
+
+	return csum_add(sum + minus, is->b, sizeof(is->b));
+}
+
 enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type)
 {
 	struct ip_addr us = p->dst;
 	struct icmp_hdr *h;
 	be16_t was, is;
+	uint32_t sum;
 
 	ip->counters.icmp_echo_in++;
-	/* An echo to a group is an amplifier: RFC 1122 §3.2.2.6 lets us be silent. */
-	if (p->flags & PKT_F_BCAST)
+	if ((p->flags & PKT_F_BCAST) && !group_echo_source(ip, p, &us))
 		return pkt_refuse(p, DROP_ICMP_TYPE);
 	if (!may_send(ip, &ip->echoes, ip->cfg.echo_rate_pps))
 		return pkt_refuse(p, DROP_ICMP_RATE);
@@ -77,7 +95,10 @@ enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type)
 	h->type = reply_type;
 	memcpy(&is, h, 2);
 	/* RFC 1624 eqn. 3: HC' = ~(~HC + ~m + m') */
-	h->csum.v = csum_finish((uint32_t)(uint16_t)~h->csum.v + (uint16_t)~was.v + is.v);
+	sum = (uint32_t)(uint16_t)~h->csum.v + (uint16_t)~was.v + is.v;
+	if (p->flags & PKT_F_BCAST)
+		sum = readdressed(sum, &p->dst, &us);
+	h->csum.v = csum_finish(sum);
 	p->m->ol_flags &= RTE_MBUF_F_EXTERNAL | RTE_MBUF_F_INDIRECT;
 	p->m->tx_offload = 0;
 	p->dst = p->src;

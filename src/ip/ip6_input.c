@@ -21,13 +21,14 @@ static bool source_acceptable(const struct ip *ip, const struct ip_addr *src)
 	       !ip_source_is_local(ip, src);
 }
 
-static bool destination_is_ours(const struct ip *ip, struct pkt *p, uint8_t ifindex)
+static bool destination_is_ours(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
 	const struct ip_addr *dst = &p->dst;
 
 	if (likely(local_find(ip, dst)->kind == LOCAL_OWN))
 		return !ip_addr_is_v4(dst);
 	p->flags |= PKT_F_BCAST;
+	ip->group_ifindex = ifindex;
 	return dst->b[0] == 0xff && ip_group_wanted(ip, ifindex, dst);
 }
 

@@ -232,6 +232,18 @@ const struct ip_ifaddr *ip_addr_at(const struct ip *ip, unsigned i)
 	return i < ip->n_addrs ? &ip->addrs[i] : NULL;
 }
 
+struct ip_addr ip_source_on(const struct ip *ip, uint8_t ifindex, bool v6)
+{
+	for (unsigned i = 0; i < ip->n_addrs; i++) {
+		const struct ip_ifaddr *a = &ip->addrs[i];
+
+		if (a->ifindex == ifindex && !a->tentative && !a->duplicate &&
+		    ip_addr_is_v4(&a->addr) != v6 && (!v6 || ip_addr_is_link_local6(&a->addr)))
+			return a->addr;
+	}
+	return v6 ? (struct ip_addr){.q = {0, 0}} : ip_addr_v4(be32(0));
+}
+
 static unsigned common_bits(const struct ip_addr *a, const struct ip_addr *b)
 {
 	uint64_t d0 = __builtin_bswap64(a->q[0] ^ b->q[0]);
@@ -268,6 +280,10 @@ const struct ip_ifaddr *ip_source_for(struct ip *ip, const struct ip_addr *dst)
 		unsigned score;
 
 		if (a->tentative || a->duplicate || ip_addr_is_v4(&a->addr) != ip_addr_is_v4(dst))
+			continue;
+		/* No answer would find its way back to it (RFC 4007 §9). */
+		if (ip_addr_is_link_local6(&a->addr) && !ip_addr_is_link_local6(dst) &&
+		    !ip_addr_is_multicast(dst))
 			continue;
 		score = source_score(a, dst, r, near);
 		if (score > best_score) {

@@ -105,6 +105,7 @@ struct ip {
 	uint64_t route_due_ns; /* of the next learned route to run out; UINT64_MAX: none */
 	uint64_t group_due_ns; /* of the next report; UINT64_MAX: none */
 	struct bucket errors, echoes;
+	uint8_t group_ifindex; /* where the last packet to an IPv6 group came from */
 	uint64_t rng;
 	uint32_t ident[IP_IDENTS]; /* counters of identifications, see ip_fragment.c */
 	struct frag_table *frags;
@@ -171,6 +172,8 @@ static inline bool ip_source_is_local(const struct ip *ip, const struct ip_addr 
 }
 
 void local_update(struct ip *ip);
+/* The first usable address of the interface; IPv6: a link-local one. Any: there is none. */
+struct ip_addr ip_source_on(const struct ip *ip, uint8_t ifindex, bool v6);
 bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 /* Turns a checked echo request at p->l4_off into the reply; p->m starts at ICMP afterwards. */
 enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);

@@ -8,6 +8,7 @@
 
 #include "svc/embed_priv.h"
 #include "svc/svc_cfg.h"
+#include "wire/eth.h"
 
 static unsigned count(const char *const *list)
 {
@@ -88,17 +89,11 @@ void embed_pools_close(struct embed *e)
 			dev_pools_destroy(&e->core[i].pools);
 }
 
-/* RFC 4291 §2.1: an IPv6 interface has a link-local address; appendix A makes it of the MAC. */
-static struct ip_addr link_local(const struct eth_addr *m)
-{
-	return (struct ip_addr){.b = {0xfe, 0x80, 0, 0, 0, 0, 0, 0, m->b[0] ^ 2, m->b[1], m->b[2],
-				      0xff, 0xfe, m->b[3], m->b[4], m->b[5]}};
-}
-
-static int add_link_local(struct stack *s, unsigned ifindex)
+/* RFC 4291 §2.1: an IPv6 interface has a link-local address. */
+static int add_link_local(struct stack *s, unsigned ifindex, uint16_t vlan)
 {
 	struct eth_addr mac = stack_if_mac(s, ifindex);
-	struct ip_addr ll = link_local(&mac);
+	struct ip_addr ll = eth_link_local6(&mac, vlan);
 	int rc = stack_addr_add(s, ifindex, &ll, 64);
 
 	return rc == -EEXIST ? 0 : rc;
@@ -119,7 +114,7 @@ static int add_addr(struct embed *e, struct stack *s, const char *text, const st
 		return embed_fail(err, ifindex, "--addr %s: too many interfaces", text);
 	rc = stack_addr_add(s, (unsigned)ifindex, &a.addr, a.prefix_len);
 	if (rc == 0 && !ip_addr_is_v4(&a.addr))
-		rc = add_link_local(s, (unsigned)ifindex);
+		rc = add_link_local(s, (unsigned)ifindex, a.vlan);
 	switch (rc) {
 	case 0:
 		return 0;

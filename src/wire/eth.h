@@ -56,6 +56,17 @@ static inline struct eth_addr eth_addr_broadcast(void)
 	return (struct eth_addr){.b = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 }
 
+/* The link-local address of a station (RFC 4291 §2.5.1, RFC 2464 §5). The VLAN is mixed into the filler
+ * in the middle: interfaces of one port share the MAC, and are to have addresses of their own. */
+static inline struct ip_addr eth_link_local6(const struct eth_addr *mac, uint16_t vlan)
+{
+	const uint8_t *m = mac->b;
+
+	return (struct ip_addr){.b = {0xfe, 0x80, [8] = m[0] ^ 2, m[1], m[2],
+				      0xff ^ (uint8_t)(vlan >> 8), 0xfe ^ (uint8_t)vlan, m[3], m[4],
+				      m[5]}};
+}
+
 /* The group MAC of a multicast address of either family: IPv4 gives 23 bits, IPv6 gives 32. */
 static inline struct eth_addr eth_addr_of_group(const struct ip_addr *a)
 {

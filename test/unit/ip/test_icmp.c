@@ -92,6 +92,46 @@ static void echo6_request_becomes_the_reply(void **state)
 	pkt_free(p.m);
 }
 
+/* RFC 4443 §4.2: from the link only, and from a link-local address of ours. */
+static void echo6_to_all_nodes_is_answered_from_the_link(void **state)
+{
+	struct ip_addr ll = {.b = {0xfe, 0x80, [15] = 1}}, peer = {.b = {0xfe, 0x80, [15] = 2}};
+	struct ip_addr all = {.b = {0xff, 2, [15] = 1}}, far = PEER6;
+	struct ip_ifaddr a = {.addr = ll, .prefix_len = 64};
+	uint8_t msg[64] = {ICMP6_ECHO, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7};
+	struct icmp_hdr *h = (struct icmp_hdr *)msg;
+	uint32_t sum = csum_pseudo(0, peer.b, all.b, true, IP_PROTO_ICMP6, 63);
+	struct ip6_hdr h6 = hdr6(IP_PROTO_ICMP6, 63);
+	uint8_t ifindex = 9;
+	struct pkt p;
+
+	h->csum.v = csum_finish(csum_add(sum, msg, 63));
+	memcpy(h6.src, peer.b, 16);
+	memcpy(h6.dst, all.b, 16);
+	for (unsigned i = 0; i < 2; i++) {
+		p = rx6(h6, msg, 63);
+		assert_int_equal(ip6_input(ip, &p, 0), NEXT_ICMP6);
+		if (i == 0) {
+			refused(icmp6_input(ip, &p, &err), &p, DROP_ICMP_TYPE);
+			assert_int_equal(ip_addr_add(ip, &a), 0);
+		}
+	}
+	assert_int_equal(icmp6_input(ip, &p, &err), NEXT_IP_OUT);
+	assert_true(ip_addr_eq(&p.src, &ll) && ip_addr_eq(&p.dst, &peer));
+	sum = csum_pseudo(0, ll.b, peer.b, true, IP_PROTO_ICMP6, 63);
+	assert_int_equal(csum_fold(csum_add(sum, pkt_data(p.m), 63)), 0xffff);
+	assert_int_equal(ip_output(ip, &p, &ifindex), NEXT_NEIGH_OUT);
+	assert_int_equal(ifindex, 0);
+	pkt_free(p.m);
+	sum = csum_pseudo(0, far.b, all.b, true, IP_PROTO_ICMP6, 63);
+	h->csum.v = 0;
+	h->csum.v = csum_finish(csum_add(sum, msg, 63));
+	memcpy(h6.src, far.b, 16);
+	p = rx6(h6, msg, 63);
+	assert_int_equal(ip6_input(ip, &p, 0), NEXT_ICMP6);
+	refused(icmp6_input(ip, &p, &err), &p, DROP_ICMP_TYPE);
+}
+
 static void echo_to_broadcast_or_flood_is_not_answered(void **state)
 {
 	uint8_t msg[8] = {ICMP4_ECHO, 0, 0xf7, 0xff};
@@ -328,6 +368,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(echo_request_becomes_the_reply),
 		T(echo6_request_becomes_the_reply),
+		T(echo6_to_all_nodes_is_answered_from_the_link),
 		T(echo_to_broadcast_or_flood_is_not_answered),
 		T(errors_beyond_the_rate_are_not_sent),
 		T(h22_echo_in_shared_pieces_is_answered_apart),
