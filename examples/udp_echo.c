@@ -5,7 +5,7 @@
  */
 #include "common.h"
 
-#define PIECES 16 /* buffers of one datagram, at most */
+#define PIECES 48 /* buffers of one datagram, at most: 64 KB in fragments */
 
 static uint64_t answered, dropped;
 

@@ -9,7 +9,7 @@
 #include "client/client_priv.h"
 #include "zstack/zstack.h"
 
-#define PIECES_MAX 16 /* of a datagram sent */
+#define PIECES_MAX 48 /* of a datagram sent: 64 KB as it arrives in fragments */
 
 /* ---- receiving ---- */
 
