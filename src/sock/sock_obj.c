@@ -116,6 +116,16 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a)
 	return own != NULL && !own->tentative ? 0 : -EADDRNOTAVAIL;
 }
 
+int sock_check_route(const struct sock *k, const struct ip_addr *dst)
+{
+	const struct ip_route *r;
+
+	if (likely(!(k->flags & SOCKF_DONTROUTE)))
+		return 0;
+	r = ip_route_find(k->app->s->cfg.ip, dst);
+	return r != NULL && ip_addr_is_any(&r->gateway) ? 0 : -ENETUNREACH;
+}
+
 static struct ip_addr sqe_addr(const struct chan_sqe *q)
 {
 	struct ip_addr a;

@@ -52,6 +52,7 @@ int opt_get_flag(const struct sock *k, struct opt_value *out, uint16_t flag)
 FLAG_OPTION(reuseaddr, SOCKF_REUSEADDR)
 FLAG_OPTION(reuseport, SOCKF_REUSEPORT)
 FLAG_OPTION(broadcast, SOCKF_BROADCAST)
+FLAG_OPTION(dontroute, SOCKF_DONTROUTE)
 
 static int get_type(struct sock *k, struct opt_value *out)
 {
@@ -236,6 +237,7 @@ static const struct sock_option socket_options[] = {
 	{SO_REUSEADDR, OPT_BOTH, set_reuseaddr, get_reuseaddr},
 	{SO_REUSEPORT, OPT_BOTH, set_reuseport, get_reuseport},
 	{SO_BROADCAST, OPT_BOTH, set_broadcast, get_broadcast},
+	{SO_DONTROUTE, OPT_BOTH, set_dontroute, get_dontroute},
 	{SO_TYPE, OPT_BOTH, NULL, get_type},
 	{SO_DOMAIN, OPT_BOTH, NULL, get_domain},
 	{SO_PROTOCOL, OPT_BOTH, NULL, get_protocol},

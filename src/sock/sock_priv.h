@@ -66,9 +66,10 @@ enum {
 	SOCKF_FREEBIND = 1 << 5,
 	SOCKF_RCVBUF = 1 << 6, /* set by the user: read back as set */
 	SOCKF_SNDBUF = 1 << 7,
-	SOCKF_SEND_ERR = 1 << 8, /* a failed send was told: once is enough */
-	SOCKF_BOUND = 1 << 9,	 /* in the port table */
-	SOCKF_LINGER = 1 << 10,	 /* SO_LINGER: kept for getsockopt; CLOSE carries the value */
+	SOCKF_SEND_ERR = 1 << 8,   /* a failed send was told: once is enough */
+	SOCKF_BOUND = 1 << 9,	   /* in the port table */
+	SOCKF_LINGER = 1 << 10,	   /* SO_LINGER: kept for getsockopt; CLOSE carries the value */
+	SOCKF_DONTROUTE = 1 << 11, /* neighbours only, no gateway */
 };
 
 /* Address families that a local address stands for. */
@@ -246,6 +247,8 @@ void sock_reap(struct sock *k, bool orderly);
 int sock_fam(const struct sock *k, const struct ip_addr *a);
 /* A local address of the right family, fit to be bound to? */
 int sock_check_local(const struct sock *k, const struct ip_addr *a);
+/* SO_DONTROUTE permits it? Without the option everything is. -ENETUNREACH. */
+int sock_check_route(const struct sock *k, const struct ip_addr *dst) must_check;
 int cmd_socket(struct sock_cmd *c);
 int cmd_bind(struct sock_cmd *c);
 int cmd_shutdown(struct sock_cmd *c);

@@ -150,7 +150,7 @@ static int connect_path(struct sock *k, struct tcp_open *o)
 {
 	const struct socks_cfg *cfg = &k->app->s->cfg;
 	const struct ip_ifaddr *src;
-	int fam = sock_fam(k, &o->key.raddr);
+	int fam = sock_fam(k, &o->key.raddr), err;
 
 	if (fam < 0)
 		return fam;
@@ -160,6 +160,9 @@ static int connect_path(struct sock *k, struct tcp_open *o)
 	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr) ||
 	    ip_addr_is_loopback(&o->key.raddr) || ip_addr_find(cfg->ip, &o->key.raddr) != NULL)
 		return -ENETUNREACH;
+	err = sock_check_route(k, &o->key.raddr);
+	if (err != 0)
+		return err;
 	if ((k->flags & SOCKF_BOUND) && !ip_addr_is_any(&k->laddr)) {
 		o->key.laddr = k->laddr;
 		if (ip_addr_is_v4(&k->laddr) != ip_addr_is_v4(&o->key.raddr))

@@ -212,7 +212,10 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 			return -EACCES;
 		p->flags |= PKT_F_BCAST;
 	}
-	return choose_source(c->k, &p->dst, &p->src);
+	err = choose_source(c->k, &p->dst, &p->src);
+	return err != 0 || (p->flags & PKT_F_BCAST) || ip_addr_is_multicast(&p->dst)
+		       ? err
+		       : sock_check_route(c->k, &p->dst);
 }
 
 /* RFC 8085 §3.2: no fragments where it can be helped; IP_MTU_DISCOVER says what may be done. */

@@ -20,16 +20,27 @@ static int roundtrip(struct host *h, uint32_t sid, int level, int name, int valu
 static void tcp_options_are_kept_before_and_after_connect(void **state)
 {
 	static const int opts[][3] = {
-		{SOL_SOCKET, SO_KEEPALIVE, 1},	 {SOL_SOCKET, SO_REUSEADDR, 1},
-		{SOL_SOCKET, SO_REUSEPORT, 1},	 {SOL_SOCKET, SO_OOBINLINE, 1},
-		{SOL_SOCKET, SO_RCVBUF, 100000}, {SOL_SOCKET, SO_SNDBUF, 100000},
-		{SOL_SOCKET, SO_PRIORITY, 3},	 {SOL_SOCKET, SO_MARK, 4},
-		{IPPROTO_TCP, TCP_NODELAY, 1},	 {IPPROTO_TCP, TCP_CORK, 1},
-		{IPPROTO_TCP, TCP_CORK, 0},	 {IPPROTO_TCP, TCP_QUICKACK, 1},
-		{IPPROTO_TCP, TCP_KEEPIDLE, 50}, {IPPROTO_TCP, TCP_KEEPINTVL, 5},
-		{IPPROTO_TCP, TCP_KEEPCNT, 4},	 {IPPROTO_TCP, TCP_USER_TIMEOUT, 9000},
-		{IPPROTO_TCP, TCP_LINGER2, 30},	 {IPPROTO_IP, IP_TOS, 0x10},
-		{IPPROTO_IP, IP_TTL, 33},	 {IPPROTO_IPV6, IPV6_UNICAST_HOPS, 34},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{SOL_SOCKET, SO_REUSEADDR, 1},
+		{SOL_SOCKET, SO_REUSEPORT, 1},
+		{SOL_SOCKET, SO_OOBINLINE, 1},
+		{SOL_SOCKET, SO_RCVBUF, 100000},
+		{SOL_SOCKET, SO_SNDBUF, 100000},
+		{SOL_SOCKET, SO_DONTROUTE, 1},
+		{SOL_SOCKET, SO_PRIORITY, 3},
+		{SOL_SOCKET, SO_MARK, 4},
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{IPPROTO_TCP, TCP_CORK, 1},
+		{IPPROTO_TCP, TCP_CORK, 0},
+		{IPPROTO_TCP, TCP_QUICKACK, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, 50},
+		{IPPROTO_TCP, TCP_KEEPINTVL, 5},
+		{IPPROTO_TCP, TCP_KEEPCNT, 4},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT, 9000},
+		{IPPROTO_TCP, TCP_LINGER2, 30},
+		{IPPROTO_IP, IP_TOS, 0x10},
+		{IPPROTO_IP, IP_TTL, 33},
+		{IPPROTO_IPV6, IPV6_UNICAST_HOPS, 34},
 		{IPPROTO_IP, IP_FREEBIND, 1},
 	};
 	int v;
@@ -77,6 +88,27 @@ static void options_tell_what_a_socket_is(void **state)
 	assert_int_equal(v, AF_INET);
 	assert_int_equal(get_int(A, client, IPPROTO_IP, IP_MTU, &v), 4);
 	assert_int_equal(v, 1500);
+}
+
+static void dontroute_reaches_neighbours_only(void **state)
+{
+	struct ip_addr far = ip_addr_v4(be32(0xc0000201));
+	struct ip_route by_gw = {.gateway = v4(2)};
+	uint32_t s = make_socket(A, AF_INET, SOCK_DGRAM), t = make_socket(A, AF_INET, SOCK_STREAM);
+	struct chan_sqe q = with_addr(CHAN_OP_SENDTO, s, &far, 53);
+	struct chan_cqe e;
+
+	by_gw.prefix = ip_addr_v4(be32(0));
+	assert_int_equal(ip_route_add(A->ip, &by_gw), 0);
+	submit(A, q);
+	step(2);
+	assert_false(take(A, CHAN_EV_ERROR, s, &e));
+	assert_int_equal(set_int(A, s, SOL_SOCKET, SO_DONTROUTE, 1), 0);
+	assert_int_equal(set_int(A, t, SOL_SOCKET, SO_DONTROUTE, 1), 0);
+	submit(A, q);
+	assert_int_equal(await(A, CHAN_EV_ERROR, s, 2).res, -ENETUNREACH);
+	assert_int_equal(do_connect(A, t, &far, 80), -ENETUNREACH);
+	assert_int_equal(do_connect(A, t, &B->addr, 80), -ECONNREFUSED);
 }
 
 static void options_of_listener_are_inherited(void **state)
@@ -237,6 +269,7 @@ int main(void)
 		T(tcp_options_are_kept_before_and_after_connect),
 		T(impossible_values_are_refused),
 		T(options_tell_what_a_socket_is),
+		T(dontroute_reaches_neighbours_only),
 		T(options_of_listener_are_inherited),
 		T(congestion_control_is_chosen_by_name),
 		T(tcp_info_is_as_linux_has_it),
