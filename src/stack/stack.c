@@ -254,6 +254,16 @@ bool stack_addr_tentative(const struct stack *s)
 	return false;
 }
 
+const struct ip_addr *stack_addr_duplicate(const struct stack *s)
+{
+	const struct ip_ifaddr *a;
+
+	for (unsigned i = 0; (a = ip_addr_at(s->ip, i)) != NULL; i++)
+		if (a->duplicate && !ip_addr_is_link_local6(&a->addr))
+			return &a->addr;
+	return NULL;
+}
+
 /* ---- applications ---- */
 
 int stack_attach(struct stack *s, const struct chan_map *map, struct sock_app **out)

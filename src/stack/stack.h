@@ -69,6 +69,9 @@ int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a,
 int stack_gateway_add(struct stack *s, const struct ip_addr *gateway) must_check;
 /* Is an address still being probed for duplicates? */
 bool stack_addr_tentative(const struct stack *s);
+/* An address that another host on the link has, so that it is not used; NULL: none. The ones that
+ * interfaces make themselves (fe80::/64) are not reported. */
+const struct ip_addr *stack_addr_duplicate(const struct stack *s);
 
 int stack_attach(struct stack *s, const struct chan_map *map, struct sock_app **out) must_check;
 void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly);

@@ -17,6 +17,9 @@
 #include "svc/embed_priv.h"
 #include "svc/svc_cfg.h"
 
+/* How long open sleeps at a time while addresses are probed. */
+#define DAD_POLL_NS 10000000
+
 int embed_fail(const struct embed_err *err, int rc, const char *fmt, ...)
 {
 	va_list ap;
@@ -94,6 +97,26 @@ static int open_stacks(struct embed *e, const struct embed_cfg *cfg, const struc
 	return 0;
 }
 
+/* An address can be used when it is known that nobody else has it (RFC 4862 §5.4): only then does
+ * open return, so that a program can connect at once. */
+static int await_addrs(struct embed *e, const struct embed_err *err)
+{
+	struct stack *s = e->core[0].stack;
+	const struct ip_addr *taken;
+	char text[ADDR_TEXT_MAX];
+
+	dev_thread_init();
+	while (stack_addr_tentative(s))
+		if (stack_poll(s) == 0 && stack_wait(s, DAD_POLL_NS, -1) == -EINTR)
+			return embed_fail(err, -EINTR, "interrupted");
+	taken = stack_addr_duplicate(s);
+	if (taken == NULL)
+		return 0;
+	return embed_fail(err, -EADDRINUSE,
+			  "--addr %s: another host on the link has this address; choose another",
+			  ip_addr_text(taken, text));
+}
+
 static int open_all(struct embed *e, const struct embed_cfg *cfg, const struct embed_err *err)
 {
 	int rc = choose_cores(e, cfg, err);
@@ -111,6 +134,8 @@ static int open_all(struct embed *e, const struct embed_cfg *cfg, const struct e
 		rc = embed_addrs_add(e, cfg, err);
 	for (unsigned i = 0; i < e->n && rc == 0; i++)
 		rc = embed_chan_open(e, &e->core[i], cfg, err);
+	if (rc == 0)
+		rc = await_addrs(e, err);
 	if (rc == 0 && e->threaded)
 		rc = embed_threads_start(e, err);
 	return rc;
