@@ -44,7 +44,8 @@ bool example_asked(void)
 
 static void help(const char *usage)
 {
-	printf("usage: %s OPTIONS %s\n%s\n", program_invocation_short_name, usage, zs_config_usage());
+	printf("usage: %s OPTIONS %s\n%s\n", program_invocation_short_name, usage,
+	       zs_config_usage());
 	exit(0);
 }
 
@@ -153,6 +154,15 @@ int example_end(void)
 	example_counters(stderr);
 	zs_stop();
 	return 0;
+}
+
+int example_wait(int set, struct epoll_event *e, int n, int timeout_ms)
+{
+	int got = zs_epoll_wait(set, e, n, timeout_ms);
+
+	if (got == -ENODEV)
+		errx(1, "the network interface was deleted; start again with another");
+	return got == -EINTR ? 0 : example_must(got, "epoll");
 }
 
 uint64_t example_now_ns(void)

@@ -38,7 +38,7 @@ static void accept_all(int set, int listener)
 int main(int argc, char **argv)
 {
 	struct epoll_event e[64];
-	int set, listener[2], n = 0;
+	int set, listener[2], n;
 
 	example_options(&argc, argv, "[PORT]", 0, 1);
 	uint16_t port = argc > 1 ? example_port(argv[1]) : 7;
@@ -46,8 +46,8 @@ int main(int argc, char **argv)
 	example_start();
 	set = zs_epoll_create1(0);
 	example_listen(set, SOCK_STREAM, port, listener);
-	while (!example_stopping() && (n >= 0 || n == -EINTR)) {
-		n = zs_epoll_wait(set, e, 64, 500);
+	while (!example_stopping()) {
+		n = example_wait(set, e, 64, 500);
 		for (int i = 0; i < n; i++)
 			if (e[i].data.fd == listener[0] || e[i].data.fd == listener[1])
 				accept_all(set, e[i].data.fd);

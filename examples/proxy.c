@@ -134,7 +134,7 @@ static void report(void)
 int main(int argc, char **argv)
 {
 	struct epoll_event e[64];
-	int set, listener[2], n = 0, fd;
+	int set, listener[2], n, fd;
 	union example_addr to;
 
 	example_options(&argc, argv, "PORT HOST TO_PORT", 3, 3);
@@ -148,8 +148,8 @@ int main(int argc, char **argv)
 		example_must(zs_epoll_ctl(set, EPOLL_CTL_MOD, listener[i],
 					  &(struct epoll_event){.events = EPOLLIN}),
 			     "epoll");
-	while (!example_stopping() && (n >= 0 || n == -EINTR)) {
-		n = zs_epoll_wait(set, e, 64, 500);
+	while (!example_stopping()) {
+		n = example_wait(set, e, 64, 500);
 		for (int i = 0; i < n; i++)
 			if (e[i].data.ptr != NULL)
 				session_run(e[i].data.ptr);

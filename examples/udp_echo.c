@@ -40,7 +40,7 @@ static void echo_all(int fd)
 int main(int argc, char **argv)
 {
 	struct epoll_event e[2];
-	int set, socket[2], n = 0;
+	int set, socket[2], n;
 
 	example_options(&argc, argv, "[PORT]", 0, 1);
 	uint16_t port = argc > 1 ? example_port(argv[1]) : 7;
@@ -48,8 +48,8 @@ int main(int argc, char **argv)
 	example_start();
 	set = example_must(zs_epoll_create1(0), "epoll");
 	example_listen(set, SOCK_DGRAM, port, socket);
-	while (!example_stopping() && (n >= 0 || n == -EINTR)) {
-		n = zs_epoll_wait(set, e, 2, 500);
+	while (!example_stopping()) {
+		n = example_wait(set, e, 2, 500);
 		for (int i = 0; i < n; i++)
 			echo_all(e[i].data.fd);
 	}

@@ -24,11 +24,9 @@ static void serve(int set, const int *listener)
 	bool again = false;
 
 	while (!example_stopping()) {
-		int n = zs_epoll_wait(set, e, 128, again ? 1 : 200);
+		int n = example_wait(set, e, 128, again ? 1 : 200);
 		uint64_t now_ns = example_now_ns();
 
-		if (n < 0 && n != -EINTR)
-			errx(1, "epoll: %s", strerror(-n));
 		for (int i = 0; i < n; i++)
 			if (e[i].data.ptr == &listener[0] || e[i].data.ptr == &listener[1])
 				accept_all(set, *(const int *)e[i].data.ptr);

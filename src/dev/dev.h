@@ -97,6 +97,8 @@ void dev_describe(const struct dev *d, FILE *out);
  * or came back: counts it and says so in one line. A few microseconds; about once a second is
  * enough. */
 bool dev_check(struct dev *d);
+/* Did dev_check() find that the interface was deleted? It will not come back. */
+bool dev_deleted(const struct dev *d);
 
 /* Suitable pools for a core: rx, hdr, ref. The names get `id`. Memory a PMD can use without a copy
  * where it has a choice (af_xdp, memif zero-copy). Sizes of 0 are the defaults. A core's pools are

@@ -187,6 +187,7 @@ static void args_log(struct args *a)
 	args_log_level(a, "pmd.net.tap:critical");
 	args_log_level(a, "pmd.net.virtio.*:critical");
 	args_log_level(a, "error");
+	args_log_level(a, "lib.eal:critical"); /* what it refuses is told in one line of our own */
 	args_log_level(a, level);
 }
 
@@ -272,6 +273,8 @@ static int eal_start(struct args *a, bool pin)
 
 static const char *why_refused(int rc, const struct dev_eal_cfg *cfg)
 {
+	if (rc == -ENODEV)
+		return "it has no driver for one of the ports";
 	if (rc == -ENOMEM)
 		return "not enough memory, ask for less (--mem)";
 	return cfg->cores != NULL ? "is the list of cores right, and is there memory?"

@@ -66,9 +66,17 @@ bool dev_check(struct dev *d)
 	d->gone = !up;
 	if (!up)
 		d->q[0].count.vanished++;
+	if (d->row->kernel_if && d->ifindex != 0)
+		d->deleted = if_nametoindex(d->ifname) != d->ifindex;
 	fprintf(stderr, "port %s: %s\n", d->name,
 		up		  ? "its link is up"
-		: d->ifindex != 0 ? "its interface is down or was deleted"
+		: d->deleted	  ? "its interface was deleted"
+		: d->ifindex != 0 ? "its interface is down"
 				  : "its peer is gone");
 	return up;
+}
+
+bool dev_deleted(const struct dev *d)
+{
+	return d->deleted;
 }

@@ -85,6 +85,7 @@ struct dev {
 	unsigned ifindex;
 	bool no_return;	   /* a peer that left stays away, and asking for it is bad */
 	bool was_up, gone; /* what dev_check() found last */
+	bool deleted;	   /* the interface, for good */
 	uint64_t check_tsc;
 	bool guarded, paused; /* dev_guard.c */
 	int control, stand_in;

@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "stack/stack_priv.h"
+#include "tcp/cc.h"
 #include "wire/eth.h"
 
 void stack_cfg_defaults(struct stack_cfg *cfg)
@@ -90,6 +91,9 @@ static int make_socks(struct stack *s)
 /* What failed, or NULL; *rc is its errno. */
 static const char *make(struct stack *s, int *rc)
 {
+	*rc = -EINVAL;
+	if (s->cfg.congestion != NULL && tcp_cc_find(s->cfg.congestion) == NULL)
+		return "--congestion: write cubic or newreno";
 	*rc = -ENOMEM;
 	s->eth = make_eth(s);
 	s->ip = make_ip(s);
@@ -282,6 +286,15 @@ void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool order
 {
 	stack_unwait_bell(s, bell_fd);
 	socks_detach(s->socks, app, orderly);
+}
+
+bool stack_ports_gone(const struct stack *s)
+{
+	unsigned n = 0;
+
+	while (n < s->cfg.n_ports && dev_deleted(s->cfg.port[n].dev))
+		n++;
+	return n == s->cfg.n_ports;
 }
 
 bool stack_idle(struct stack *s)

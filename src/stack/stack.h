@@ -79,6 +79,8 @@ void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool order
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
  * done; 0: everything was found empty. */
 unsigned stack_poll(struct stack *s);
+/* Was the interface of every port deleted? Then nothing will arrive any more. */
+bool stack_ports_gone(const struct stack *s);
 /* Nothing left to be sent or acknowledged? For an orderly end. */
 bool stack_idle(struct stack *s);
 

@@ -27,7 +27,7 @@ void stack_icmp_error(struct stack *s, const struct icmp_error *e)
 /* The neighbour of m, the first packet that waited, does not answer: its flow is told. */
 static void unreachable(struct stack *s, struct rte_mbuf *m)
 {
-	struct icmp_error e = {.err = EHOSTUNREACH};
+	struct icmp_error e = {.err = EHOSTUNREACH, .hard = true}; /* first hand, not forged */
 	uint8_t h[48];
 	bool v6;
 	uint32_t got, l4;

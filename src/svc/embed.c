@@ -138,6 +138,8 @@ static int open_all(struct embed *e, const struct embed_cfg *cfg, const struct e
 		rc = await_addrs(e, err);
 	if (rc == 0 && e->threaded)
 		rc = embed_threads_start(e, err);
+	for (unsigned i = 0; i < e->n_dev && rc == 0; i++)
+		dev_describe(e->dev[i], stderr);
 	return rc;
 }
 

@@ -56,7 +56,6 @@ static int open_dev(struct embed *e, unsigned index, const struct embed_cfg *cfg
 	if (rc < 0)
 		return rc;
 	e->n_dev = index + 1;
-	dev_describe(e->dev[index], stderr);
 	return 0;
 }
 
@@ -112,7 +111,9 @@ static int add_addr(struct embed *e, struct stack *s, const char *text, const st
 	ifindex = stack_if(s, a.port, a.vlan, (uint16_t)cfg->mtu);
 	if (ifindex < 0)
 		return embed_fail(err, ifindex, "--addr %s: too many interfaces", text);
-	rc = stack_addr_add(s, (unsigned)ifindex, &a.addr, a.prefix_len);
+	rc = ip_addr_is_loopback(&a.addr)
+		     ? -EINVAL
+		     : stack_addr_add(s, (unsigned)ifindex, &a.addr, a.prefix_len);
 	if (rc == 0 && !ip_addr_is_v4(&a.addr))
 		rc = add_link_local(s, (unsigned)ifindex, a.vlan);
 	switch (rc) {
@@ -127,13 +128,20 @@ static int add_addr(struct embed *e, struct stack *s, const char *text, const st
 	}
 }
 
-static int add_gateway(struct stack *s, const char *text, const struct embed_err *err)
+/* have[v6] says whether the family has a gateway already. */
+static int add_gateway(struct stack *s, const char *text, bool have[2], const struct embed_err *err)
 {
 	struct ip_addr gw;
 	int rc = svc_gateway_parse(text, &gw, err->text, err->len);
+	bool *family;
 
 	if (rc < 0)
 		return rc;
+	family = &have[!ip_addr_is_v4(&gw)];
+	if (*family)
+		return embed_fail(err, -EINVAL, "--gateway %s: there is another one for IPv%c",
+				  text, ip_addr_is_v4(&gw) ? '4' : '6');
+	*family = true;
 	rc = stack_gateway_add(s, &gw);
 	if (rc == -EHOSTUNREACH)
 		return embed_fail(err, rc, "--gateway %s: no --addr has a prefix that it is in",
@@ -150,11 +158,12 @@ int embed_addrs_add(struct embed *e, const struct embed_cfg *cfg, const struct e
 				  "no address: give --addr IP/LEN, for example 10.0.0.2/24");
 	for (unsigned i = 0; i < e->n; i++) {
 		struct stack *s = e->core[i].stack;
+		bool have[2] = {false, false};
 
 		for (unsigned k = 0; rc == 0 && k < count(cfg->addrs); k++)
 			rc = add_addr(e, s, cfg->addrs[k], cfg, err);
 		for (unsigned k = 0; rc == 0 && k < count(cfg->gateways); k++)
-			rc = add_gateway(s, cfg->gateways[k], err);
+			rc = add_gateway(s, cfg->gateways[k], have, err);
 	}
 	return rc;
 }

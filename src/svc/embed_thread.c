@@ -124,7 +124,10 @@ unsigned embed_poll(struct embed *e)
 
 int embed_wait(struct embed *e, int64_t timeout_ns)
 {
-	return stack_wait(e->core[0].stack, timeout_ns, e->core[0].map.app_bell_fd);
+	struct stack *s = e->core[0].stack;
+	int rc = stack_wait(s, timeout_ns, e->core[0].map.app_bell_fd);
+
+	return rc == 0 && stack_ports_gone(s) ? -ENODEV : rc;
 }
 
 void embed_leave(struct embed_core *c)

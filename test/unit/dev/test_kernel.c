@@ -225,6 +225,7 @@ static void interface_is_deleted_and_the_port_stays_quiet(void **state)
 	assert_int_equal(poll(&pfd, 1, 10), 0);
 	assert_int_equal(dev_wake_kind(port, 0), DEV_WAKE_TIMER);
 	assert_false(dev_check(port));
+	assert_true(dev_deleted(port));
 	dev_counters(port, &c);
 	assert_int_equal(c.vanished, 1);
 }
