@@ -1,9 +1,13 @@
 # A thin front: meson and ninja do the work.
-.PHONY: all test check format clean
+.PHONY: all demo test check format clean
 
 all: setup
 	@[ -d build-gcc ] || meson setup build-gcc
 	@ninja -C build-gcc
+
+# Shows the HTTP server on a veth, and the kernel beside it (root; needs no hugepages).
+demo: setup
+	@devtools/demo
 
 # Installs what is missing, builds with each compiler and the sanitizers, runs all tests.
 test: setup

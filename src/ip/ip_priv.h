@@ -165,10 +165,13 @@ static inline bool ip_is_broadcast(const struct ip *ip, const struct ip_addr *a)
 	return local_find(ip, a)->kind == LOCAL_BROADCAST;
 }
 
-/* An address that no packet may come from, since it is ours or nobody's (H17). */
+/* An address that no packet may come from, since it is ours or nobody's (H17). What is not ours yet
+ * may be another's, who then says so (RFC 4862 §5.4.4). */
 static inline bool ip_source_is_local(const struct ip *ip, const struct ip_addr *a)
 {
-	return local_find(ip, a)->kind != LOCAL_NONE;
+	uint8_t kind = local_find(ip, a)->kind;
+
+	return kind != LOCAL_NONE && kind != LOCAL_UNUSABLE;
 }
 
 void local_update(struct ip *ip);

@@ -180,7 +180,9 @@ class Program:
 
     def wait(self, seconds=60):
         try:
-            return self.process.wait(seconds)
+            rc = self.process.wait(seconds)
+            check("runtime error: " not in self.errors(), self.errors())  # UBSan
+            return rc
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -44,7 +44,7 @@ def still_serves():
 def stats():
     """The counters of the page /stats."""
     out = sh(f"curl -sS http://{ZS4}/stats")
-    return {m.group(1): int(m.group(2)) for m in re.finditer(r"^(\S+)\s+(\d+)$", out, re.M)}
+    return {m.group(1): int(m.group(2)) for m in re.finditer(r"^(\S+) (\d+)", out, re.M)}
 
 
 def drops():

@@ -144,6 +144,25 @@ static void h17_source_that_no_host_sends_from_dropped(void **state)
 	}
 }
 
+/* RFC 4862 §5.4.4: whoever has the address that we probe for answers from it. */
+static void source_that_is_tentative_here_accepted(void **state)
+{
+	struct ip6_hdr h = hdr6(IP_PROTO_UDP, 8);
+	struct ip_addr probed = {.b = {0xfd, [15] = 0x77}};
+	struct ip_ifaddr a = {.addr = probed, .prefix_len = 64, .tentative = true};
+	uint8_t pay[8] = {0};
+	struct pkt p;
+
+	assert_int_equal(ip_addr_add(ip, &a), 0);
+	memcpy(h.src, probed.b, 16);
+	p = rx6(h, pay, 8);
+	assert_int_equal(ip6_input(ip, &p, 0), NEXT_UDP);
+	pkt_free(p.m);
+	ip_addr_set_tentative(ip, &probed, false, false);
+	p = rx6(h, pay, 8);
+	refused(ip6_input(ip, &p, 0), &p, DROP_IP_SOURCE);
+}
+
 static void destination_not_ours_or_tentative_dropped(void **state)
 {
 	struct ip_addr other[] = {v4(10, 0, 0, 3), v4(224, 0, 0, 9), v4(127, 0, 0, 1), OUR4};
@@ -285,6 +304,7 @@ int main(void)
 		T(h05_every_ihl_and_version_but_the_right_ones_dropped),
 		T(h05_hostile_options_and_source_routes_dropped),
 		T(h17_source_that_no_host_sends_from_dropped),
+		T(source_that_is_tentative_here_accepted),
 		T(destination_not_ours_or_tentative_dropped),
 		T(group_and_broadcast_reach_udp_but_not_tcp),
 		T(h19_bad_header_checksum_dropped),
