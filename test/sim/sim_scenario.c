@@ -140,6 +140,15 @@ const struct scenario scenarios[] = {
 	 .plan = {{.send = 300000, .write_max = 10000, .end = END_HALF},
 		  {.send = 100000, .write_max = 10000, .end = END_HALF}},
 	 .limit_ns = 300 * SEC},
+	/* Buffers must grow with the product of bandwidth and delay, or this takes three times as
+	   long. */
+	{.name = "long_fat",
+	 .link = PAIR({STAGE_RATE, 100 * MBIT, 1000000}, {STAGE_DELAY, 40 * MS}),
+	 .flows = 1,
+	 .at_once = 1,
+	 .plan = {{.send = 5 << 20, .write_max = 262144, .end = END_HALF}, SINK},
+	 .limit_ns = 60 * SEC,
+	 .goodput_min = 3000000},
 	{.name = "bulk_newreno",
 	 .link = PAIR({STAGE_RATE, 100 * MBIT, 250000}, {STAGE_LOSS, 1000}, {STAGE_DELAY, 5 * MS}),
 	 .flows = 1,
