@@ -61,6 +61,7 @@ struct dev_span {
 	uint64_t bytes;
 };
 struct dev_span dev_mem_span(void);
+
 /* Whichever thread runs a stack calls init first and fini last. DPDK keeps a cache of each pool's
  * buffers for threads that it knows; a thread that it does not know goes to the pool's shared ring
  * for each buffer, which costs about twice as much (bench/dev_burst). 0 or -errno. */
@@ -68,8 +69,8 @@ int dev_thread_init(void);
 void dev_thread_fini(void);
 
 /* Zeroed memory of EAL's, page-aligned: what every port can send from without a copy, also those
- * without caps.external (virtio_user, zero-copy memif, NICs). For the payload arenas of
- * applications. To be allocated before the ports are opened. NULL: none left. */
+ * without caps.external (virtio_user, zero-copy memif, NICs), out of what dev_eal_init() was asked
+ * for (mem_bytes). For the payload arenas of applications. NULL: none left. */
 void *dev_mem_alloc(size_t len);
 void dev_mem_free(void *p);
 
@@ -103,10 +104,9 @@ bool dev_deleted(const struct dev *d);
 /* Suitable pools for a core: rx, hdr, ref. The names get `id`. Memory a PMD can use without a copy
  * where it has a choice (af_xdp, memif zero-copy). Sizes of 0 are the defaults. A core's pools are
  * cheap for the thread of that core alone; others may free to them. */
-#define DEV_POOL_RX 8192
-#define DEV_POOL_TX 4096
-#define DEV_POOL_REF                                                                               \
-	32768 /* small: each send that waits for its acknowledgement holds one or two */
+#define DEV_POOL_RX  8192
+#define DEV_POOL_TX  4096
+#define DEV_POOL_REF 32768 /* small: a send that waits for its acknowledgement holds one or two */
 int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
 		     struct pkt_pools *out, char *err, size_t err_len) must_check;
 void dev_pools_destroy(struct pkt_pools *p);
@@ -137,8 +137,8 @@ bool dev_tx_reclaim(struct dev *d, uint16_t queue);
 /* ---- sleeping (DESIGN §3.12) ---- */
 enum dev_wake { DEV_WAKE_INTR, DEV_WAKE_SOCKET, DEV_WAKE_TIMER };
 enum dev_wake dev_wake_kind(const struct dev *d, uint16_t queue);
-/* Descriptor that becomes readable on arrival, or -1 (timer). Level-triggered; owned by dev. It
- * changes when a peer comes and goes: to be asked before each sleep, after arming. */
+/* Descriptor that becomes readable on arrival, or -1 (timer). Level-triggered; owned by dev, the
+ * same while the port is open. */
 int dev_wake_fd(struct dev *d, uint16_t queue);
 /* Arms before sleeping; after waking disarms. Between arming and sleeping the caller polls once
  * more. */

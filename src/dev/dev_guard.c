@@ -144,33 +144,6 @@ static void pause_queues(struct dev *d)
 
 /* ---- the control socket ---- */
 
-/* The server's name, on its own end or as the peer's on the client's; an abstract one begins with
- * 0. */
-static bool has_name(const struct sockaddr_un *un, const char *path)
-{
-	return un->sun_family == AF_UNIX && strncmp(un->sun_path + (un->sun_path[0] == '\0'), path,
-						    sizeof(un->sun_path) - 1) == 0;
-}
-
-/* arg: 'c' or 's', the role of the port, and the path. */
-static bool is_control(int fd, const char *arg)
-{
-	int type = 0, listens = 0;
-	socklen_t len = sizeof(int);
-	struct sockaddr_un un = {0};
-
-	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
-		return false;
-	len = sizeof(int);
-	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || listens)
-		return false;
-	len = sizeof(un);
-	if (arg[0] == 'c' ? getpeername(fd, (struct sockaddr *)&un, &len) < 0
-			  : getsockname(fd, (struct sockaddr *)&un, &len) < 0)
-		return false;
-	return has_name(&un, arg + 1);
-}
-
 /* Calls test for each descriptor of the process; the first that it likes, or -1. */
 static int find_fd(bool (*test)(int fd, const char *arg), const char *arg)
 {
@@ -208,18 +181,54 @@ static bool watches(int fd, const char *arg)
 	return found;
 }
 
+/* The interrupt thread's epoll, when it watches fd; -1: it doesn't. */
+static int watcher_of(int fd)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%d", fd);
+	return find_fd(watches, number);
+}
+
+/* The server's name, on its own end or as the peer's on the client's; an abstract one begins with
+ * 0. */
+static bool has_name(const struct sockaddr_un *un, const char *path)
+{
+	return un->sun_family == AF_UNIX && strncmp(un->sun_path + (un->sun_path[0] == '\0'), path,
+						    sizeof(un->sun_path) - 1) == 0;
+}
+
+/* arg: 'c' or 's', the role of the port, and the path. */
+static bool is_control(int fd, const char *arg)
+{
+	int type = 0, listens = 0;
+	socklen_t len = sizeof(int);
+	struct sockaddr_un un = {0};
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET)
+		return false;
+	len = sizeof(int);
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || listens)
+		return false;
+	len = sizeof(un);
+	if (arg[0] == 'c' ? getpeername(fd, (struct sockaddr *)&un, &len) < 0
+			  : getsockname(fd, (struct sockaddr *)&un, &len) < 0)
+		return false;
+	/* Not one that another port has taken over, which has the name, too. */
+	return has_name(&un, arg + 1) && watcher_of(fd) >= 0;
+}
+
 /* On the interrupt thread, whose epoll knows the socket by its file: out with the old, in with the
  * new. */
 static void take_control(struct dev *d)
 {
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP};
 	int fd = find_fd(is_control, d->socket), ep, real, pair[2];
-	char number[16];
 
+	d->guard_slow = fd < 0;
 	if (fd < 0)
 		return;
-	snprintf(number, sizeof(number), "%d", fd);
-	ep = find_fd(watches, number);
+	ep = watcher_of(fd);
 	real = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (ep < 0 || real < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {

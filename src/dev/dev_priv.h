@@ -87,7 +87,7 @@ struct dev {
 	bool was_up, gone; /* what dev_check() found last */
 	bool deleted;	   /* the interface, for good */
 	uint64_t check_tsc;
-	bool guarded, paused; /* dev_guard.c */
+	bool guarded, paused, guard_slow; /* dev_guard.c */
 	int control, stand_in;
 	char socket[109]; /* role and path, see dev_guard.c */
 	struct dev_queue q[DEV_QUEUES_MAX];

@@ -50,10 +50,10 @@ static void clean(struct dev *d, uint16_t queue)
 void dev_watch(struct dev *d)
 {
 	/* A guarded port is to be taken care of soon after its peer came. */
-	uint64_t now = rte_rdtsc(),
-		 every = rte_get_tsc_hz() >> (d->guarded && d->control < 0 ? 7 : 0);
+	bool soon = d->guarded && d->control < 0 && !d->guard_slow;
+	uint64_t now = rte_rdtsc();
 
-	if (likely(now - d->check_tsc < every))
+	if (likely(now - d->check_tsc < rte_get_tsc_hz() >> (soon ? 7 : 0)))
 		return;
 	d->check_tsc = now;
 	dev_check(d);
