@@ -200,7 +200,8 @@ static void reply_address(struct pkt *reply, const struct pkt *p)
 	reply->l4_len = reply->m->pkt_len;
 }
 
-enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why, struct pkt *reply)
+static enum next error_build(struct ip *ip, const struct pkt *p, const struct icmp_hdr *say,
+			     struct pkt *reply)
 {
 	uint32_t quote = p->l4_off - p->l3_off + p->l4_len;
 	struct icmp_hdr *h;
@@ -216,7 +217,7 @@ enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why
 		return pkt_refuse(reply, DROP_NO_MBUF);
 	quote = quote < QUOTE_MAX ? quote : QUOTE_MAX;
 	h = (struct icmp_hdr *)pkt_put(reply->m, (uint16_t)(ICMP_HDR_LEN + quote));
-	*h = error_header(p, why);
+	*h = *say;
 	if (pkt_copy_out(p->m, p->l3_off, quote, h + 1) != quote) {
 		pkt_free(reply->m);
 		reply->m = NULL;
@@ -229,4 +230,19 @@ enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why
 	h->csum.v = csum_finish(csum_add(sum, h, reply->l4_len));
 	ip->counters.icmp_errors_out++;
 	return NEXT_IP_OUT;
+}
+
+enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why, struct pkt *reply)
+{
+	struct icmp_hdr say = error_header(p, why);
+
+	return error_build(ip, p, &say, reply);
+}
+
+enum next icmp_param_build(struct ip *ip, const struct pkt *p, uint8_t code, uint32_t pointer,
+			   struct pkt *reply)
+{
+	struct icmp_hdr say = {.type = ICMP6_PARAM, .code = code, .rest = be32(pointer)};
+
+	return error_build(ip, p, &say, reply);
 }

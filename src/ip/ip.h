@@ -74,7 +74,8 @@ uint32_t ip_generation(const struct ip *ip);
 
 /* ---- input ---- */
 /* p->l3_off set. Validates; fills src, dst, proto, l4_off, l4_len, ttl, tos; cuts link padding;
- * reassembles (p->m may change). NEXT_TCP, UDP, ICMP4, ICMP6, UNREACH_PROTO, CONSUMED, DROP. */
+ * reassembles (p->m may change). NEXT_TCP, UDP, ICMP4, ICMP6, UNREACH_PROTO, CONSUMED, DROP; IPv6 also
+ * IP_OUT: p is the answer to a malformed packet now. */
 enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 enum next ip6_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 

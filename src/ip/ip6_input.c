@@ -6,10 +6,12 @@
  * The walk sees at most EXT_MAX headers of at most EXT_BYTES bytes, each lying wholly inside the
  * packet, so its work is bounded whatever the chain says (H21). Hop-by-hop comes first or not at
  * all; of the others a header may occur once, destination options twice (RFC 8200 §4.1). An option
- * that we don't know and may not skip drops the packet. Not done: the parameter-problem answer that
- * §4.2 wishes for such options, jumbograms (RFC 2675), AH and ESP.
+ * that we don't know and may not skip drops the packet, and its sender is told where it wants that
+ * (§4.2), except about groups: that would be an amplifier. Not done: jumbograms (RFC 2675), AH,
+ * ESP.
  */
 #include "ip/ip_priv.h"
+#include "wire/icmp.h"
 
 #define EXT_MAX	  6
 #define EXT_BYTES 512u
@@ -32,22 +34,43 @@ static bool destination_is_ours(struct ip *ip, struct pkt *p, uint8_t ifindex)
 	return dst->b[0] == 0xff && ip_group_wanted(ip, ifindex, dst);
 }
 
-/* RFC 8200 §4.2: the two high bits of an unknown option say what becomes of the packet; 0 = skip.
- */
-static bool options_acceptable(const uint8_t *o, unsigned len)
-{
-	unsigned i = 0;
+/* What is wrong with a packet. */
+struct problem {
+	enum drop_reason why; /* NONE: nothing */
+	bool tell;	      /* its sender, with: */
+	uint8_t code;
+	uint32_t pointer; /* from the IPv6 header on */
+};
 
-	while (i < len) {
-		if (o[i] == 0) { /* Pad1 */
+static enum next problem(struct ip *ip, struct pkt *p, const struct problem *pr)
+{
+	struct pkt reply;
+
+	if (!pr->tell || icmp_param_build(ip, p, pr->code, pr->pointer, &reply) == NEXT_DROP)
+		return pkt_refuse(p, pr->why);
+	pkt_drop(ip->cfg.drops, p->m, pr->why);
+	*p = reply;
+	return NEXT_IP_OUT;
+}
+
+/* RFC 8200 §4.2: the two high bits of an unknown option say what becomes of the packet: 0 skips the
+ * option, 1 drops in silence, 2 and 3 tell. Returns the refused one's place, or 0. */
+static unsigned option_refused(const uint8_t *x, unsigned len, bool *tell)
+{
+	*tell = false;
+	for (unsigned i = 2; i < len;) {
+		if (x[i] == 0) { /* Pad1 */
 			i++;
 			continue;
 		}
-		if (len - i < 2 || o[i + 1] > len - i - 2 || (o[i] >> 6) != 0)
-			return false;
-		i += 2u + o[i + 1];
+		if (len - i < 2 || x[i + 1] > len - i - 2)
+			return i;
+		*tell = x[i] >> 6 >= 2;
+		if (x[i] >> 6 != 0)
+			return i;
+		i += 2u + x[i + 1];
 	}
-	return true;
+	return 0;
 }
 
 /* The order of RFC 8200 §4.1, as far as a host may insist on it. seen is a set of headers. */
@@ -67,28 +90,60 @@ static bool ext_expected(uint8_t type, unsigned nth, unsigned *seen)
 
 /* One header at p->l4_off, contiguous: skips it. A routing header is taken when it is at its end.
  */
-static enum drop_reason ext_skip(const struct ip *ip, struct pkt *p, uint8_t type)
+static void ext_skip(const struct ip *ip, struct pkt *p, uint8_t type, struct problem *pr)
 {
 	const uint8_t *x = pkt_data(p->m) + p->l4_off;
-	unsigned len = (x[1] + 1u) * 8;
+	unsigned len = (x[1] + 1u) * 8, at = 0;
 
+	pr->why = DROP_IP_EXT_HDR;
 	if (len > p->l4_len || p->l4_off + len > p->l3_off + IP6_HDR_LEN + EXT_BYTES)
-		return DROP_IP_EXT_HDR;
-	if (!ip_head(ip, p, p->l4_off + len))
-		return DROP_NO_MBUF;
+		return;
+	if (!ip_head(ip, p, p->l4_off + len)) {
+		pr->why = DROP_NO_MBUF;
+		return;
+	}
 	x = pkt_data(p->m) + p->l4_off;
-	if (type == IP6_NEXT_ROUTING ? x[2] == 0 || x[3] != 0 : !options_acceptable(x + 2, len - 2))
-		return DROP_IP_EXT_HDR;
+	if (type == IP6_NEXT_ROUTING) {
+		/* RFC 8200 §4.4; RFC 5095: type 0 is refused even at its end. */
+		pr->tell = x[3] != 0;
+		pr->code = ICMP6_PARAM_FIELD;
+		at = x[2] == 0 || x[3] != 0 ? 2 : 0;
+	} else {
+		pr->code = ICMP6_PARAM_OPTION;
+		at = option_refused(x, len, &pr->tell);
+	}
+	pr->pointer = p->l4_off - p->l3_off + at;
+	if (at != 0)
+		return;
+	pr->why = DROP_NONE;
 	p->proto = x[0];
 	p->l4_off = (uint16_t)(p->l4_off + len);
 	p->l4_len -= len;
-	return DROP_NONE;
 }
 
 static bool is_ext(uint8_t proto)
 {
 	return proto == IP6_NEXT_HOP_BY_HOP || proto == IP6_NEXT_ROUTING ||
 	       proto == IP6_NEXT_FRAGMENT || proto == IP6_NEXT_DST_OPTS;
+}
+
+/* RFC 8200 §4.5: what a fragment may not be. */
+static void fragment_check(const struct pkt *p, uint16_t off_m, struct problem *pr)
+{
+	static const uint8_t least[256] = {
+		[IP_PROTO_TCP] = 20, [IP_PROTO_UDP] = 8, [IP_PROTO_ICMP6] = 8};
+	bool more = off_m & 1, first = (off_m & ~7) == 0;
+
+	*pr = (struct problem){.why = DROP_FRAG_BAD, .tell = true, .code = ICMP6_PARAM_FIELD};
+	pr->pointer = offsetof(struct ip6_hdr, payload_len);
+	if (more && p->l4_len % 8 != 0)
+		return;
+	/* A header in two fragments hides from filters (RFC 7112 §5). */
+	pr->code = ICMP6_PARAM_CHAIN;
+	pr->pointer = 0;
+	if (more && first && p->l4_len < least[p->proto])
+		return;
+	pr->why = DROP_NONE;
 }
 
 /* The fragment header at p->l4_off, contiguous. True: p is whole, and the walk goes on behind it.
@@ -98,11 +153,18 @@ static bool fragment_input(struct ip *ip, struct pkt *p, enum next *next)
 	const struct ip6_frag_hdr *f = (const struct ip6_frag_hdr *)(pkt_data(p->m) + p->l4_off);
 	uint16_t off_m = be16_host(f->off_m);
 	uint32_t id = be32_host(f->id);
+	struct problem pr;
 
 	p->proto = f->next;
 	p->l4_off += IP6_FRAG_LEN;
 	p->l4_len -= IP6_FRAG_LEN;
-	return (off_m & ~6) == 0 || frag_input(ip, p, id, off_m & ~7u, off_m & 1, next);
+	if ((off_m & ~6) == 0)
+		return true;
+	fragment_check(p, off_m, &pr);
+	if (pr.why == DROP_NONE)
+		return frag_input(ip, p, id, off_m & ~7u, off_m & 1, next);
+	*next = problem(ip, p, &pr);
+	return false;
 }
 
 static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
@@ -111,8 +173,8 @@ static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 	enum next next = NEXT_DROP;
 
 	for (unsigned nth = 0; is_ext(p->proto); nth++) {
+		struct problem pr = {.why = DROP_NONE};
 		uint8_t type = p->proto;
-		enum drop_reason why;
 
 		if (nth == EXT_MAX || p->l4_len < 8 || !ext_expected(type, nth, &seen))
 			return pkt_refuse(p, DROP_IP_EXT_HDR);
@@ -123,9 +185,9 @@ static enum next ext_walk(struct ip *ip, struct pkt *p, uint8_t ifindex)
 				return next;
 			continue;
 		}
-		why = ext_skip(ip, p, type);
-		if (why != DROP_NONE)
-			return pkt_refuse(p, why);
+		ext_skip(ip, p, type, &pr);
+		if (pr.why != DROP_NONE)
+			return problem(ip, p, &pr);
 	}
 	if (p->proto == IP6_NEXT_NONE)
 		return pkt_refuse(p, DROP_IP_PROTO);

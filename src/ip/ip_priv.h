@@ -183,6 +183,10 @@ enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);
 /* The ports and sequence number of the quoted 8 bytes, if the flow can be one of ours. */
 enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
 			  struct icmp_error *err);
+/* A parameter problem of IPv6 about p, whose byte `pointer` is what is wrong. As icmp_error_build.
+ */
+enum next icmp_param_build(struct ip *ip, const struct pkt *p, uint8_t code, uint32_t pointer,
+			   struct pkt *reply);
 /* Hands a checked packet to the protocol that p->proto names. */
 enum next ip_deliver(struct ip *ip, struct pkt *p, uint8_t ifindex);
 

@@ -39,5 +39,8 @@ _Static_assert(sizeof(struct icmp_hdr) == 8, "RFC 792");
 #define ICMP6_ND_FIRST	    133
 #define ICMP6_ND_LAST	    137
 #define ICMP6_UNREACH_PORT  4
+#define ICMP6_PARAM_FIELD   0 /* a field of a header */
+#define ICMP6_PARAM_OPTION  2 /* an option that is not known */
+#define ICMP6_PARAM_CHAIN   3 /* headers that do not all lie in the first fragment (RFC 7112) */
 
 #endif

@@ -250,10 +250,9 @@ static void h21_hostile_extension_chains_dropped(void **state)
 		{IP6_NEXT_DST_OPTS, {17, 3, 1, 4}},		      /* past the end */
 		{IP6_NEXT_DST_OPTS, {17, 255, 1, 4}},		      /* far past the end */
 		{IP6_NEXT_DST_OPTS, {17, 0, 1, 5}},		      /* option past the end */
-		{IP6_NEXT_DST_OPTS, {17, 0, 0x80, 4}},		      /* must not be skipped */
+		{IP6_NEXT_DST_OPTS, {17, 0, 0x40, 4}},		      /* must not be skipped */
 		{IP6_NEXT_DST_OPTS, {17, 0, 0, 0, 0, 0, 0, 7}},	      /* option cut */
 		{IP6_NEXT_ROUTING, {17, 0, 0, 0}},		      /* RFC 5095 */
-		{IP6_NEXT_ROUTING, {17, 0, 4, 1}},		      /* we are no waypoint */
 		{IP6_NEXT_ROUTING, {43, 0, 4, 0, [8] = 17, 0, 4, 0}}, /* twice */
 	};
 	struct pkt p;
@@ -266,6 +265,48 @@ static void h21_hostile_extension_chains_dropped(void **state)
 	refused(ip6_input(ip, &p, 0), &p, DROP_IP_EXT_HDR);
 	p = rx6(hdr6(IP6_NEXT_NONE, 0), bad[0].b, 0);
 	refused(ip6_input(ip, &p, 0), &p, DROP_IP_PROTO);
+}
+
+/* RFC 8200 §4.2, §4.4, §4.5: the sender is told what and where. */
+static void h21_refused_headers_are_told_to_the_sender(void **state)
+{
+	static const struct {
+		uint8_t first;
+		uint8_t b[24];
+		uint8_t code, pointer;
+	} bad[] = {
+		{IP6_NEXT_DST_OPTS, {17, 0, 1, 0, 0x80, 2}, 2, 44},
+		{IP6_NEXT_HOP_BY_HOP, {17, 0, 0xc5, 4}, 2, 42},
+		{IP6_NEXT_ROUTING, {17, 0, 4, 1}, 0, 42},	  /* we are no waypoint */
+		{IP6_NEXT_FRAGMENT, {17, 0, 0, 0x11}, 0, 4},	  /* 15 bytes, and more to come */
+		{IP6_NEXT_FRAGMENT, {6, 0, 0, 1, [8] = 1}, 3, 0}, /* TCP header in two */
+	};
+	struct ip_addr all = {.b = {0xff, 2, [15] = 1}};
+	struct ip_addr peer = PEER6;
+	struct ip6_hdr h;
+	struct pkt p;
+
+	for (unsigned i = 0; i < array_size(bad); i++) {
+		unsigned len = i == 3 ? 23 : 24;
+		const uint8_t *m;
+
+		p = rx6(hdr6(bad[i].first, len), bad[i].b, len);
+		assert_int_equal(ip6_input(ip, &p, 0), NEXT_IP_OUT);
+		m = pkt_data(p.m);
+		assert_int_equal(m[0], ICMP6_PARAM);
+		assert_int_equal(m[1], bad[i].code);
+		assert_int_equal(m[7], bad[i].pointer);
+		assert_memory_equal(m + 8 + 40, bad[i].b, len);
+		assert_true(ip_addr_eq(&p.dst, &peer));
+		pkt_free(p.m);
+	}
+	assert_int_equal(drops.n[DROP_IP_EXT_HDR], 3);
+	assert_int_equal(drops.n[DROP_FRAG_BAD], 2);
+	/* Never about a group. */
+	h = hdr6(IP6_NEXT_DST_OPTS, 24);
+	memcpy(h.dst, all.b, 16);
+	p = rx6(h, bad[0].b, 24);
+	refused(ip6_input(ip, &p, 0), &p, DROP_IP_EXT_HDR);
 }
 
 /* H21, H22: random chains, split at every byte over two mbufs: the walk ends, nothing leaks. */
@@ -310,6 +351,7 @@ int main(void)
 		T(h19_bad_header_checksum_dropped),
 		T(h21_sound_extension_chain_is_walked),
 		T(h21_hostile_extension_chains_dropped),
+		T(h21_refused_headers_are_told_to_the_sender),
 		T(h21_random_chains_in_two_segments_end),
 	};
 

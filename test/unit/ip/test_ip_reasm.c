@@ -89,6 +89,8 @@ static void h09_bad_lengths_dropped(void **state)
 	refused(frag4(1, 65528, 800, false, &p), &p, DROP_FRAG_BAD);
 	refused(frag6(1, 65528, 8, false, &p), &p, DROP_FRAG_BAD);
 	refused(frag4(1, 0, 801, true, &p), &p, DROP_FRAG_BAD);
+	assert_int_equal(frag6(1, 0, 801, true, &p), NEXT_IP_OUT);
+	pkt_free(p.m);
 	refused(frag4(1, 8, 0, true, &p), &p, DROP_FRAG_BAD);
 }
 
