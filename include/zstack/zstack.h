@@ -20,6 +20,8 @@
  *  - A child made by fork() has no stack: every call there returns -ENXIO, and so does every call
  *    before zs_start() and after zs_stop().
  *
+ *  - A call that a signal interrupts returns -EINTR, whether or not SA_RESTART was asked for.
+ *
  * Every call may be made by any thread, also on the same descriptor, but none by a signal handler.
  * Pointers are borrowed for the duration of the call, unless the call says something else.
  * A pointer that a program hands in is not checked: there is no -EFAULT but for NULL where named.

@@ -35,34 +35,20 @@ uint64_t block_handle(const struct core *c, uint64_t off)
 	       (uint64_t)c->block[unit].gen << 32 | unit;
 }
 
-/* ret holds every loan there can be; if it seems full, the stack lies about what it took. */
-static void ret_push(struct core *c, uint32_t name)
-{
-	struct chan_ring *ret = &c->end.ret;
-
-	if (unlikely(chan_free(ret, 1) == 0)) {
-		client.stats.bad_events++;
-		return;
-	}
-	*(uint32_t *)chan_slot(ret, ret->own, sizeof(name)) = name;
-	chan_push(ret, 1);
-	core_kick(c);
-}
-
-void loan_put(struct core *c, uint32_t row)
+/* Either an empty datagram's row; or ret, which holds every loan there can be, seems full: then the
+ * stack lies about what it took. */
+void loan_put_slow(struct core *c, uint32_t row)
 {
 	struct loan *l = &c->loan[row];
 
-	if (unlikely(row >= c->max_loans)) {
-		l->base = NULL;
-		l->next = c->empty_free;
-		c->empty_free = row;
+	if (row < c->max_loans) {
+		l->name = LOAN_NONE;
+		client.stats.bad_events++;
 		return;
 	}
-	uint32_t name = l->name;
-
-	l->name = LOAN_NONE;
-	ret_push(c, name);
+	l->base = NULL;
+	l->next = c->empty_free;
+	c->empty_free = row;
 }
 
 uint64_t block_alloc(struct core *c, uint32_t bytes)
@@ -281,17 +267,6 @@ int zs_buf_alloc(int fd, uint32_t size, struct zs_buf *b)
 }
 
 /* ---- sends in flight ---- */
-
-uint32_t token_take(struct core *c)
-{
-	uint32_t t = c->token_free;
-
-	if (unlikely(t == NIL))
-		return NIL;
-	c->token_free = c->token[t].what;
-	c->tokens_left--;
-	return t;
-}
 
 void cookie_unref(struct core *c, struct csock *s, uint32_t row)
 {

@@ -328,9 +328,6 @@ static inline bool cmd_room(struct core *c, uint32_t n)
 
 	return chan_free(&c->end.sq, reserve + n) >= reserve + n;
 }
-/* The next slot, zeroed; there is room. cmd_push() makes it visible. */
-struct chan_sqe *cmd_next(struct core *c);
-void cmd_push(struct core *c);
 /* A slot for a command that must not be lost: waits for room. */
 struct chan_sqe *cmd_slot(struct core *c);
 /* Sends a command and waits for its result: res, with the event in *e. s may be NULL (commands
@@ -347,6 +344,22 @@ static inline void core_kick(struct core *c)
 {
 	if (client.threaded || client.asleep)
 		bell_ring(&c->end.sh->bells.stack_armed, c->map->stack_bell_fd);
+}
+
+/* The next slot, zeroed; there is room. cmd_push() makes it visible. */
+static inline struct chan_sqe *cmd_next(struct core *c)
+{
+	struct chan_sqe *q = chan_slot(&c->end.sq, c->end.sq.own, sizeof(*q));
+
+	memset(q, 0, sizeof(*q));
+	return q;
+}
+
+static inline void cmd_push(struct core *c)
+{
+	client.stats.commands++;
+	chan_push(&c->end.sq, 1);
+	core_kick(c);
 }
 
 /* ---- csock.c: sockets, their queues and their state ---- */
@@ -377,7 +390,21 @@ static inline bool csock_room(const struct csock *s)
 }
 
 /* ---- buf.c: loans, blocks, tokens, cookies ---- */
-void loan_put(struct core *c, uint32_t row);
+void loan_put_slow(struct core *c, uint32_t row) slow_path;
+/* A buffer of which nobody has a hold goes back to the stack. */
+static inline void loan_put(struct core *c, uint32_t row)
+{
+	struct chan_ring *ret = &c->end.ret;
+
+	if (unlikely(row >= c->max_loans || chan_free(ret, 1) == 0)) {
+		loan_put_slow(c, row);
+		return;
+	}
+	*(uint32_t *)chan_slot(ret, ret->own, sizeof(uint32_t)) = c->loan[row].name;
+	c->loan[row].name = LOAN_NONE;
+	chan_push(ret, 1);
+	core_kick(c);
+}
 uint64_t loan_handle(const struct core *c, uint32_t row);
 uint64_t block_handle(const struct core *c, uint64_t off);
 /* A buffer, resolved: where its bytes are. */
@@ -399,7 +426,17 @@ uint16_t *buf_holds(const struct buf_ref *r);
 void cookie_unref(struct core *c, struct csock *s, uint32_t row);
 uint64_t block_alloc(struct core *c, uint32_t bytes);
 void block_free(struct core *c, uint64_t off);
-uint32_t token_take(struct core *c);
+/* NIL: none is left. */
+static inline uint32_t token_take(struct core *c)
+{
+	uint32_t t = c->token_free;
+
+	if (unlikely(t == NIL))
+		return NIL;
+	c->token_free = c->token[t].what;
+	c->tokens_left--;
+	return t;
+}
 void token_done(struct core *c, uint32_t token);
 void sock_starved(struct csock *s);
 
@@ -410,10 +447,25 @@ void fd_fini(void);
 /* Lowest free descriptor for a socket or a set (the other is NULL). -EMFILE. */
 int fd_open(struct csock *s, struct epset *e);
 void fd_free(int fd);
-/* NULL, and *err says why: -EBADF, -ENOTSOCK. */
-struct csock *fd_csock(int fd, int *err);
+/* What descriptors stand for: a socket, or a set if the lowest bit is set; 0 = free. FD_MAX places
+ * while the stack runs, none before. */
+#define FD_MAX	   (1 << 22)
+#define FD_SET_TAG 1u
+extern uintptr_t *fd_table;
+int fd_csock_error(int fd) cold_path;
+/* NULL, and *err says why: -EBADF, -ENOTSOCK, -ENXIO. */
+static inline struct csock *fd_csock(int fd, int *err)
+{
+	if (likely(client.running && (unsigned)fd < FD_MAX)) {
+		uintptr_t p = fd_table[fd];
+
+		if (likely(p != 0 && (p & FD_SET_TAG) == 0))
+			return (struct csock *)p;
+	}
+	*err = fd_csock_error(fd);
+	return NULL;
+}
 struct epset *fd_epset(int fd, int *err);
-int fd_limit(void);
 /* The first in use at or after from; -1. */
 int fd_next(int from);
 

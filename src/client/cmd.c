@@ -9,21 +9,6 @@
 
 #include "client/client_priv.h"
 
-struct chan_sqe *cmd_next(struct core *c)
-{
-	struct chan_sqe *q = chan_slot(&c->end.sq, c->end.sq.own, sizeof(*q));
-
-	memset(q, 0, sizeof(*q));
-	return q;
-}
-
-void cmd_push(struct core *c)
-{
-	client.stats.commands++;
-	chan_push(&c->end.sq, 1);
-	core_kick(c);
-}
-
 struct chan_sqe *cmd_slot(struct core *c)
 {
 	while (chan_free(&c->end.sq, 1) == 0) {

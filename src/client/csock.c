@@ -112,6 +112,11 @@ uint32_t csock_mask(struct csock *s)
 {
 	uint32_t m;
 
+	/* The common case: a connection in order. */
+	if (likely(s->state == CSOCK_CONNECTED && s->type == SOCK_STREAM &&
+		   (s->shut | s->err | (int)(s->flags & CSOCK_URG)) == 0 && s->cookie_head == NIL))
+		return (s->unread >= s->rcvlowat ? EPOLLIN | EPOLLRDNORM : 0) |
+		       (writable(s) ? EPOLLOUT | EPOLLWRNORM : 0);
 	if (s->state == CSOCK_LISTEN)
 		return csock_reader(s)->unread > 0 ? EPOLLIN | EPOLLRDNORM : 0;
 	m = s->type == SOCK_STREAM ? mask_stream(s) : mask_dgram(s);

@@ -8,15 +8,13 @@
 
 #include "client/client_priv.h"
 
-#define FD_MAX	(1 << 22)
-#define TAG_SET 1u
-#define WORDS	(FD_MAX / 64)
+#define WORDS (FD_MAX / 64)
 
-static uintptr_t *table; /* FD_MAX, mapped; untouched pages cost nothing */
-static uint64_t *used;	 /* behind it */
-static unsigned lowest;	 /* all words below are full */
+uintptr_t *fd_table;	/* FD_MAX, mapped; untouched pages cost nothing */
+static uint64_t *used;	/* behind it */
+static unsigned lowest; /* all words below are full */
 
-#define TABLE_BYTES ((size_t)FD_MAX * sizeof(*table) + (size_t)WORDS * sizeof(*used))
+#define TABLE_BYTES ((size_t)FD_MAX * sizeof(*fd_table) + (size_t)WORDS * sizeof(*used))
 
 int fd_init(void)
 {
@@ -25,22 +23,17 @@ int fd_init(void)
 
 	if (p == MAP_FAILED)
 		return -ENOMEM;
-	table = p;
-	used = (uint64_t *)(table + FD_MAX);
+	fd_table = p;
+	used = (uint64_t *)(fd_table + FD_MAX);
 	lowest = 0;
 	return 0;
 }
 
 void fd_fini(void)
 {
-	if (table != NULL)
-		munmap(table, TABLE_BYTES);
-	table = NULL;
-}
-
-int fd_limit(void)
-{
-	return FD_MAX;
+	if (fd_table != NULL)
+		munmap(fd_table, TABLE_BYTES);
+	fd_table = NULL;
 }
 
 int fd_open(struct csock *s, struct epset *e)
@@ -55,7 +48,7 @@ int fd_open(struct csock *s, struct epset *e)
 	int fd = (int)(w * 64) + __builtin_ctzll(~used[w]);
 
 	used[w] |= 1ull << (fd % 64);
-	table[fd] = s != NULL ? (uintptr_t)s : (uintptr_t)e | TAG_SET;
+	fd_table[fd] = s != NULL ? (uintptr_t)s : (uintptr_t)e | FD_SET_TAG;
 	return fd;
 }
 
@@ -64,7 +57,7 @@ int fd_next(int from)
 	for (int fd = from; fd < FD_MAX; fd++) {
 		if (used[fd / 64] == 0)
 			fd |= 63;
-		else if (table[fd] != 0)
+		else if (fd_table[fd] != 0)
 			return fd;
 	}
 	return -1;
@@ -74,29 +67,17 @@ void fd_free(int fd)
 {
 	unsigned w = (unsigned)fd / 64;
 
-	table[fd] = 0;
+	fd_table[fd] = 0;
 	used[w] &= ~(1ull << (fd % 64));
 	if (w < lowest)
 		lowest = w;
 }
 
-struct csock *fd_csock(int fd, int *err)
+int fd_csock_error(int fd)
 {
-	uintptr_t p;
-
-	if (unlikely(!client.running)) {
-		*err = -ENXIO;
-		return NULL;
-	}
-	if (unlikely((unsigned)fd >= FD_MAX || (p = table[fd]) == 0)) {
-		*err = -EBADF;
-		return NULL;
-	}
-	if (unlikely(p & TAG_SET)) {
-		*err = -ENOTSOCK;
-		return NULL;
-	}
-	return (struct csock *)p;
+	if (!client.running)
+		return -ENXIO;
+	return (unsigned)fd >= FD_MAX || fd_table[fd] == 0 ? -EBADF : -ENOTSOCK;
 }
 
 struct epset *fd_epset(int fd, int *err)
@@ -107,13 +88,13 @@ struct epset *fd_epset(int fd, int *err)
 		*err = -ENXIO;
 		return NULL;
 	}
-	if (unlikely((unsigned)fd >= FD_MAX || (p = table[fd]) == 0)) {
+	if (unlikely((unsigned)fd >= FD_MAX || (p = fd_table[fd]) == 0)) {
 		*err = -EBADF;
 		return NULL;
 	}
-	if (unlikely((p & TAG_SET) == 0)) {
+	if (unlikely((p & FD_SET_TAG) == 0)) {
 		*err = -EINVAL;
 		return NULL;
 	}
-	return (struct epset *)(p & ~(uintptr_t)TAG_SET);
+	return (struct epset *)(p & ~(uintptr_t)FD_SET_TAG);
 }

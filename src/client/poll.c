@@ -94,7 +94,7 @@ static int poll_ns(struct pollfd *fds, nfds_t n, int64_t timeout_ns)
 {
 	int r;
 
-	if (n > (nfds_t)fd_limit())
+	if (n > FD_MAX)
 		return -EINVAL;
 	client_lock();
 	r = client_ready();
