@@ -154,7 +154,7 @@ struct chan_sqe {
 	union {
 		struct {
 			uint8_t addr[16]; /* IPv4 mapped */
-			uint32_t scope;
+			uint32_t scope;	  /* of a link-local address: interface, from 1; 0 = any */
 			uint32_t pad[3];
 		};
 		int32_t arg[8];

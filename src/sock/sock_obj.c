@@ -116,6 +116,33 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a)
 	return own != NULL && !own->tentative ? 0 : -EADDRNOTAVAIL;
 }
 
+/* RFC 4007 §6: such an address means something on a link only. */
+static bool has_scope(const struct ip_addr *a)
+{
+	return ip_addr_is_link_local6(a) || (a->b[0] == 0xff && (a->b[1] & 15) <= 2);
+}
+
+int sock_source(const struct socks *s, const struct ip_addr *dst, uint32_t scope,
+		struct ip_addr *src)
+{
+	const struct ip_ifaddr *own;
+
+	if (scope == 0 || !has_scope(dst)) {
+		own = ip_source_for(s->cfg.ip, dst);
+		if (own != NULL)
+			*src = own->addr;
+		return own != NULL ? 0 : -ENETUNREACH;
+	}
+	for (unsigned i = 0; (own = ip_addr_at(s->cfg.ip, i)) != NULL; i++) {
+		if (own->ifindex != scope - 1 || own->tentative ||
+		    !ip_addr_is_link_local6(&own->addr))
+			continue;
+		*src = own->addr;
+		return 0;
+	}
+	return -ENODEV;
+}
+
 int sock_check_route(const struct sock *k, const struct ip_addr *dst)
 {
 	const struct ip_route *r;

@@ -247,6 +247,10 @@ void sock_reap(struct sock *k, bool orderly);
 int sock_fam(const struct sock *k, const struct ip_addr *a);
 /* A local address of the right family, fit to be bound to? */
 int sock_check_local(const struct sock *k, const struct ip_addr *a);
+/* The address of ours to send from: by route, or on the interface of a scope (its index + 1, 0 =
+ * none) where dst has one. -ENETUNREACH, -ENODEV. */
+int sock_source(const struct socks *s, const struct ip_addr *dst, uint32_t scope,
+		struct ip_addr *src) must_check;
 /* SO_DONTROUTE permits it? Without the option everything is. -ENETUNREACH. */
 int sock_check_route(const struct sock *k, const struct ip_addr *dst) must_check;
 int cmd_socket(struct sock_cmd *c);

@@ -146,10 +146,9 @@ int cmd_accepted(struct sock_cmd *c)
 /* ---- connect ---- */
 
 /* Local address and link towards the destination. */
-static int connect_path(struct sock *k, struct tcp_open *o)
+static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 {
 	const struct socks_cfg *cfg = &k->app->s->cfg;
-	const struct ip_ifaddr *src;
 	int fam = sock_fam(k, &o->key.raddr), err;
 
 	if (fam < 0)
@@ -168,10 +167,9 @@ static int connect_path(struct sock *k, struct tcp_open *o)
 		if (ip_addr_is_v4(&k->laddr) != ip_addr_is_v4(&o->key.raddr))
 			return -EAFNOSUPPORT;
 	} else {
-		src = ip_source_for(cfg->ip, &o->key.raddr);
-		if (src == NULL)
-			return -ENETUNREACH;
-		o->key.laddr = src->addr;
+		err = sock_source(k->app->s, &o->key.raddr, scope, &o->key.laddr);
+		if (err != 0)
+			return err;
 	}
 	return cfg->link_of(cfg->stack, &o->key.laddr, &o->key.raddr, &o->link);
 }
@@ -207,7 +205,7 @@ int tcp_sock_connect(struct sock_cmd *c)
 	if (k->kind != SOCK_NEW)
 		return -EISCONN;
 	memcpy(&o.key.raddr, c->q->addr, sizeof(o.key.raddr));
-	err = connect_path(k, &o);
+	err = connect_path(k, &o, c->q->scope);
 	if (err != 0)
 		return err;
 	if (k->flags & SOCKF_BOUND) {

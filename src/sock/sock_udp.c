@@ -97,7 +97,8 @@ static int disconnect(struct sock *k)
 
 /* The address to send from: bound, the destination if it is ours, of the interface for groups, or
  * by route. */
-static int choose_source(const struct sock *k, const struct ip_addr *dst, struct ip_addr *src)
+static int choose_source(const struct sock *k, const struct ip_addr *dst, uint32_t scope,
+			 struct ip_addr *src)
 {
 	const struct sock_udp *u = k->udp;
 	struct ip *ip = k->app->s->cfg.ip;
@@ -122,11 +123,7 @@ static int choose_source(const struct sock *k, const struct ip_addr *dst, struct
 		}
 		return -EADDRNOTAVAIL;
 	}
-	own = ip_source_for(ip, dst);
-	if (own == NULL)
-		return -ENETUNREACH;
-	*src = own->addr;
-	return 0;
+	return sock_source(k->app->s, dst, scope, src);
 }
 
 int udp_sock_connect(struct sock_cmd *c)
@@ -146,7 +143,7 @@ int udp_sock_connect(struct sock_cmd *c)
 	err = autobind(k);
 	if (err != 0)
 		return err;
-	err = choose_source(k, &dst, &src);
+	err = choose_source(k, &dst, c->q->scope, &src);
 	if (err != 0)
 		return err;
 	err = udp_connect(c->s->cfg.udp, k->pcb, &src, &dst, c->q->port);
@@ -190,12 +187,14 @@ static bool is_broadcast(struct ip *ip, const struct ip_addr *dst)
 static int destination(const struct sock_cmd *c, struct pkt *p)
 {
 	const struct udp_bind *b = udp_binding(c->k->pcb);
+	uint32_t scope = 0;
 	int err;
 
 	p->sport = b->lport;
 	if (c->q->op != CHAN_OP_SEND && c->q->port != 0) {
 		memcpy(&p->dst, c->q->addr, sizeof(p->dst));
 		p->dport = c->q->port;
+		scope = c->q->scope;
 	} else if (c->q->op == CHAN_OP_SENDTO) {
 		return -EINVAL;
 	} else {
@@ -212,7 +211,7 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 			return -EACCES;
 		p->flags |= PKT_F_BCAST;
 	}
-	err = choose_source(c->k, &p->dst, &p->src);
+	err = choose_source(c->k, &p->dst, scope, &p->src);
 	return err != 0 || (p->flags & PKT_F_BCAST) || ip_addr_is_multicast(&p->dst)
 		       ? err
 		       : sock_check_route(c->k, &p->dst);

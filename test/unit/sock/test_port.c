@@ -143,6 +143,26 @@ static void listen_without_bind_gets_a_port(void **state)
 	assert_int_equal(do_connect(A, c, &B->addr, e.port), 0);
 }
 
+static void scope_chooses_the_interface(void **state)
+{
+	struct eth_addr mac = {{2, 0, 0, 0, 1, 1}};
+	struct ip_ifaddr ll = {
+		.addr = {.b = {0xfe, 0x80, [15] = 7}}, .prefix_len = 64, .ifindex = 1};
+	struct ip_addr peer = {.b = {0xfe, 0x80, [15] = 9}};
+	uint32_t s = make_socket(A, AF_INET6, SOCK_DGRAM);
+	struct chan_sqe q = with_addr(CHAN_OP_CONNECT, s, &peer, 53);
+	struct chan_cqe e;
+
+	assert_int_equal(ip_if_add(A->ip, 1, 1500, &mac), 0);
+	assert_int_equal(ip_addr_add(A->ip, &ll), 0);
+	q.scope = 1;
+	assert_int_equal(call(A, q).res, -ENODEV);
+	q.scope = 2;
+	e = call(A, q);
+	assert_int_equal(e.res, 0);
+	assert_memory_equal(e.laddr, &ll.addr, 16);
+}
+
 static bool owns_even(void *stack, const struct tcp_key *key)
 {
 	return key->lport % 2 == 0;
@@ -197,6 +217,7 @@ int main(void)
 		T(reused_address_listens_once),
 		T(port_zero_gives_a_port_of_the_range),
 		T(listen_without_bind_gets_a_port),
+		T(scope_chooses_the_interface),
 		T(active_opens_take_ports_that_this_core_owns),
 		T(ports_run_out_for_one_destination_only),
 	};
