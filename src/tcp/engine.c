@@ -96,7 +96,7 @@ static int init_tables(struct tcp *t)
 	int err;
 
 	memcpy(&key, t->cfg.secret, sizeof(key));
-	t->hash_key = hash_u64(key, 1);
+	t->hash_key = hash_u64(key ^ t->cfg.seed, 1);
 	err = slab_init(&t->conns, size, t->cfg.max_conns);
 	if (err == 0)
 		err = demux_init(&t->demux, t->cfg.max_conns);
@@ -120,7 +120,6 @@ struct tcp *tcp_create(const struct tcp_cfg *cfg)
 	t->rcv_wscale = wscale_for(cfg->rcvbuf_max_bytes);
 	t->link4 = (struct tcp_link){.mtu = 1500, .tso_segs = 1, .path = PATH_NONE};
 	t->link6 = t->link4;
-	rand_init(&t->rand, cfg->seed);
 	init_lists(t);
 	t->replies = calloc(TCP_REPLIES, sizeof(*t->replies));
 	if (t->replies == NULL || init_tables(t) != 0) {

@@ -53,7 +53,7 @@ struct tcp_cfg {
 	uint32_t retries_us;  /* give up after this long without an acknowledgement (R2) */
 	const char *cc;	      /* default congestion control: "cubic" */
 	uint8_t secret[16];   /* keys of ISN, cookies, hashes (RFC 6528, RFC 4987) */
-	uint64_t seed;	      /* of the engine's generator */
+	uint64_t seed;	      /* mixed into the key of the tables' hash */
 	const struct pkt_pools *pools;
 	struct drop_counters *drops;
 };

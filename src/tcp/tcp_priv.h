@@ -28,7 +28,6 @@
 
 #include "base/hash.h"
 #include "base/list.h"
-#include "base/rand.h"
 #include "base/seq.h"
 #include "base/slab.h"
 #include "base/wheel.h"
@@ -238,7 +237,6 @@ struct tcp {
 	uint64_t rcv_mem;	   /* charge of received data, lent included */
 	struct tcp_mem mem;
 	struct tcp_rcvq_env rcvq_env;
-	struct rand rand;
 	uint32_t reply_head, reply_count;
 	struct tcp_reply *replies;
 	struct tcp_link link4, link6;

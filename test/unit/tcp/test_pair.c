@@ -6,6 +6,8 @@
  */
 #include "tcp_test.h"
 
+#include "base/rand.h"
+
 #define STREAM	300000u
 #define IN_LINK 4096
 
