@@ -76,10 +76,11 @@ static void park(void *parked)
  * for. */
 void dev_intr_thread_park(void)
 {
-	struct rte_intr_handle *h = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
-	int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	static struct rte_intr_handle *h; /* the thread's for ever, and so are the others */
 	static sem_t parked;
+	int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
 
+	h = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
 	if (h == NULL || fd < 0)
 		return;
 	sem_init(&parked, 0, 0);
