@@ -4,7 +4,6 @@
  * ICMP errors about flows of ours, and what the way to a destination can carry.
  */
 #include <errno.h>
-#include <stdio.h>
 
 #include "stack/stack_priv.h"
 
@@ -84,16 +83,6 @@ static void prefix(struct stack *s, const struct eth_event *ev)
 		(void)ip_route_learn(s->ip, &r, ev->lifetime_s);
 }
 
-/* RFC 4862 §5.4.5: the operator is to know. */
-static void duplicate(struct stack *s, const struct ip_addr *a)
-{
-	char text[ADDR_TEXT_MAX];
-
-	ip_addr_set_tentative(s->ip, a, false, true);
-	fprintf(stderr, "address %s is in use by another station of the link: not taken\n",
-		ip_addr_text(a, text));
-}
-
 static void event(struct stack *s, const struct eth_event *ev)
 {
 	switch (ev->kind) {
@@ -101,7 +90,7 @@ static void event(struct stack *s, const struct eth_event *ev)
 		ip_addr_set_tentative(s->ip, &ev->addr, false, false);
 		break;
 	case ETH_EV_ADDR_DUPLICATE:
-		duplicate(s, &ev->addr);
+		ip_addr_set_tentative(s->ip, &ev->addr, false, true);
 		break;
 	case ETH_EV_UNREACHABLE:
 		ip_gateway_failed(s->ip, ev->ifindex, &ev->addr);
