@@ -76,7 +76,7 @@ int zs_buf_alloc(int fd, uint32_t size, struct zs_buf *buf);
  * The payload must not be changed until then: a retransmission would send the changed bytes. */
 int zs_send_zc(int fd, const struct zs_buf *bufs, int n, uint64_t cookie, int flags);
 
-/* One datagram made of all n buffers (at most 16), to addr or, NULL, to the connected peer. Returns
+/* One datagram made of all n buffers (at most 48), to addr or, NULL, to the connected peer. Returns
  * n, or fails as a whole as zs_sendto(); then the buffers are still the program's. Its cookie is
  * reported when the port has sent it. */
 int zs_sendto_zc(int fd, const struct zs_buf *bufs, int n, uint64_t cookie, int flags,

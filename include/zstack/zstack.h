@@ -19,7 +19,6 @@
  *  - Writing to a connection that was shut returns -EPIPE; no signal is ever sent.
  *  - A child made by fork() has no stack: every call there returns -ENXIO, and so does every call
  *    before zs_start() and after zs_stop().
- *
  *  - A call that a signal interrupts returns -EINTR, whether or not SA_RESTART was asked for.
  *
  * Every call may be made by any thread, also on the same descriptor, but none by a signal handler.
