@@ -230,6 +230,27 @@ static void interface_is_deleted_and_the_port_stays_quiet(void **state)
 	assert_int_equal(c.vanished, 1);
 }
 
+/* RFC 4861 §7.2.2: solicitations come to a multicast address that nobody joined on the interface.
+ */
+static void multicast_of_neighbour_discovery_arrives(void **state)
+{
+	static const uint8_t to[6] = {0x33, 0x33, 0xff, 1, 2, 3};
+	uint8_t f[FRAME_MAX];
+	uint32_t len = frame_make(f, 64);
+	unsigned found = 0;
+	struct pkt p;
+
+	memcpy(f, to, sizeof(to));
+	assert_int_equal(send(far_end, f, len, 0), len);
+	for (int i = 0; i < 2000 && found == 0; i++, usleep(500))
+		for (uint16_t q = 0; q < dev_caps(port)->max_queues && q < 2; q++)
+			while (dev_rx_burst(port, q, &p, 1, &drops) == 1) {
+				found += p.m->pkt_len == len && memcmp(pkt_data(p.m), f, len) == 0;
+				pkt_free(p.m);
+			}
+	assert_int_equal(found, 1);
+}
+
 static int far_open(const char *ifname)
 {
 	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETHERTYPE_IP)};
@@ -286,6 +307,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
 		cmocka_unit_test(frame_arrives_wakes_the_socket_and_is_received),
 		cmocka_unit_test(no_frame_and_the_socket_is_silent),
+		cmocka_unit_test(multicast_of_neighbour_discovery_arrives),
 		cmocka_unit_test(frame_larger_than_the_ring_is_dropped_and_counted),
 	};
 	const struct CMUnitTest tap[] = {
@@ -295,6 +317,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(frame_from_the_kernel_arrives_whole),
 		cmocka_unit_test(address_is_not_that_of_the_kernels_end),
 		cmocka_unit_test(second_queue_sends_and_receives),
+		cmocka_unit_test(multicast_of_neighbour_discovery_arrives),
 		cmocka_unit_test(frames_arrive_and_no_signal_does),
 		cmocka_unit_test(interface_is_deleted_and_the_port_stays_quiet),
 	};

@@ -2,6 +2,8 @@
  *
  * Two memif ports in one process, copying, or without a copy on hugepages (argument "zero-copy").
  */
+#include <errno.h>
+
 #include "dev_test.h"
 
 static bool zero_copy;
@@ -55,6 +57,18 @@ static void outside_memory_arrives_and_is_copied_only_where_it_must(void **state
 	assert_int_equal(c.tx_linearized_bytes, zero_copy ? len : 0);
 }
 
+/* A frame larger than one of its buffers would spoil those that follow it (dev_table.c). */
+static void mtu_larger_than_the_rings_buffers_is_refused(void **state)
+{
+	struct dev_cfg cfg = {.n_queues = 1, .mtu = 2031, .rx_pools = &pools.rx};
+	char err[200] = "";
+	struct dev *d;
+
+	assert_int_equal(dev_open(1, &cfg, &d, err, sizeof(err)), -EINVAL);
+	assert_non_null(strstr(err, "MTU 2031 is more than its 2030"));
+	assert_int_equal(dev_mtu(port), 1500);
+}
+
 static int setup(void **state)
 {
 	char spec[160], far_spec[160];
@@ -75,6 +89,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(chains_of_slices_arrive_whole_with_a_checksum),
 		cmocka_unit_test(outside_memory_arrives_and_is_copied_only_where_it_must),
+		cmocka_unit_test(mtu_larger_than_the_rings_buffers_is_refused),
 	};
 
 	zero_copy = argc > 1 && strcmp(argv[1], "zero-copy") == 0;
