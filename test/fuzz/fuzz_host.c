@@ -328,7 +328,7 @@ void frame_ip6(struct frame *f, uint8_t next)
 /* Where the checksum stands in an L4 header; 0: a protocol without one. */
 static unsigned csum_at(uint8_t proto)
 {
-	return proto == 1 || proto == 58 ? 2 : proto == 17 ? 6 : proto == 6 ? 16 : 0;
+	return proto == 1 || proto == 2 || proto == 58 ? 2 : proto == 17 ? 6 : proto == 6 ? 16 : 0;
 }
 
 static void repair_l4(struct frame *f, uint32_t off, uint8_t proto, uint32_t pseudo)
@@ -339,7 +339,7 @@ static void repair_l4(struct frame *f, uint32_t off, uint8_t proto, uint32_t pse
 	if (at == 0 || f->n < off + at + 2)
 		return;
 	memcpy(f->b + off + at, &sum, 2);
-	sum = csum_finish(csum_add(proto == 1 ? 0 : pseudo, f->b + off, f->n - off));
+	sum = csum_finish(csum_add(proto < 6 ? 0 : pseudo, f->b + off, f->n - off));
 	memcpy(f->b + off + at, &sum, 2);
 }
 

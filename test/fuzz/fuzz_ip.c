@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * IPv4 and IPv6 input: headers, options, extension headers (H21), fragments and their reassembly
- * (H09). The input is a row of packets: fields that the fuzzer shall find early are choices of
- * their own, the rest are bytes over good headers.
+ * (H09), messages about groups. The input is a row of packets: fields that the fuzzer shall find
+ * early are choices of their own, the rest are bytes over good headers.
  */
 #include "fuzz.h"
 
@@ -96,6 +96,32 @@ static void tile(struct frame *f, struct choices *c, bool v6)
 	frame_put(f, l4, sizeof(l4) - (i == 3 ? which >> 4 & 3 : 0));
 }
 
+/* IGMP or MLD from a neighbour to all, so that it reaches its parser. */
+static void group_message(struct frame *f, struct choices *c, bool v6)
+{
+	static const uint8_t type4[] = {0x11, 0x12, 0x16, 0x17, 0x22};
+	static const uint8_t type6[] = {130, 131, 132, 143};
+	uint8_t b[64] = {0}, len = choose8(c) % 64;
+
+	choose_bytes(c, b, len);
+	if (v6) {
+		frame_ip6(f, 58);
+		*l3(f, 7) = 1;
+		memcpy(l3(f, 8), "\xfe\x80", 2);
+		memset(l3(f, 24), 0, 16);
+		memcpy(l3(f, 24), "\xff\2", 2);
+		*l3(f, 39) = 1;
+		b[0] = type6[b[0] % sizeof(type6)];
+		b[1] = 0;
+	} else {
+		frame_ip4(f, 2);
+		memcpy(l3(f, 16), "\xe0\0\0\1", 4);
+		b[0] = type4[b[0] % sizeof(type4)];
+	}
+	memcpy(f->b, v6 ? "\x33\x33\0\0\0\1" : "\1\0\x5e\0\0\1", 6);
+	frame_put(f, b, len);
+}
+
 static void one(struct choices *c)
 {
 	uint8_t kind = choose8(c);
@@ -108,6 +134,8 @@ static void one(struct choices *c)
 	}
 	if (kind % 16 == 14) {
 		tile(&f, c, kind & 0x80);
+	} else if (kind % 16 == 13) {
+		group_message(&f, c, kind & 0x80);
 	} else {
 		(kind & 0x80 ? packet6 : packet4)(&f, c, kind);
 		put_rest(&f, c);
