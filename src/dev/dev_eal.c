@@ -116,7 +116,10 @@ static bool huge_prepare(uint32_t mem_mb)
 
 	if (limit < 0)
 		return false;
-	if (free_pages < need && huge_allow(limit + need))
+	/* What killed processes allowed themselves stays allowed: enough of it will do, also for
+	 * some others that start just now. */
+	if (free_pages < need && limit - huge_read("surplus_hugepages") < 4 * need &&
+	    huge_allow(limit + need))
 		eal.huge_added = need;
 	if (huge_can_map((size_t)need * HUGE_BYTES))
 		return true;
