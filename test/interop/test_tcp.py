@@ -169,7 +169,8 @@ def client(addr, port, data):
 
 
 def connect_out(listen_addr, size):
-    with peer.listen(listen_addr) as sock:
+    # The tap does not exist yet, and neither does its address.
+    with peer.listen(("::" if ":" in listen_addr else "0.0.0.0") if net.link == "tap" else listen_addr) as sock:
         data = pattern(size)
 
         def reflect(s):
