@@ -110,7 +110,8 @@ static int add_addr(struct embed *e, struct stack *s, const char *text, const st
 		return embed_fail(err, -ENODEV, "--addr %s: there is no port %u", text, a.port);
 	ifindex = stack_if(s, a.port, a.vlan, (uint16_t)cfg->mtu);
 	if (ifindex < 0)
-		return embed_fail(err, ifindex, "--addr %s: too many interfaces", text);
+		return embed_fail(err, ifindex, "--addr %s: %s", text,
+				  ifindex == -ENOSPC ? "too many interfaces" : strerror(-ifindex));
 	rc = ip_addr_is_loopback(&a.addr)
 		     ? -EINVAL
 		     : stack_addr_add(s, (unsigned)ifindex, &a.addr, a.prefix_len);
