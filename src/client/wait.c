@@ -233,7 +233,8 @@ static int lead(struct waiter *w, int64_t deadline)
 		r = client_sleep(now, deadline);
 		if (r < 0 && !w->woken)
 			return r;
-		quiet = 0;
+		/* Woken by a port's timer for nothing, it sleeps on: `quiet` stays as it is. */
+		turn = CLOCK_EACH - 1;
 	}
 }
 
