@@ -287,6 +287,12 @@ static inline uint32_t pkt_charge(const struct rte_mbuf *seg)
 	return (uint32_t)seg->buf_len + (uint32_t)sizeof(*seg);
 }
 
+/* The same of a buffer of this pool, before there is one. */
+static inline uint32_t pkt_pool_charge(struct rte_mempool *pool)
+{
+	return (uint32_t)rte_pktmbuf_data_room_size(pool) + (uint32_t)sizeof(struct rte_mbuf);
+}
+
 /* Makes the first n bytes of the packet contiguous in the first segment. 0, or -ENOBUFS when the
  * packet is shorter or the first buffer is too small or not ours alone: then it is unchanged, and
  * the caller drops it. May use the headroom up. Borrows m. Slow path of parsers (H22). */

@@ -57,6 +57,9 @@ static struct tcp *make_tcp(struct stack *s)
 	if (s->cfg.congestion != NULL)
 		c.cc = s->cfg.congestion;
 	c.pools = &s->cfg.pools;
+	/* The other half is the ports' and the datagrams': a port without a free buffer is deaf, and
+	 * nobody's acknowledgement comes through any more. */
+	c.mem_max_bytes = (uint64_t)pkt_pool_size(c.pools->rx) / 2 * pkt_pool_charge(c.pools->rx);
 	c.drops = &s->drops;
 	c.seed = s->cfg.seed + 2;
 	memcpy(c.secret, s->cfg.secret, sizeof(c.secret));
