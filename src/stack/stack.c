@@ -60,6 +60,9 @@ static struct tcp *make_tcp(struct stack *s)
 	/* The other half is the ports' and the datagrams': a port without a free buffer is deaf, and
 	 * nobody's acknowledgement comes through any more. */
 	c.mem_max_bytes = (uint64_t)pkt_pool_size(c.pools->rx) / 2 * pkt_pool_charge(c.pools->rx);
+	/* One connection alone must not make memory short for all. */
+	if (c.rcvbuf_max_bytes > c.mem_max_bytes / 2)
+		c.rcvbuf_max_bytes = (uint32_t)(c.mem_max_bytes / 2);
 	c.drops = &s->drops;
 	c.seed = s->cfg.seed + 2;
 	memcpy(c.secret, s->cfg.secret, sizeof(c.secret));

@@ -19,10 +19,26 @@
 
 /* ---- the window ------------------------------------------------------------------------------ */
 
-/* Memory is short when this part of all that may be held is used: windows stop growing. */
+/* What a connection may hold when memory is short: those that would free what is held (the other
+ * way through a proxy, say) must not be stopped by those that hold it. */
+#define FLOOR_CHARGE (32u << 10)
+
+/* Memory is short when this part of all that may be held is used: windows shrink to the floor. */
 static bool memory_tight(const struct tcp *t)
 {
-	return t->rcv_mem > t->cfg.mem_max_bytes / 8 * 7;
+	return t->rcv_mem > t->cfg.mem_max_bytes / 4 * 3;
+}
+
+/* Floors together may pass what all may hold, by half of that at most. */
+static bool memory_gone(const struct tcp *t)
+{
+	return t->rcv_mem > t->cfg.mem_max_bytes + t->cfg.mem_max_bytes / 2;
+}
+
+/* Charge that a connection may hold now. */
+static uint32_t may_hold(const struct tcp *t, const struct tcp_conn *c)
+{
+	return memory_tight(t) && c->rcvbuf > FLOOR_CHARGE ? FLOOR_CHARGE : c->rcvbuf;
 }
 
 static uint64_t to_bytes(const struct tcp_conn *c, uint64_t charge)
@@ -42,11 +58,11 @@ static uint64_t full_window(const struct tcp_conn *c)
 uint64_t tcp_window_edge(const struct tcp *t, const struct tcp_conn *c)
 {
 	uint64_t used = (uint64_t)tcp_rcvq_charge(&c->rcvq) + c->lent, nxt = tcp_rcv_nxt(c);
-	uint64_t full = full_window(c), room, step, edge;
+	uint64_t full = full_window(c), most = may_hold(t, c), room, step, edge;
 
-	if (used >= c->rcvbuf || memory_tight(t))
+	if (used >= most || memory_gone(t))
 		return c->rcv_adv;
-	room = to_bytes(c, c->rcvbuf - used);
+	room = to_bytes(c, most - used);
 	edge = nxt + (room < full ? room : full);
 	step = full / 2 < c->rcv_mss ? full / 2 : c->rcv_mss;
 	return edge >= c->rcv_adv + step ? edge : c->rcv_adv;
@@ -210,7 +226,7 @@ static bool no_room(const struct tcp *t, const struct tcp_conn *c, uint64_t seq)
 {
 	uint64_t used = (uint64_t)tcp_rcvq_charge(&c->rcvq) + c->lent;
 
-	if (t->rcv_mem > t->cfg.mem_max_bytes)
+	if (memory_gone(t) || (t->rcv_mem > t->cfg.mem_max_bytes && used >= FLOOR_CHARGE))
 		return true;
 	if (seq > c->rcvq.rcv_nxt)
 		return used > c->rcvbuf || memory_tight(t);
