@@ -51,6 +51,32 @@ void loan_put_slow(struct core *c, uint32_t row)
 	c->empty_free = row;
 }
 
+void sock_starved(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	if (s->flags & CSOCK_STARVED)
+		return;
+	s->flags |= CSOCK_STARVED;
+	s->starved_link = c->starved;
+	c->starved = csock_index(s);
+}
+
+static void starved_wake(struct core *c)
+{
+	uint32_t i = c->starved;
+
+	c->starved = NIL;
+	while (i != NIL) {
+		struct csock *s = &c->sock[i];
+
+		i = s->starved_link;
+		s->flags &= ~(uint32_t)CSOCK_STARVED;
+		if (s->sid != 0 && s->state != CSOCK_CLOSED)
+			csock_notify(s, EPOLLOUT);
+	}
+}
+
 uint64_t block_alloc(struct core *c, uint32_t bytes)
 {
 	uint64_t off = arena_alloc(&c->arena, bytes);
@@ -64,6 +90,9 @@ void block_free(struct core *c, uint64_t off)
 {
 	BUG_ON(arena_free(&c->arena, off) != 0);
 	c->arena_short = false;
+	/* It may come home from the program, not by a token. */
+	if (unlikely(c->starved != NIL))
+		starved_wake(c);
 }
 
 static int find_lent(const struct zs_buf *b, struct buf_ref *r)
@@ -223,9 +252,10 @@ int zs_buf_ref(const struct zs_buf *b)
 	return result;
 }
 
+/* Says nothing of arena_short: that a big block was not to be had must not stop small sends. */
 int block_new(struct core *c, uint32_t size, struct zs_buf *b)
 {
-	uint64_t off = block_alloc(c, size);
+	uint64_t off = arena_alloc(&c->arena, size);
 	struct block *k;
 
 	if (off == ARENA_NONE)
@@ -296,32 +326,6 @@ static void space_back(struct csock *s)
 		return;
 	s->flags &= ~(uint32_t)CSOCK_NOSPACE;
 	csock_notify(s, EPOLLOUT);
-}
-
-void sock_starved(struct csock *s)
-{
-	struct core *c = csock_core(s);
-
-	if (s->flags & CSOCK_STARVED)
-		return;
-	s->flags |= CSOCK_STARVED;
-	s->starved_link = c->starved;
-	c->starved = csock_index(s);
-}
-
-static void starved_wake(struct core *c)
-{
-	uint32_t i = c->starved;
-
-	c->starved = NIL;
-	while (i != NIL) {
-		struct csock *s = &c->sock[i];
-
-		i = s->starved_link;
-		s->flags &= ~(uint32_t)CSOCK_STARVED;
-		if (s->sid != 0 && s->state != CSOCK_CLOSED)
-			csock_notify(s, EPOLLOUT);
-	}
 }
 
 void token_done(struct core *c, uint32_t i)

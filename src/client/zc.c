@@ -165,6 +165,7 @@ static int adopt(struct csock *s, const struct zs_buf *b, struct buf_ref *r)
 	if (b->len > ZS_BUF_MAX)
 		return -EMSGSIZE;
 	if (block_new(csock_core(s), b->len, &copy) < 0) {
+		csock_core(s)->arena_short = true;
 		sock_starved(s);
 		return -EAGAIN;
 	}

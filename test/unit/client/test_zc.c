@@ -3,6 +3,8 @@
  * Zero-copy calls: who owns a buffer when, that nothing is copied, and that what is not held can be
  * neither released nor sent (H33).
  */
+#include <sys/epoll.h>
+
 #include "fake.h"
 
 #define core0 (&fake.core[0])
@@ -153,6 +155,36 @@ static void alloc_checks_its_size_and_runs_out(void **state)
 	assert_int_equal(zs_buf_alloc(-1, 1, b), -ENOBUFS);
 	assert_int_equal(zs_buf_release(&all[7], 1), 0);
 	assert_int_equal(zs_buf_alloc(-1, 1, b), 0);
+}
+
+/* A block that the program releases is room to send as much as one that a token frees. */
+static void release_wakes_those_who_found_no_memory(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid), ep = zs_epoll_create1(0);
+	struct epoll_event e = {.events = EPOLLOUT | EPOLLET};
+	struct zs_buf all[64];
+
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e), 0);
+	assert_int_equal(zs_epoll_wait(ep, &e, 1, 0), 1);
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(zs_buf_alloc(fd, ZS_BUF_MAX, &all[i]), 0);
+	assert_int_equal(zs_write(fd, "x", 1), -EAGAIN);
+	assert_int_equal(zs_epoll_wait(ep, &e, 1, 0), 0);
+	assert_int_equal(zs_buf_release(&all[3], 1), 0);
+	assert_int_equal(zs_epoll_wait(ep, &e, 1, 0), 1);
+	assert_int_equal(zs_write(fd, "x", 1), 1);
+}
+
+static void big_block_that_is_not_there_stops_no_small_send(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid);
+	struct zs_buf all[64], small;
+
+	for (int i = 0; i < 63; i++)
+		assert_int_equal(zs_buf_alloc(fd, ZS_BUF_MAX, &all[i]), 0);
+	assert_int_equal(zs_buf_alloc(fd, 1, &small), 0);
+	assert_int_equal(zs_buf_alloc(fd, ZS_BUF_MAX, b), -ENOBUFS);
+	assert_int_equal(zs_write(fd, "x", 1), 1);
 }
 
 static void sent_block_is_the_librarys_until_acknowledged(void **state)
@@ -391,6 +423,8 @@ int main(void)
 		T(queued_buffer_is_nobodys_to_release),
 		T(buffers_outlive_their_socket),
 		T(alloc_checks_its_size_and_runs_out),
+		T(release_wakes_those_who_found_no_memory),
+		T(big_block_that_is_not_there_stops_no_small_send),
 		T(sent_block_is_the_librarys_until_acknowledged),
 		T(referenced_block_can_be_sent_to_many),
 		T(lent_buffer_goes_back_when_its_send_is_acknowledged),
