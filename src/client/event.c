@@ -53,7 +53,8 @@ static void queue_append(struct core *c, struct csock *s, uint32_t row)
 static void end_of_stream(struct csock *s)
 {
 	s->shut |= SHUT_RD_BIT;
-	csock_notify(s, EPOLLIN | EPOLLRDHUP);
+	/* EPOLLHUP when the program has ended its side: then this was the other. */
+	csock_notify(s, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
 }
 
 static void on_data(struct core *c, const struct chan_cqe *e)

@@ -216,6 +216,17 @@ static void half_closed_by_peer_is_in_and_rdhup(void **state)
 	assert_int_equal(look(ep), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP);
 }
 
+/* EPOLLHUP is reported to those who asked for nothing (epoll_ctl(2)). */
+static void end_of_both_sides_is_hup_unasked(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid), ep = set_with(fd, 0);
+
+	assert_int_equal(zs_shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(look(ep), 0);
+	fake_fin(core0, sid);
+	assert_int_equal(look(ep), EPOLLHUP);
+}
+
 static void half_closed_by_us_is_out(void **state)
 {
 	int fd = fake_connection(SOCK_NONBLOCK, &sid), ep = set_with(fd, ALL);
@@ -422,6 +433,7 @@ int main(void)
 		T(connecting_is_nothing_then_out),
 		T(refused_is_everything),
 		T(half_closed_by_peer_is_in_and_rdhup),
+		T(end_of_both_sides_is_hup_unasked),
 		T(half_closed_by_us_is_out),
 		T(reset_is_everything_until_it_is_told),
 		T(errors_are_told_unasked),
