@@ -328,10 +328,11 @@ static inline bool cmd_room(struct core *c, uint32_t n)
 
 	return chan_free(&c->end.sq, reserve + n) >= reserve + n;
 }
-/* A slot for a command that must not be lost: waits for room. */
+/* A slot for a command that must not be lost: waits for room, and releases the lock then, so a
+ * socket's serial is to be compared before it is used. */
 struct chan_sqe *cmd_slot(struct core *c);
 /* Sends a command and waits for its result: res, with the event in *e. s may be NULL (commands
- * without a socket). The lock is released meanwhile. */
+ * without a socket). The lock is released meanwhile; -EBADF when the descriptor was closed. */
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
 	     struct chan_cqe *e) must_check;
 void cmd_result(struct core *c, const struct chan_cqe *e);
@@ -499,9 +500,10 @@ void endpoint_to(const uint8_t addr[16], uint16_t port, uint32_t scope, int doma
 #define SENDMSG_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM)
 /* May this socket be written to now? 0; -EAGAIN; or the error, which stays pending. */
 int send_check(struct csock *s);
-/* Are there n tokens, a block and n places in the ring? If not, the socket is woken when there may
- * be. May run the stack. */
-bool send_means(struct csock *s, uint32_t n);
+/* Are there n tokens, a block and n places in the ring? 0; or -EAGAIN: the socket is woken when
+ * there may be. May run the stack and release the lock: so also what send_check() says, or -EBADF
+ * when the descriptor was closed. */
+int send_means(struct csock *s, uint32_t n) must_check;
 /* Waits for room; 0: look again. */
 int send_wait(struct csock *s, int flags, int64_t deadline) must_check;
 int64_t send_deadline(const struct csock *s);

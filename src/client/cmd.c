@@ -50,12 +50,16 @@ static struct reply *reply_get(struct core *c, struct waiter *w, uint32_t *token
 
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
 {
+	uint32_t token, serial = s != NULL ? s->serial : 0;
 	struct waiter w;
-	uint32_t token;
 	struct reply *r = reply_get(c, &w, &token);
 	struct chan_sqe *q = cmd_slot(c);
 	int err;
 
+	if (unlikely(s != NULL && s->serial != serial)) {
+		r->w = NULL;
+		return -EBADF;
+	}
 	waiter_init(&w);
 	*q = *cmd;
 	q->token = token;
@@ -72,6 +76,8 @@ int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct
 	r->w = NULL;
 	if (err < 0)
 		return err;
+	if (unlikely(s != NULL && s->serial != serial))
+		return -EBADF;
 	return e->res >= -4095 ? e->res : -EPROTO;
 }
 

@@ -38,17 +38,25 @@ static bool ring_room(struct core *c, uint32_t n)
 	return false;
 }
 
-bool send_means(struct csock *s, uint32_t n)
+int send_means(struct csock *s, uint32_t n)
 {
 	struct core *c = csock_core(s);
+	uint32_t serial = s->serial;
+	bool room;
 
 	if (likely(c->tokens_left >= n && !c->arena_short && cmd_room(c, n)))
-		return true;
+		return 0;
 	client_drain();
-	if (c->tokens_left >= n && !c->arena_short && ring_room(c, n))
-		return true;
+	if (c->tokens_left >= n && !c->arena_short) {
+		room = ring_room(c, n);
+		/* Others had the lock: they may have taken the tokens, or closed the descriptor. */
+		if (s->serial != serial || client.stopping)
+			return -EBADF;
+		if (room && c->tokens_left >= n && !c->arena_short)
+			return send_check(s);
+	}
 	sock_starved(s);
-	return false;
+	return -EAGAIN;
 }
 
 int send_check(struct csock *s)
@@ -70,7 +78,8 @@ int send_wait(struct csock *s, int flags, int64_t deadline)
 	if ((flags & MSG_DONTWAIT) || (s->flags & CSOCK_NONBLOCK)) {
 		/* What came back since the last look may be enough. */
 		client_dry();
-		return send_check(s) == 0 && send_means(s, 1) ? 0 : -EAGAIN;
+		r = send_check(s) == 0 ? send_means(s, 1) : -EAGAIN;
+		return r == 0 || r == -EBADF ? r : -EAGAIN;
 	}
 	r = csock_wait(s, deadline);
 	return r == -ETIMEDOUT ? -EAGAIN : r;
@@ -145,7 +154,9 @@ static ssize_t send_stream(struct csock *s, struct iov_it *it, int flags)
 		if (likely(r == 0)) {
 			if (it->left == 0)
 				break;
-			r = likely(send_means(s, 1)) ? send_block(s, it, flags) : -EAGAIN;
+			r = send_means(s, 1);
+			if (likely(r == 0))
+				r = send_block(s, it, flags);
 		}
 		if (r > 0)
 			done += r;
@@ -176,9 +187,9 @@ int send_dgram_ready(struct csock *s, int flags, uint32_t pieces)
 
 	for (;;) {
 		r = send_check(s);
-		if (r == 0 && send_means(s, pieces))
-			return 0;
-		if (r < 0 && r != -EAGAIN)
+		if (r == 0)
+			r = send_means(s, pieces);
+		if (r != -EAGAIN)
 			return r;
 		r = send_wait(s, flags, deadline);
 		if (r < 0)

@@ -130,7 +130,8 @@ static int socket_listen(struct csock *s, int backlog)
 		s->group->sock[i]->state = CSOCK_LISTEN;
 	s->backlog = (uint32_t)cmd.arg[0];
 	r = group_call(s, &cmd, &e);
-	if (r < 0)
+	/* Closed meanwhile, it has another state, or is another's. */
+	if (r < 0 && r != -EBADF)
 		s->state = CSOCK_IDLE;
 	return r < 0 ? r : 0;
 }
@@ -154,12 +155,16 @@ int zs_listen(int fd, int backlog)
  * the queue is empty, since then the service may be waiting for us. */
 static void accept_tell(struct csock *l)
 {
+	uint32_t serial = l->serial;
 	struct chan_sqe *q;
 
 	l->taken++;
 	if (l->unread != 0 && l->taken < l->backlog / 2)
 		return;
 	q = cmd_slot(csock_core(l));
+	/* Closed meanwhile, or another thread has told it. */
+	if (unlikely(l->serial != serial || l->taken == 0))
+		return;
 	q->op = CHAN_OP_RCVBUF_MORE;
 	q->sid = l->sid;
 	q->ticket = l->ticket++;
@@ -293,10 +298,17 @@ static int connect_check(struct csock *s)
 	return -EISCONN;
 }
 
-static void connect_push(struct csock *s, const struct endpoint *to)
+static int connect_push(struct csock *s, const struct endpoint *to)
 {
+	uint32_t serial = s->serial;
+	uint8_t state = s->state;
 	struct chan_sqe *q = cmd_slot(csock_core(s));
 
+	/* Closed meanwhile; or another thread has connected it. */
+	if (unlikely(s->serial != serial))
+		return -EBADF;
+	if (unlikely(s->state != state))
+		return -EALREADY;
 	q->op = CHAN_OP_CONNECT;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
@@ -309,6 +321,7 @@ static void connect_push(struct csock *s, const struct endpoint *to)
 	s->state = CSOCK_CONNECTING;
 	s->shut = 0;
 	cmd_push(csock_core(s));
+	return 1;
 }
 
 static int connect_wait(struct csock *s)
@@ -334,7 +347,9 @@ static int connect_stream(struct csock *s, const struct endpoint *to)
 	if (r <= 0 && !(r == -EALREADY && (s->flags & CSOCK_NONBLOCK) == 0))
 		return r;
 	if (r == 1)
-		connect_push(s, to);
+		r = connect_push(s, to);
+	if (r == -EBADF)
+		return r;
 	if ((s->flags & CSOCK_NONBLOCK) == 0)
 		return connect_wait(s);
 	s->flags |= CSOCK_ASYNC;
@@ -365,6 +380,7 @@ int zs_connect(int fd, const struct sockaddr *addr, socklen_t addrlen)
 
 static int socket_shutdown(struct csock *s, int how)
 {
+	uint32_t serial = s->serial;
 	struct chan_sqe *q;
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
@@ -376,6 +392,8 @@ static int socket_shutdown(struct csock *s, int how)
 				    : SHUT_RD_BIT | SHUT_WR_BIT;
 	if (s->type == SOCK_STREAM) {
 		q = cmd_slot(csock_core(s));
+		if (unlikely(s->serial != serial))
+			return -EBADF;
 		q->op = CHAN_OP_SHUTDOWN;
 		q->sid = s->sid;
 		q->ticket = s->ticket++;

@@ -252,8 +252,9 @@ static int send_all(struct csock *s, const struct zs_buf *bufs, int n, uint32_t 
 	while (k < n && r >= 0) {
 		r = send_check(s);
 		if (likely(r == 0))
-			r = likely(send_means(s, 1)) ? send_one(s, &bufs[k], cookie, flags)
-						     : -EAGAIN;
+			r = send_means(s, 1);
+		if (likely(r == 0))
+			r = send_one(s, &bufs[k], cookie, flags);
 		if (r > 0)
 			k++;
 		else if (r == -EAGAIN)
