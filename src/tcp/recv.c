@@ -255,16 +255,30 @@ static void data_arrived(struct tcp *t, struct tcp_conn *c, uint64_t before, boo
 	ack_owed(t, c, hole || nxt == before || c->rcvq.dsack.start < c->rcvq.dsack.end);
 }
 
-/* The user reads no more: acknowledged and thrown away. */
-static enum tcp_step discard_data(struct tcp_conn *c, struct pkt *p, uint64_t end)
+/* The user reads no more: what comes is put in order, since a hole or the FIN may wait for it,
+ * acknowledged and thrown away. What was unread before stays. */
+static enum tcp_step discard_data(struct tcp *t, struct tcp_conn *c, struct rte_mbuf *m,
+				  uint64_t seq)
 {
-	if (c->rcvq.n_blocks == 0 && end > c->rcvq.rcv_nxt)
-		c->rcvq.rcv_nxt = end;
-	if (c->rcv_adv < c->rcvq.rcv_nxt)
-		c->rcv_adv = c->rcvq.rcv_nxt;
+	struct tcp_rcvq_list unread = c->rcvq.ready;
+	uint32_t charge;
+	int kept;
+
+	c->rcvq.ready = (struct tcp_rcvq_list){0};
+	charge = tcp_rcvq_charge(&c->rcvq);
+	kept = tcp_rcvq_insert(&c->rcvq, seq, m);
+	tcp_rcv_mem_add(t, c, charge);
+	while ((m = tcp_rcvq_read(&c->rcvq, UINT16_MAX, &charge)) != NULL) {
+		t->rcv_mem -= charge;
+		t->cfg.drops->n[DROP_TCP_CLOSED]++;
+		pkt_free(m);
+	}
+	c->rcvq.ready = unread;
+	c->last_data_rcv_ms = t->now_ms;
 	c->ack_now = true;
-	p->drop = DROP_TCP_CLOSED;
-	return TCP_STOP;
+	if (kept <= 0)
+		t->cfg.drops->n[kept == 0 ? DROP_TCP_DUP : DROP_TCP_OOO_LIMIT]++;
+	return TCP_TAKEN;
 }
 
 enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint64_t seq,
@@ -282,11 +296,11 @@ enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p,
 		return TCP_STOP; /* RFC 9293: behind the FIN there is none */
 	if (unlikely(c->orphan))
 		return refuse_data(t, c, p);
-	if (unlikely(c->rcv_shut && seq <= before))
-		return discard_data(c, p, seq + len);
 	if (unlikely(no_room(t, c, seq)))
 		return drop_data(c, p, seq > before ? DROP_TCP_OOO_LIMIT : DROP_TCP_RCVQ_FULL);
 	m = cut_headers(p, len);
+	if (unlikely(c->rcv_shut))
+		return discard_data(t, c, m, seq);
 	learn_segment_size(c, m, len);
 	if (likely(tcp_rcvq_append(&c->rcvq, seq, m)))
 		kept = (int)len;

@@ -110,6 +110,40 @@ static void shut_reader_lets_data_pass_by(void **state)
 	expect("A 1:1 ack 1002");
 }
 
+static void shut_reader_with_a_hole_goes_on(void **state)
+{
+	establish(0);
+	rx((struct in){.flags = "A", .seq = 1001, .ack = 1, .len = 1000});
+	expect("A 1:1 ack 1");
+	tcp_shutdown_recv(t, conn);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 1000});
+	expect("A 1:1 ack 2001");
+	assert_int_equal(t->rcv_mem, 0);
+}
+
+static void shut_reader_cuts_data_at_an_early_fin(void **state)
+{
+	establish(0);
+	tcp_shutdown_recv(t, conn);
+	rx((struct in){.flags = "FA", .seq = 1001, .ack = 1});
+	expect("A 1:1 ack 1");
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 1200});
+	expect("A 1:1 ack 1002");
+	assert_int_equal(tcp_conn_state(conn), TCP_CLOSE_WAIT);
+	assert_int_equal(t->rcv_mem, 0);
+}
+
+static void shut_reader_keeps_what_was_unread(void **state)
+{
+	establish(0);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 1000});
+	tcp_shutdown_recv(t, conn);
+	rx((struct in){.flags = "A", .seq = 1001, .ack = 1, .len = 1000});
+	expect("A 1:1 ack 2001");
+	assert_int_equal(app_read(), 1000);
+	assert_int_equal(t->rcv_mem, 0);
+}
+
 static void segment_without_agreed_timestamps_is_dropped(void **state)
 {
 	/* RFC 7323 §3.2 */
@@ -134,6 +168,9 @@ int main(void)
 		T(memory_of_all_connections_is_bounded),
 		T(lent_buffers_stay_charged),
 		T(shut_reader_lets_data_pass_by),
+		T(shut_reader_with_a_hole_goes_on),
+		T(shut_reader_cuts_data_at_an_early_fin),
+		T(shut_reader_keeps_what_was_unread),
 		T(segment_without_agreed_timestamps_is_dropped),
 	};
 
