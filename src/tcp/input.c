@@ -103,18 +103,17 @@ static enum tcp_step unacceptable(struct arrival *a)
 	return stop(a, a->end <= nxt ? DROP_TCP_DUP : DROP_TCP_WINDOW);
 }
 
-/* Keeps the part before the right edge of the window. */
+/* Keeps the part before the right edge of the window. A FIN right at the edge counts: it takes no
+ * room, and senders let it pass a closed window. */
 static void cut_to_window(struct arrival *a)
 {
 	uint64_t keep = a->c->rcv_adv > a->seq ? a->c->rcv_adv - a->seq : 0;
 
-	if (a->end + a->fin <= a->c->rcv_adv)
+	if (a->end <= a->c->rcv_adv)
 		return;
 	a->fin = false;
 	a->c->ack_now = true;
 	tcp_want_output(a->t, a->c);
-	if (a->end <= a->c->rcv_adv)
-		return;
 	a->end = a->seq + keep;
 }
 

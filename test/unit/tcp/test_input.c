@@ -144,6 +144,18 @@ static void shut_reader_keeps_what_was_unread(void **state)
 	assert_int_equal(t->rcv_mem, 0);
 }
 
+static void full_window_takes_a_fin(void **state)
+{
+	establish(0);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 1000});
+	pull();
+	conn->rcvbuf = 1; /* no more room */
+	conn->rcv_adv = tcp_rcv_nxt(conn);
+	rx((struct in){.flags = "FA", .seq = 1001, .ack = 1});
+	assert_int_equal(tcp_conn_state(conn), TCP_CLOSE_WAIT);
+	expect("A 1:1 ack 1002 win 0");
+}
+
 static void segment_without_agreed_timestamps_is_dropped(void **state)
 {
 	/* RFC 7323 §3.2 */
@@ -171,6 +183,7 @@ int main(void)
 		T(shut_reader_with_a_hole_goes_on),
 		T(shut_reader_cuts_data_at_an_early_fin),
 		T(shut_reader_keeps_what_was_unread),
+		T(full_window_takes_a_fin),
 		T(segment_without_agreed_timestamps_is_dropped),
 	};
 
