@@ -75,6 +75,7 @@ void tcp_close(struct tcp *t, struct tcp_conn *c)
 	}
 	(void)tcp_shutdown_send(t, c);
 	orphan(t, c);
+	c->stuck_ms = t->now_ms; /* an orphan's patience begins here */
 	t->rcv_mem -= c->lent;
 	c->lent = 0;
 	if (c->state == TCP_TIME_WAIT) {

@@ -31,6 +31,8 @@ int tcp_send(struct tcp *t, struct tcp_conn *c, struct rte_mbuf *m, unsigned fla
 
 	if (err != 0)
 		return err;
+	if (tcp_sent_outstanding(&c->sent) == 0 && c->sndq.end_off <= c->sent.nxt)
+		c->stuck_ms = t->now_ms; /* nothing waited for the peer until now */
 	tcp_sndq_append(&c->sndq, m, flags & TCP_SEND_COPIED);
 	c->more = flags & TCP_SEND_MORE;
 	c->quickacks = 0; /* a dialogue: answers carry the ACKs */
