@@ -396,7 +396,6 @@ static bool window_update(struct tcp_conn *c, const struct tcp_seg *s, uint64_t 
 		return false;
 	moved = wnd != c->snd_wnd;
 	c->snd_wnd = wnd;
-	c->wnd_raw = s->wnd;
 	c->snd_wl1 = seq;
 	c->snd_wl2 = ack;
 	if (wnd > c->snd_wnd_max)

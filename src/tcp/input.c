@@ -391,12 +391,18 @@ static inline bool conn_is_calm(const struct tcp_conn *c)
 	       !c->rcv_shut && !c->tlp.pending;
 }
 
+/* By its value, not by the field: a SYN's is not scaled (RFC 7323 §2.2). */
+static inline bool same_window(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+	return (uint32_t)s->wnd << c->snd_wscale == c->snd_wnd;
+}
+
 static inline bool fast_path_applies(const struct tcp_conn *c, const struct tcp_seg *s)
 {
 	uint32_t acked = s->ack - (uint32_t)c->sent.una;
 
 	return (s->flags & ~TCP_PSH) == TCP_ACK && s->seq == (uint32_t)c->rcvq.rcv_nxt &&
-	       (s->wnd == c->wnd_raw || (s->wnd != 0 && c->rtx_kind != TCP_RTX_PERSIST)) &&
+	       (same_window(c, s) || (s->wnd != 0 && c->rtx_kind != TCP_RTX_PERSIST)) &&
 	       s->opts.n_sack == 0 && s->opts.have_ts == c->ts &&
 	       (!c->ts || (int32_t)(s->opts.ts_val - c->ts_recent) >= 0) &&
 	       acked <= tcp_sent_outstanding(&c->sent) && (s->len > 0 || acked > 0) &&
@@ -407,7 +413,6 @@ static inline bool fast_path_applies(const struct tcp_conn *c, const struct tcp_
  * peer's window moves with every segment that it takes, and by steps when it makes room. */
 static inline void take_window(struct tcp_conn *c, uint16_t field)
 {
-	c->wnd_raw = field;
 	c->snd_wnd = (uint32_t)field << c->snd_wscale;
 	if (c->snd_wnd > c->snd_wnd_max)
 		c->snd_wnd_max = c->snd_wnd;
@@ -423,7 +428,7 @@ static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, 
 		c->ts_recent_at = tcp_age_clock(t);
 	}
 	tcp_timer_heard(t, c);
-	if (s->wnd != c->wnd_raw)
+	if (!same_window(c, s))
 		take_window(c, s->wnd);
 	if (s->ack != (uint32_t)c->sent.una)
 		tcp_ack_fast(t, c, s, seq, seq_unwrap(c->sent.una, s->ack));

@@ -106,7 +106,6 @@ static void simultaneous_open(struct tcp *t, struct tcp_conn *c, const struct tc
 	syn_arrives(t, c, s);
 	c->snd_wnd = s->wnd;
 	c->snd_wnd_max = s->wnd;
-	c->wnd_raw = s->wnd;
 	c->snd_wl1 = seq_start(s->seq);
 	if (c->sent.count > 0)
 		(void)tcp_sent_mark_lost(&c->sent, 0);

@@ -115,7 +115,6 @@ struct tcp_conn {
 	bool passive : 1;		 /* made by a listener */
 	uint16_t events;		 /* TCP_EV_… that were not reported */
 	uint16_t mss;			 /* payload of a full segment, timestamps taken off */
-	uint16_t wnd_raw;		 /* the peer's window as it came last */
 	uint16_t rcv_mss;   /* largest payload seen: what a full segment of the peer is */
 	uint16_t rcv_ratio; /* payload of a byte of charge, /256 */
 	uint16_t advmss;

@@ -156,6 +156,18 @@ static void full_window_takes_a_fin(void **state)
 	expect("A 1:1 ack 1002 win 0");
 }
 
+static void window_of_the_syn_ack_is_replaced_by_a_scaled_one(void **state)
+{
+	/* RFC 7323 §2.2: the same field, but scaled from now on */
+	open_active();
+	pull();
+	rx((struct in){.flags = "SA", .ack = 1, .mss = 1000, .ws = true, .wscale = 7});
+	pull();
+	assert_int_equal(conn->snd_wnd, 60000);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .len = 10});
+	assert_int_equal(conn->snd_wnd, 60000 << 7);
+}
+
 static void segment_without_agreed_timestamps_is_dropped(void **state)
 {
 	/* RFC 7323 §3.2 */
@@ -184,6 +196,7 @@ int main(void)
 		T(shut_reader_cuts_data_at_an_early_fin),
 		T(shut_reader_keeps_what_was_unread),
 		T(full_window_takes_a_fin),
+		T(window_of_the_syn_ack_is_replaced_by_a_scaled_one),
 		T(segment_without_agreed_timestamps_is_dropped),
 	};
 
