@@ -181,7 +181,9 @@ _Static_assert(sizeof(struct csock) == 192, "three lines");
 #define GROUP_OPTS 32
 struct group {
 	unsigned n;
-	unsigned turn; /* whose queue is read next */
+	unsigned turn;	/* whose queue is read next */
+	unsigned users; /* threads in its commands: it stays until they have left */
+	bool closed;
 	struct csock *sock[EMBED_CORES_MAX];
 	unsigned n_opts; /* SETOPT commands, for sockets that join later */
 	struct chan_sqe opt[GROUP_OPTS];

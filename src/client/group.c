@@ -25,6 +25,12 @@ int group_new(struct csock *s)
 	return 0;
 }
 
+static void group_free_if_unused(struct group *g)
+{
+	if (g->closed && g->users == 0)
+		free(g);
+}
+
 void group_close(struct csock *s)
 {
 	struct group *g = s->group;
@@ -33,9 +39,10 @@ void group_close(struct csock *s)
 		csock_close(s);
 		return;
 	}
+	g->closed = true;
 	for (unsigned i = 0; i < g->n; i++)
 		csock_close(g->sock[i]);
-	free(g);
+	group_free_if_unused(g);
 }
 
 /* Remembers an option for sockets made later; the newest value of each. */
@@ -61,13 +68,21 @@ int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
 {
 	struct group *g = s->group;
 	struct chan_cqe other;
-	int r = cmd_call(csock_core(s), s, cmd, e);
+	int r;
 
-	for (unsigned i = 1; g != NULL && i < g->n && r >= 0; i++) {
+	if (g == NULL)
+		return cmd_call(csock_core(s), s, cmd, e);
+	g->users++;
+	r = cmd_call(csock_core(s), s, cmd, e);
+	for (unsigned i = 1; r >= 0 && !g->closed && i < g->n; i++) {
 		int k = cmd_call(csock_core(g->sock[i]), g->sock[i], cmd, &other);
 
 		r = k < 0 ? k : r;
 	}
+	if (g->closed)
+		r = -EBADF;
+	g->users--;
+	group_free_if_unused(g);
 	return r;
 }
 
@@ -86,7 +101,7 @@ int core_socket(struct core *c, int domain, int type, int protocol, struct csock
 	return -EPROTO;
 }
 
-/* One more socket, on another core, like the first. */
+/* One more socket, on another core, like the first; -EBADF when the group was closed meanwhile. */
 static int member_add(struct group *g, struct core *c)
 {
 	struct csock *first = g->sock[0], *s;
@@ -96,11 +111,13 @@ static int member_add(struct group *g, struct core *c)
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < g->n_opts && r >= 0; i++)
+	for (unsigned i = 0; i < g->n_opts && r >= 0 && !g->closed; i++)
 		r = cmd_call(c, s, &g->opt[i], &e);
 	memcpy(bind.addr, first->local, sizeof(bind.addr));
-	if (r >= 0)
+	if (r >= 0 && !g->closed)
 		r = cmd_call(c, s, &bind, &e);
+	if (g->closed)
+		r = -EBADF;
 	if (r < 0) {
 		csock_close(s);
 		return r;
@@ -118,13 +135,14 @@ int group_spread(struct csock *s)
 
 	if (g == NULL || g->n > 1)
 		return 0;
+	g->users++;
 	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
 		if (i != s->core)
 			r = member_add(g, &client.core[i]);
 	}
-	if (r == 0)
-		return 0;
-	while (g->n > 1)
+	while (r < 0 && !g->closed && g->n > 1)
 		csock_close(g->sock[--g->n]);
+	g->users--;
+	group_free_if_unused(g);
 	return r;
 }
