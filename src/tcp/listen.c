@@ -309,9 +309,10 @@ static struct tcp_conn *make_conn(struct tcp *t, struct tcp_listener *l, const s
 	return c;
 }
 
-/* Takes p->m. */
+/* cached: e where it is an entry of the cache, which stays until there is a connection: the SYN-ACK
+ * is repeated then. Who came with a cookie is told. Takes p->m. */
 static void complete(struct tcp *t, struct tcp_listener *l, const struct syn_entry *e,
-		     struct pkt *p, struct tcp_seg *s)
+		     struct syn_entry *cached, struct pkt *p, struct tcp_seg *s)
 {
 	struct tcp_key key = tcp_key_of(p);
 	struct tcp_conn *c;
@@ -324,9 +325,13 @@ static void complete(struct tcp *t, struct tcp_listener *l, const struct syn_ent
 	c = make_conn(t, l, &key, e);
 	if (c == NULL) {
 		t->n.listen_drops++;
+		if (cached == NULL)
+			tcp_reply_rst(t, p, s);
 		pkt_drop(t->cfg.drops, p->m, DROP_NO_MEMORY);
 		return;
 	}
+	if (cached != NULL)
+		syncache_del(&t->syncache, cached);
 	c->segs_in++;
 	tcp_segment_arrives(t, c, p, s);
 	tcp_debug_check(t, c);
@@ -368,11 +373,7 @@ static void entry_input(struct tcp *t, struct tcp_listener *l, struct syn_entry 
 		why = DROP_TCP_WINDOW;
 		challenge_entry(t, l, e);
 	} else {
-		struct syn_entry copy = *e;
-
-		if (!accept_full(l))
-			syncache_del(&t->syncache, e);
-		complete(t, l, &copy, p, s);
+		complete(t, l, e, e, p, s);
 		return;
 	}
 	pkt_drop(t->cfg.drops, p->m, why);
@@ -404,7 +405,7 @@ static bool cookie_input(struct tcp *t, struct tcp_listener *l, const struct tcp
 		if (ck.wscale != TCP_COOKIE_NO_WSCALE)
 			e.flags |= SYN_F_WSCALE;
 	}
-	complete(t, l, &e, p, s);
+	complete(t, l, &e, NULL, p, s);
 	return true;
 }
 
