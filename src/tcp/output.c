@@ -168,10 +168,12 @@ static void again_sent(struct tcp *t, struct tcp_conn *c, const struct tcp_tx *t
 
 static void segment_sent(struct tcp *t, struct tcp_conn *c, const struct tcp_tx *tx)
 {
-	bool syn = tx->start == tcp_iss(c);
+	enum tx_kind kind = KIND_OF(tx->kind);
+	/* A probe before the first byte has the SYN's number, and so has a bare ACK. */
+	bool syn = tx->start == tcp_iss(c) && kind != TX_PROBE && kind != TX_BARE;
 
 	c->segs_out++;
-	switch (KIND_OF(tx->kind)) {
+	switch (kind) {
 	case TX_NEW:
 		new_sent(t, c, tx);
 		break;
