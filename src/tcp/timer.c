@@ -188,12 +188,21 @@ static bool silent_too_long(const struct tcp *t, const struct tcp_conn *c)
 	return t->now_ns - c->last_rcv_ns >= patience_us(t, c) * 1000;
 }
 
+/* RFC 9293 §3.8.6: a peer that closed its window over what is in flight, and answers, is waited for
+ * as long as by the persist timer. */
+static bool rto_hopeless(const struct tcp *t, const struct tcp_conn *c)
+{
+	if (c->snd_wnd == 0 && !c->orphan && c->user_timeout_ms == 0)
+		return c->last_rcv_ns < c->last_snd_ns && silent_too_long(t, c);
+	return stuck_too_long(t, c);
+}
+
 /* False: the connection is over. */
 static bool rto_fired(struct tcp *t, struct tcp_conn *c)
 {
 	bool opening = c->state == TCP_SYN_SENT || c->state == TCP_SYN_RCVD;
 
-	if (opening ? c->retries >= t->cfg.syn_retries : stuck_too_long(t, c)) {
+	if (opening ? c->retries >= t->cfg.syn_retries : rto_hopeless(t, c)) {
 		give_up(t, c);
 		return false;
 	}
