@@ -8,7 +8,7 @@
  *	                              no: dropped            full: cookie     ──► SYN-ACK
  *	ACK ──► entry, or a good cookie ──► connection in SYN-RECEIVED ──► tcp_segment_arrives
  *
- * SYN-ACKs are replies without a connection: under pressure they are the first thing not sent.
+ * SYN-ACKs are replies without a connection: under pressure few of them are sent.
  * Not done: fast open (RFC 7413).
  */
 #include <stdlib.h>

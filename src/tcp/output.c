@@ -5,7 +5,7 @@
  * reserved in between, so that the second half can't fail.
  *
  * Connections take turns (turn.c); each may use its share of the burst. Replies without a
- * connection get what room is left.
+ * connection get what room is left, and always a small part of it.
  */
 #include "tcp/turn_priv.h"
 
@@ -74,17 +74,25 @@ static inline void turn_init(struct turn *u, struct tcp *t, struct tcp_tx *tx, u
 	u->opts.n_sack = 0;
 }
 
+/* What connections leave for replies: one with much to send would fill every burst. */
+static unsigned replies_share(const struct tcp *t, unsigned n)
+{
+	unsigned share = n < 8 ? n > 1 : n / 8;
+
+	return t->reply_count < share ? t->reply_count : share;
+}
+
 unsigned tcp_output(struct tcp *t, struct tcp_tx *tx, unsigned n)
 {
-	unsigned turns = t->n_out, done = 0, share;
+	unsigned turns = t->n_out, done = 0, most = n - replies_share(t, n), share;
 
 	if (turns > 0) {
-		share = (n + turns - 1) / turns;
+		share = (most + turns - 1) / turns;
 		share = share < SHARE_MIN ? SHARE_MIN : share;
-		for (; turns > 0 && done < n; turns--) {
+		for (; turns > 0 && done < most; turns--) {
 			struct turn u;
 
-			turn_init(&u, t, tx + done, share < n - done ? share : n - done);
+			turn_init(&u, t, tx + done, share < most - done ? share : most - done);
 			if (tcp_turn_take(&u))
 				tcp_want_output(t, u.c);
 			done += u.n;

@@ -258,6 +258,43 @@ static void syn_flood_is_answered_by_cookies_H15(void **state)
 		;
 }
 
+static void replies_are_sent_beside_bulk(void **state)
+{
+	/* Connections go first, but don't take all of a burst. */
+	establish(0);
+	open_listener();
+	conn->cc.cwnd_bytes = 1000000;
+	conn->snd_wnd = 1000000;
+	app_send(OUT_MAX * 1000);
+	peer_port++;
+	rx((struct in){.flags = "S", .mss = 1460});
+	pull();
+	assert_int_equal(n_out, OUT_MAX);
+	assert_int_equal(out_text[OUT_MAX - 1][0], 'S');
+	assert_int_equal(t->reply_count, 0);
+}
+
+static void connection_limit_keeps_the_handshake(void **state)
+{
+	/* The entry of the SYN cache stays until there is a connection. */
+	tcp_destroy(t);
+	cfg.max_conns = 1;
+	make_engine();
+	establish(0);
+	open_listener();
+	peer_port++;
+	rx((struct in){.flags = "S", .mss = 1460});
+	pull();
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1});
+	assert_int_equal(tcp_counters(t)->listen_drops, 1);
+	assert_int_equal(syncache_count(&t->syncache), 1);
+	tcp_abort(t, conn);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1});
+	conn = tcp_accept(t, listener);
+	assert_non_null(conn);
+	assert_int_equal(syncache_count(&t->syncache), 0);
+}
+
 static void answered_cookie_makes_a_connection_with_its_data_H15(void **state)
 {
 	/* RFC 4987 §3.6: what the SYN said comes back by sequence number and timestamp */
@@ -452,6 +489,8 @@ int main(void)
 		T(forged_timestamps_do_not_poison_paws_H13),
 		T(numbers_wrap_anywhere_H14),
 		T(syn_flood_is_answered_by_cookies_H15),
+		T(replies_are_sent_beside_bulk),
+		T(connection_limit_keeps_the_handshake),
 		T(answered_cookie_makes_a_connection_with_its_data_H15),
 		T(orphan_with_a_closed_window_times_out_H16),
 		T(silent_peer_in_fin_wait_2_times_out_H16),
