@@ -184,6 +184,26 @@ static void deadline_is_never_late(void **state)
 	pull();
 }
 
+static void patience_begins_when_data_waits(void **state)
+{
+	/* The peer said nothing new for long, but there was nothing to say. */
+	establish(0);
+	conn->user_timeout_ms = 5000;
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1, .wnd = 1});
+	expire_after_ms(60000);
+	app_send(10);
+	pull();
+	expire_after_ms(3000);
+	assert_int_equal(tcp_conn_state(conn), TCP_ESTABLISHED);
+	pull();
+	for (unsigned i = 0; i < 10; i++) {
+		expire_after_ms(1000);
+		pull();
+	}
+	assert_int_equal(tcp_conn_error(conn), -ETIMEDOUT);
+	tcp_close(t, conn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +217,7 @@ int main(void)
 		T(idle_connection_is_probed_and_given_up),
 		T(keepalive_of_a_busy_connection_only_looks),
 		T(deadline_is_never_late),
+		T(patience_begins_when_data_waits),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL);
