@@ -243,6 +243,7 @@ struct client {
 	bool kicked; /* the bell of core 0 was rung for the leader by one of us */
 	struct waiter *leader;
 	struct list followers;
+	struct wlink *any; /* followers that wait for whatever happens */
 	struct core core[EMBED_CORES_MAX];
 	struct transport transport;
 	struct zs_stats stats; /* what the client counts */

@@ -45,6 +45,8 @@ unsigned client_drain(void)
 
 	for (unsigned i = 0; i < client.n_cores; i++)
 		n += core_drain(&client.core[i]);
+	if (unlikely(client.any != NULL) && n != 0)
+		wlink_wake(client.any);
 	return n;
 }
 
@@ -292,7 +294,19 @@ int csock_wait(struct csock *s, int64_t deadline)
 	return s->serial != serial || client.stopping ? -EBADF : r;
 }
 
-/* Waits for anything: nobody in particular wakes this waiter, so it leads and looks itself. */
+/* Waits for anything while another leads. */
+static int process_follow(struct waiter *w, int64_t end)
+{
+	struct wlink l = {.w = w, .next = client.any};
+	int r;
+
+	client.any = &l;
+	r = client_wait(w, end);
+	wlink_remove(&client.any, &l);
+	return r == 0 ? 1 : r == -ETIMEDOUT ? 0 : r;
+}
+
+/* Waits for anything: it leads and looks itself, if nobody else does. */
 static int process_sleep(int64_t timeout_ns)
 {
 	int64_t now = now_ns(), end = timeout_ns < 0 ? FOREVER : now + timeout_ns;
@@ -302,10 +316,8 @@ static int process_sleep(int64_t timeout_ns)
 	int r = 0;
 
 	waiter_init(&w);
-	if (client.leader != NULL) {
-		r = client_wait(&w, end);
-		return r == -ETIMEDOUT ? 0 : r;
-	}
+	if (client.leader != NULL)
+		return process_follow(&w, end);
 	client.leader = &w;
 	client.waiting++;
 	while (n == 0 && r == 0 && !client.stopping) {

@@ -6,6 +6,7 @@
  */
 #include <sched.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "fake.h"
 
@@ -293,14 +294,52 @@ static void child_of_fork_has_no_stack(void **state)
 	assert_int_equal(zs_write(fd, "x", 1), 1);
 }
 
+static _Atomic bool processed;
+static ssize_t process_one(void)
+{
+	int r = zs_process(-1);
+
+	atomic_store(&processed, true);
+	return r;
+}
+
+/* Whatever happens ends it, also when another thread looks. */
+static void process_returns_though_another_leads(void **state)
+{
+	struct timespec ms = {.tv_nsec = 1000000};
+	struct call a, b;
+	uint64_t before;
+	uint32_t other;
+
+	fake_connection(0, &other);
+	fd = fake_connection(0, &sid);
+	before = sleeps();
+	atomic_store(&processed, false);
+	call_start(&a, read_one);
+	wait_asleep(before);
+	call_start(&b, process_one);
+	while (!atomic_load(&processed)) {
+		nanosleep(&ms, NULL);
+		inject(fake_error(core0, other, -EHOSTUNREACH, false));
+	}
+	assert_int_equal(call_end(&b), 1);
+	inject(fake_data(core0, sid, "x", 0));
+	assert_int_equal(call_end(&a), 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(data_wakes_a_sleeping_reader), T(close_wakes_a_sleeping_reader),
-		T(close_wakes_a_sleeping_set),	 T(adding_a_ready_socket_wakes_the_set),
-		T(stop_wakes_everybody),	 T(many_threads_echo_and_lose_nothing),
-		T(threads_share_a_set),		 T(two_threads_share_a_socket),
+		T(data_wakes_a_sleeping_reader),
+		T(close_wakes_a_sleeping_reader),
+		T(close_wakes_a_sleeping_set),
+		T(adding_a_ready_socket_wakes_the_set),
+		T(stop_wakes_everybody),
+		T(many_threads_echo_and_lose_nothing),
+		T(threads_share_a_set),
+		T(two_threads_share_a_socket),
+		T(process_returns_though_another_leads),
 		T(child_of_fork_has_no_stack),
 	};
 
