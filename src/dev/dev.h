@@ -105,6 +105,8 @@ bool dev_deleted(const struct dev *d);
  * where it has a choice (af_xdp, memif zero-copy). Sizes of 0 are the defaults. A core's pools are
  * cheap for the thread of that core alone; others may free to them. */
 #define DEV_POOL_RX  8192
+/* Of those, what the four rings of an af_xdp queue hold beside: its UMEM is the pool. */
+#define DEV_POOL_XDP 8192
 #define DEV_POOL_TX  4096
 #define DEV_POOL_REF 32768 /* small: a send that waits for its acknowledgement holds one or two */
 int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,

@@ -36,7 +36,7 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out)
 	s->next_ephemeral = rand_u32(&s->rand);
 	/* A quarter of the receive buffers can't be lent, so that who keeps what he read can't
 	 * stop the others from receiving (H34). */
-	s->lent_max = pkt_pool_size(cfg->pools->rx) / 4 * 3;
+	s->lent_max = (pkt_pool_size(cfg->pools->rx) - cfg->port_bufs) / 4 * 3;
 	/* Half of the small mbufs can't be taken by sends: without one for the segment on its way
 	 * nothing would ever be acknowledged. */
 	s->refs_max = pkt_pool_size(cfg->pools->ref) / 2;

@@ -22,6 +22,7 @@ struct socks_cfg {
 	struct udp *udp;
 	struct tcp *tcp;
 	const struct pkt_pools *pools;
+	uint32_t port_bufs; /* of pools->rx, that the ports' rings may hold */
 	struct drop_counters *drops;
 	uint32_t max_socks;
 	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */

@@ -57,9 +57,10 @@ static struct tcp *make_tcp(struct stack *s)
 	if (s->cfg.congestion != NULL)
 		c.cc = s->cfg.congestion;
 	c.pools = &s->cfg.pools;
-	/* The other half is the ports' and the datagrams': a port without a free buffer is deaf, and
-	 * nobody's acknowledgement comes through any more. */
-	c.mem_max_bytes = (uint64_t)pkt_pool_size(c.pools->rx) / 2 * pkt_pool_charge(c.pools->rx);
+	/* The other half is the ports' and the datagrams': a port without a free buffer is deaf,
+	 * and nobody's acknowledgement comes through any more. */
+	c.mem_max_bytes = (uint64_t)(pkt_pool_size(c.pools->rx) - s->cfg.port_bufs) / 2 *
+			  pkt_pool_charge(c.pools->rx);
 	/* One connection alone must not make memory short for all. */
 	if (c.rcvbuf_max_bytes > c.mem_max_bytes / 2)
 		c.rcvbuf_max_bytes = (uint32_t)(c.mem_max_bytes / 2);
@@ -76,6 +77,7 @@ static int make_socks(struct stack *s)
 		.udp = s->udp,
 		.tcp = s->tcp,
 		.pools = &s->cfg.pools,
+		.port_bufs = s->cfg.port_bufs,
 		.drops = &s->drops,
 		.max_socks = s->cfg.max_socks,
 		.port_min = s->cfg.port_min,

@@ -34,6 +34,7 @@ struct stack_cfg {
 	struct stack_port port[STACK_PORTS_MAX];
 	unsigned n_ports;
 	struct pkt_pools pools;
+	uint32_t port_bufs; /* of pools.rx, that the ports' rings may hold */
 	uint32_t max_conns, max_socks;
 	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
 	const char *congestion;	     /* name in the table of tcp/cc.h; NULL = its default */

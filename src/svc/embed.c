@@ -65,6 +65,7 @@ static int open_stack(struct embed *e, unsigned i, const struct embed_cfg *cfg,
 	sc->core = i;
 	sc->group = e->group;
 	sc->pools = c->pools;
+	sc->port_bufs = embed_port_bufs(cfg);
 	sc->n_ports = e->n_dev;
 	for (unsigned p = 0; p < e->n_dev; p++)
 		sc->port[p] = (struct stack_port){e->dev[p], (uint16_t)i};

@@ -19,6 +19,16 @@ static unsigned count(const char *const *list)
 	return n;
 }
 
+/* Buffers of the receive pool that ports keep in their rings. */
+uint32_t embed_port_bufs(const struct embed_cfg *cfg)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < count(cfg->vdevs); i++)
+		n += strncmp(cfg->vdevs[i], "net_af_xdp", 10) == 0 ? DEV_POOL_XDP : 0;
+	return n;
+}
+
 static int open_eal(struct embed *e, const struct embed_cfg *cfg, const struct embed_err *err)
 {
 	struct dev_eal_cfg ec = {
@@ -26,7 +36,7 @@ static int open_eal(struct embed *e, const struct embed_cfg *cfg, const struct e
 		.pci = cfg->pci,
 		.mem_mb = cfg->mem_mb,
 		.no_huge = cfg->no_huge,
-		.n_mbufs = e->n * (DEV_POOL_RX + 2 * DEV_POOL_TX),
+		.n_mbufs = e->n * (DEV_POOL_RX + embed_port_bufs(cfg) + 2 * DEV_POOL_TX),
 		.mem_bytes = e->n * cfg->geometry.arena_bytes,
 		.n_queues = (uint16_t)e->n,
 	};
@@ -67,7 +77,8 @@ int embed_ports_open(struct embed *e, const struct embed_cfg *cfg, const struct 
 	for (unsigned i = 0; i < e->n && rc == 0; i++)
 		rc = embed_chan_memory(&e->core[i], cfg, err);
 	for (unsigned i = 0; i < e->n && rc == 0; i++)
-		rc = dev_pools_create(i, 0, 0, 0, &e->core[i].pools, err->text, err->len);
+		rc = dev_pools_create(i, DEV_POOL_RX + embed_port_bufs(cfg), 0, 0,
+				      &e->core[i].pools, err->text, err->len);
 	if (rc == 0 && dev_count() > STACK_PORTS_MAX)
 		rc = embed_fail(err, -EINVAL, "%u ports: at most %u", dev_count(), STACK_PORTS_MAX);
 	for (unsigned i = 0; rc == 0 && i < dev_count(); i++)

@@ -57,6 +57,7 @@ __attribute__((format(printf, 3, 4))) int embed_fail(const struct embed_err *err
 /* embed_port.c */
 int embed_ports_open(struct embed *e, const struct embed_cfg *cfg,
 		     const struct embed_err *err) must_check;
+uint32_t embed_port_bufs(const struct embed_cfg *cfg);
 void embed_ports_close(struct embed *e);
 void embed_pools_close(struct embed *e);
 /* Addresses and gateways, the same for each stack. */
