@@ -44,7 +44,8 @@ static cold_path void rx_cut(struct dev *d, struct dev_queue *q, struct rte_mbuf
 	fprintf(stderr,
 		"port %s: dropped a frame larger than %u bytes that arrived cut; turn the "
 		"segmentation offloads of the sending interface off (the other end of %s): "
-		"ethtool -K IFACE tso off gso off\n",
+		"ethtool -K IFACE tso off gso off; or it was an IPv4 datagram that the kernel "
+		"put together from fragments\n",
 		d->name, d->caps.max_frame_bytes, d->ifname);
 }
 

@@ -305,7 +305,21 @@ bool stack_ports_gone(const struct stack *s)
 	return n == s->cfg.n_ports;
 }
 
+static void unsettled(void *arg, struct tcp_conn *c)
+{
+	enum tcp_state st = tcp_conn_state(c);
+
+	if (st != TCP_CLOSED && st != TCP_FIN_WAIT_2 && st != TCP_TIME_WAIT)
+		++*(unsigned *)arg;
+}
+
 bool stack_idle(struct stack *s)
 {
-	return !stack_tx_pending(s) && tcp_counters(s->tcp)->curr_estab == 0;
+	unsigned n = 0;
+	uint32_t cursor = 0;
+
+	do
+		tcp_each(s->tcp, &cursor, 1024, unsettled, &n);
+	while (cursor != 0 && n == 0);
+	return n == 0 && !stack_tx_pending(s);
 }

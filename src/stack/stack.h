@@ -82,7 +82,7 @@ void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool order
 unsigned stack_poll(struct stack *s);
 /* Was the interface of every port deleted? Then nothing will arrive any more. */
 bool stack_ports_gone(const struct stack *s);
-/* Nothing left to be sent or acknowledged? For an orderly end. */
+/* Nothing left to be sent or acknowledged? For an orderly end; looks at every connection. */
 bool stack_idle(struct stack *s);
 
 /* Sleeps until a frame, a command, a deadline or a write to extra_fd (-1: none); at most timeout_ns
