@@ -149,6 +149,17 @@ static void args_memory(struct args *a, uint32_t mb, bool huge)
 	args_add(a, "%u", mb);
 }
 
+/* DPDK would take the first of two devices of one name and forget the other. */
+static bool name_again(const char *const *first, const char *const *s)
+{
+	size_t n = strcspn(*s, ",");
+
+	for (; first != s; first++)
+		if (strcspn(*first, ",") == n && memcmp(*first, *s, n) == 0)
+			return true;
+	return false;
+}
+
 static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, char *err,
 		      size_t err_len)
 {
@@ -160,8 +171,16 @@ static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, 
 	char spec[SPEC_MAX];
 
 	for (const char *const *s = cfg->vdevs; s != NULL && *s != NULL; s++) {
-		int rc = dev_spec_complete(*s, &env, spec, sizeof(spec), err, err_len);
+		int rc;
 
+		if (name_again(cfg->vdevs, s)) {
+			snprintf(err, err_len,
+				 "--vdev %s: another one has this name; number them: net_tap0, "
+				 "net_tap1",
+				 *s);
+			return -EEXIST;
+		}
+		rc = dev_spec_complete(*s, &env, spec, sizeof(spec), err, err_len);
 		if (rc < 0)
 			return rc;
 		args_add(a, "--vdev=%s", spec);
