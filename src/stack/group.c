@@ -214,7 +214,11 @@ static struct group_ring *ring_from(const struct stack *s, unsigned core)
 
 bool group_take(struct stack *s, struct group_msg *out)
 {
-	for (unsigned core = 0; core < s->cfg.group->n; core++) {
+	unsigned n = s->cfg.group->n;
+
+	/* From where it left off: a core that misdirects much must not shut the others out. */
+	for (unsigned i = 0; i < n; i++) {
+		unsigned core = (s->group_turn + i) % n;
 		struct group_ring *r = ring_from(s, core);
 		uint32_t head = atomic_load_explicit(&r->head, memory_order_relaxed);
 
@@ -222,6 +226,7 @@ bool group_take(struct stack *s, struct group_msg *out)
 			continue;
 		*out = r->slot[head % RING_SIZE];
 		atomic_store_explicit(&r->head, head + 1, memory_order_release);
+		s->group_turn = core + 1;
 		return true;
 	}
 	return false;

@@ -46,6 +46,7 @@ struct stack {
 	int epoll_fd; /* of stack_wait */
 	int wake_fd;  /* eventfd of stack_wake */
 	int port_fd[STACK_PORTS_MAX]; /* in epoll_fd, -1 = none */
+	unsigned group_turn;	      /* core whose messages are looked at next */
 	uint64_t polls, idle_polls, sleeps;
 	struct drop_counters drops;
 	struct stack_txq txq[STACK_PORTS_MAX];
