@@ -327,6 +327,29 @@ static void process_returns_though_another_leads(void **state)
 	assert_int_equal(call_end(&a), 1);
 }
 
+static ssize_t set_option(void)
+{
+	int on = 1;
+
+	return zs_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+}
+
+static void close_during_a_command_of_all_cores_ends_it(void **state)
+{
+	struct call c;
+
+	fake_teardown(state);
+	fake_start(2, true);
+	fd = zs_socket(AF_INET, SOCK_STREAM, 0);
+	pthread_mutex_lock(&fake.lock);
+	call_start(&c, set_option);
+	while (chan_ready(&fake.core[0].end.sq) + chan_ready(&fake.core[1].end.sq) == 0)
+		sched_yield();
+	assert_int_equal(zs_close(fd), 0);
+	pthread_mutex_unlock(&fake.lock);
+	assert_int_equal(call_end(&c), -EBADF);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 int main(void)
 {
@@ -340,6 +363,7 @@ int main(void)
 		T(threads_share_a_set),
 		T(two_threads_share_a_socket),
 		T(process_returns_though_another_leads),
+		T(close_during_a_command_of_all_cores_ends_it),
 		T(child_of_fork_has_no_stack),
 	};
 
