@@ -39,8 +39,8 @@ socklen_t example_addr(const char *ip, uint16_t port, union example_addr *out);
 /* Binds both families to a port, and listens when type is SOCK_STREAM; adds both to the set (level,
  * EPOLLIN, data.fd). Exits with one line when it can't. Says "NAME: listening on port N". */
 void example_listen(int set, int type, uint16_t port, int listener[2]);
-/* zs_epoll_wait(), for at most timeout_ms; 0 also when a signal ended it. Exits with one line when the port
- * is gone. */
+/* zs_epoll_wait(), for at most timeout_ms; 0 also when a signal ended it. Exits with one line when
+ * the port is gone. */
 int example_wait(int set, struct epoll_event *e, int n, int timeout_ms);
 /* True from the first SIGINT or SIGTERM on. */
 bool example_stopping(void);

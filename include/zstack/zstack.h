@@ -200,8 +200,8 @@ int zs_ioctl(int fd, unsigned long request, ...);
  * EPOLLRDHUP, EPOLLPRI; EPOLLEXCLUSIVE and EPOLLWAKEUP are accepted without effect. */
 int zs_epoll_create1(int flags);
 int zs_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
-/* timeout: milliseconds, -1 forever. In mode "poll" each call runs the stack once at least; -ENODEV says
- * there that the interface of every port was deleted: end the program. */
+/* timeout: milliseconds, -1 forever. In mode "poll" each call runs the stack once at least; -ENODEV
+ * says there that the interface of every port was deleted: end the program. */
 int zs_epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout);
 
 int zs_poll(struct pollfd *fds, nfds_t n, int timeout);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Two run-time assertions (the third kind is _Static_assert). Neither is ever used on anything that
- * a peer, an application or a shared ring can cause: that is an error path with a counter and a test.
+ * a peer, an application or a shared ring can cause: that is an error path with a counter and a
+ * test.
  */
 #ifndef ZS_BASE_ASSERT_H
 #define ZS_BASE_ASSERT_H
@@ -43,7 +44,7 @@ _Noreturn void assert_fail(const char *what, const char *file, int line) __attri
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #endif
 #ifndef container_of
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #endif
 #define array_size(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -52,8 +52,8 @@ struct embed_ops {
 	 * Returns how much was done, 0 = nothing. */
 	unsigned (*poll)(struct embed *e);
 	/* Not threaded: sleeps until a packet, a deadline of the stack, or a write to the channel's
-	 * app bell may have made work; at most timeout_ns (-1: for ever). 0, -EINTR, or -ENODEV: the
-	 * interfaces of all ports were deleted. */
+	 * app bell may have made work; at most timeout_ns (-1: for ever). 0, -EINTR, or -ENODEV:
+	 * the interfaces of all ports were deleted. */
 	int (*wait)(struct embed *e, int64_t timeout_ns);
 	/* Sends FIN or RST for what is open, ends threads, closes ports, gives everything back. The
 	 * client has detached its side: it touches the maps no more. */

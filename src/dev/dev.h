@@ -104,7 +104,7 @@ bool dev_deleted(const struct dev *d);
 /* Suitable pools for a core: rx, hdr, ref. The names get `id`. Memory a PMD can use without a copy
  * where it has a choice (af_xdp, memif zero-copy). Sizes of 0 are the defaults. A core's pools are
  * cheap for the thread of that core alone; others may free to them. */
-#define DEV_POOL_RX  8192
+#define DEV_POOL_RX 8192
 /* Of those, what the four rings of an af_xdp queue hold beside: its UMEM is the pool. */
 #define DEV_POOL_XDP 8192
 #define DEV_POOL_TX  4096

@@ -86,8 +86,8 @@ struct eth_event {
 	uint8_t ifindex;
 	struct ip_addr addr;
 	uint8_t prefix_len;
-	uint8_t flags;	     /* ROUTER: 0x80 managed, 0x40 other; PREFIX: 0x80 on link, 0x40 autonomous */
-	uint32_t lifetime_s; /* ROUTER: 0 = no (longer a) default router; PREFIX: valid lifetime */
+	uint8_t flags; /* ROUTER: 0x80 managed, 0x40 other; PREFIX: 0x80 on link, 0x40 autonomous */
+	uint32_t lifetime_s;  /* ROUTER: 0 = no (longer a) default router; PREFIX: valid lifetime */
 	uint32_t preferred_s; /* PREFIX */
 	uint32_t mtu;	      /* ROUTER: of the link for IPv6, 0 = not said */
 	struct rte_mbuf *m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * IPv4 and IPv6 (RFC 791, 8200, 1122, 4443, 1191, 8201): addresses, routes, input checks, reassembly,
- * fragmentation, ICMP, path MTU. One struct ip per core.
+ * IPv4 and IPv6 (RFC 791, 8200, 1122, 4443, 1191, 8201): addresses, routes, input checks,
+ * reassembly, fragmentation, ICMP, path MTU. One struct ip per core.
  */
 #ifndef ZS_IP_IP_H
 #define ZS_IP_IP_H
@@ -11,12 +11,12 @@
 struct ip;
 
 struct ip_cfg {
-	uint32_t max_frag_bytes;     /* memory in reassembly, all datagrams (H09) */
+	uint32_t max_frag_bytes; /* memory in reassembly, all datagrams (H09) */
 	uint32_t max_frag_datagrams;
-	uint32_t frag_timeout_ms;    /* 30,000 v4; RFC 8200: 60,000 v6 */
-	uint32_t max_pmtu;           /* path MTU entries */
-	uint32_t icmp_rate_pps;      /* ICMP errors per second, token bucket */
-	uint32_t echo_rate_pps;      /* echo replies per second, a bucket of their own */
+	uint32_t frag_timeout_ms; /* 30,000 v4; RFC 8200: 60,000 v6 */
+	uint32_t max_pmtu;	  /* path MTU entries */
+	uint32_t icmp_rate_pps;	  /* ICMP errors per second, token bucket */
+	uint32_t echo_rate_pps;	  /* echo replies per second, a bucket of their own */
 	uint8_t default_ttl;
 	const struct pkt_pools *pools;
 	struct drop_counters *drops;
@@ -31,8 +31,8 @@ void ip_begin(struct ip *ip, uint64_t now_ns);
 
 /* Interfaces mirror eth's: same index. */
 int ip_if_add(struct ip *ip, unsigned ifindex, uint16_t mtu, const struct eth_addr *mac) must_check;
-/* The MTU of the link for IPv6, as a router says it (RFC 4861 §6.3.4): not below 1280, not above the
- * interface's own; others are ignored. */
+/* The MTU of the link for IPv6, as a router says it (RFC 4861 §6.3.4): not below 1280, not above
+ * the interface's own; others are ignored. */
 void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu);
 
 /* ---- addresses ---- */
@@ -40,10 +40,11 @@ struct ip_ifaddr {
 	struct ip_addr addr;
 	uint8_t prefix_len; /* of its own family: 0–32 or 0–128 */
 	uint8_t ifindex;
-	bool tentative;  /* DAD runs: not used as a source or destination */
+	bool tentative; /* DAD runs: not used as a source or destination */
 	bool duplicate;
 };
-/* Adds the connected route too. -EEXIST, -EINVAL (multicast, unspecified, network address), -ENOSPC. */
+/* Adds the connected route too. -EEXIST, -EINVAL (multicast, unspecified, network address),
+ * -ENOSPC. */
 int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a) must_check;
 int ip_addr_del(struct ip *ip, const struct ip_addr *a);
 void ip_addr_set_tentative(struct ip *ip, const struct ip_addr *a, bool tentative, bool duplicate);
@@ -62,64 +63,70 @@ struct ip_route {
 };
 int ip_route_add(struct ip *ip, const struct ip_route *r) must_check;
 int ip_route_del(struct ip *ip, const struct ip_route *r);
-/* What a router advertised: adds the route, sets a learned one's lifetime anew (UINT32_MAX: for ever),
- * and with 0 takes it back. Configured routes are left alone: -EEXIST. Bounded: -ENOSPC. */
+/* What a router advertised: adds the route, sets a learned one's lifetime anew (UINT32_MAX: for
+ * ever), and with 0 takes it back. Configured routes are left alone: -EEXIST. Bounded: -ENOSPC. */
 int ip_route_learn(struct ip *ip, const struct ip_route *r, uint32_t lifetime_s);
 /* The neighbour does not answer: learned routes through it go, where there is another way. */
 void ip_gateway_failed(struct ip *ip, uint8_t ifindex, const struct ip_addr *gateway);
-const struct ip_route *ip_route_find(const struct ip *ip, const struct ip_addr *dst); /* NULL: none */
+const struct ip_route *ip_route_find(const struct ip *ip,
+				     const struct ip_addr *dst); /* NULL: none */
 const struct ip_route *ip_route_at(const struct ip *ip, unsigned i);
 /* Changes with every route or address: cached paths of another generation are looked up anew. */
 uint32_t ip_generation(const struct ip *ip);
 
 /* ---- input ---- */
 /* p->l3_off set. Validates; fills src, dst, proto, l4_off, l4_len, ttl, tos; cuts link padding;
- * reassembles (p->m may change). NEXT_TCP, UDP, ICMP4, ICMP6, UNREACH_PROTO, CONSUMED, DROP; IPv6 also
- * IP_OUT: p is the answer to a malformed packet now. */
+ * reassembles (p->m may change). NEXT_TCP, UDP, ICMP4, ICMP6, UNREACH_PROTO, CONSUMED, DROP; IPv6
+ * also IP_OUT: p is the answer to a malformed packet now. */
 enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 enum next ip6_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 
 /* An ICMP error about a packet of ours. */
 struct icmp_error {
-	struct ip_addr src, dst;   /* of the quoted packet: src is ours */
+	struct ip_addr src, dst; /* of the quoted packet: src is ours */
 	uint8_t proto;
 	uint16_t sport, dport;
 	uint32_t tcp_seq;
 	bool have_seq;
-	int err;                   /* positive errno as Linux maps it */
+	int err; /* positive errno as Linux maps it */
 	bool hard;
-	uint16_t mtu;              /* with EMSGSIZE: clamped to the protocol's minimum (H18) */
+	uint16_t mtu; /* with EMSGSIZE: clamped to the protocol's minimum (H18) */
 	struct ip_addr offender;
 	uint8_t type, code;
 };
 /* Echo requests become replies in place: NEXT_IP_OUT. Errors: NEXT_ICMP_ERROR with *err filled (the
- * caller then frees m). ND: NEXT_ND (hop limit 255 verified). Also echo replies: NEXT_DROP ICMP_UNMATCHED. */
+ * caller then frees m). ND: NEXT_ND (hop limit 255 verified). Also echo replies: NEXT_DROP
+ * ICMP_UNMATCHED. */
 enum next icmp4_input(struct ip *ip, struct pkt *p, struct icmp_error *err);
 enum next icmp6_input(struct ip *ip, struct pkt *p, struct icmp_error *err);
 /* After TCP or UDP accepted the quoted flow: remember the path MTU. */
 void ip_pmtu_learn(struct ip *ip, const struct ip_addr *dst, uint16_t mtu);
-uint16_t ip_pmtu(struct ip *ip, const struct ip_addr *dst); /* route's MTU where nothing was learned */
+uint16_t ip_pmtu(struct ip *ip,
+		 const struct ip_addr *dst); /* route's MTU where nothing was learned */
 
-/* Builds an ICMP error about the received p (RFC 1122 §3.2.2, 4443 §2.4: never about errors, fragments,
- * broadcasts, rate-limited). Fills *reply for NEXT_IP_OUT and returns it, or NEXT_DROP. Borrows p. */
+/* Builds an ICMP error about the received p (RFC 1122 §3.2.2, 4443 §2.4: never about errors,
+ * fragments, broadcasts, rate-limited). Fills *reply for NEXT_IP_OUT and returns it, or NEXT_DROP.
+ * Borrows p. */
 enum icmp_why { ICMP_WHY_PORT, ICMP_WHY_PROTO, ICMP_WHY_REASSEMBLY, ICMP_WHY_HEADER };
-enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why, struct pkt *reply);
+enum next icmp_error_build(struct ip *ip, const struct pkt *p, enum icmp_why why,
+			   struct pkt *reply);
 
 /* ---- output ---- */
-/* p->m starts at the L4 header; src (any = choose), dst, proto, tos, ttl, flags (DF, L4_CSUM, TSO) set.
- * Pushes the IP header, sets nexthop and *ifindex: NEXT_NEIGH_OUT. Too big: NEXT_DROP with
- * DROP_IP_TOO_BIG when DF, else call ip_fragment. *ifindex is in-out: with p->path != PATH_NONE it is
- * given, and no route is looked up. */
+/* p->m starts at the L4 header; src (any = choose), dst, proto, tos, ttl, flags (DF, L4_CSUM, TSO)
+ * set. Pushes the IP header, sets nexthop and *ifindex: NEXT_NEIGH_OUT. Too big: NEXT_DROP with
+ * DROP_IP_TOO_BIG when DF, else call ip_fragment. *ifindex is in-out: with p->path != PATH_NONE it
+ * is given, and no route is looked up. */
 enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex);
 /* Splits p (as left by ip_output's refusal: L4 packet intact) into at most n fragments, each for
- * NEXT_NEIGH_OUT. Takes p->m. Returns the count, or a negative errno. The L4 checksum is completed first. */
+ * NEXT_NEIGH_OUT. Takes p->m. Returns the count, or a negative errno. The L4 checksum is completed
+ * first. */
 #define IP_FRAGMENTS_MAX 128 /* enough for 64 KB in the smallest fragments that we make */
 int ip_fragment(struct ip *ip, struct pkt *p, struct pkt *out, unsigned n, uint8_t *ifindex);
 
 /* ---- timers ---- */
 uint64_t ip_deadline(const struct ip *ip);
-/* Expires reassembly. What there is to send, time-exceeded errors and reports of groups: at most n, each
- * for NEXT_NEIGH_OUT on its interface. */
+/* Expires reassembly. What there is to send, time-exceeded errors and reports of groups: at most n,
+ * each for NEXT_NEIGH_OUT on its interface. */
 unsigned ip_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n);
 
 /* ---- multicast groups we listen to ---- */
@@ -130,9 +137,10 @@ int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 
 /* The names are those of the dump, behind "ip_". */
 #define IP_COUNTERS(X)                                                                             \
-	X(in_receives) X(in_delivers) X(out_requests) X(reasm_ok) X(frag_created) X(icmp_echo_in)  \
-	X(icmp_errors_in) X(icmp_errors_out) X(pmtu_learned) X(group_queries_in)                   \
-	X(group_reports_out)
+	X(in_receives)                                                                             \
+	X(in_delivers) X(out_requests) X(reasm_ok) X(frag_created) X(icmp_echo_in)                 \
+		X(icmp_errors_in) X(icmp_errors_out) X(pmtu_learned) X(group_queries_in)           \
+			X(group_reports_out)
 struct ip_counters {
 #define X(name) uint64_t name;
 	IP_COUNTERS(X)

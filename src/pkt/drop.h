@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Why a packet was dropped: the reason, the name of its counter and its sentence stand in one table.
- * Every discarded packet has exactly one reason (DESIGN §3.13).
+ * Why a packet was dropped: the reason, the name of its counter and its sentence stand in one
+ * table. Every discarded packet has exactly one reason (DESIGN §3.13).
  */
 #ifndef ZS_PKT_DROP_H
 #define ZS_PKT_DROP_H
@@ -12,10 +12,12 @@
 #define DROP_REASONS(X)                                                                            \
 	X(NONE, "none", "not dropped")                                                             \
 	X(ETH_SHORT, "eth_short", "frame shorter than an Ethernet header")                         \
-	X(ETH_NOT_OURS, "eth_not_ours", "destination MAC is neither ours nor a group we listen to") \
+	X(ETH_NOT_OURS, "eth_not_ours",                                                            \
+	  "destination MAC is neither ours nor a group we listen to")                              \
 	X(ETH_TYPE, "eth_type", "EtherType that no protocol here takes")                           \
 	X(ETH_VLAN, "eth_vlan", "VLAN tag that this port does not have")                           \
-	X(ETH_TRUNCATED, "eth_truncated", "frame was cut by the port: peer sends larger than its buffers") \
+	X(ETH_TRUNCATED, "eth_truncated",                                                          \
+	  "frame was cut by the port: peer sends larger than its buffers")                         \
 	X(ARP_BAD, "arp_bad", "malformed ARP")                                                     \
 	X(ARP_NOT_OURS, "arp_not_ours", "ARP for somebody else")                                   \
 	X(ND_BAD, "nd_bad", "malformed neighbour discovery message")                               \

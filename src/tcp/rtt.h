@@ -25,7 +25,7 @@ struct tcp_rtt {
 	uint32_t min_epoch; /* number of the newest slot's period, since the clock's zero */
 	uint32_t min_slot[TCP_RTT_SLOTS]; /* least sample of each period, TCP_RTT_NONE = none */
 	uint32_t slot_us;
-	uint8_t backoff;     /* how often RTO was doubled since the last sample or new ACK */
+	uint8_t backoff; /* how often RTO was doubled since the last sample or new ACK */
 };
 
 /* window_us: the minimum never looks back farther than this, and always over 3/4 of it. */

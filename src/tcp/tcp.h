@@ -11,8 +11,8 @@
  *	tcp_event_next                     connections with news for the application
  *	tcp_output, tcp_output_done        segments to send, and how many of them the port took
  *
- * One struct tcp is owned and touched by one core. Connections are named by pointer between calls of
- * the same core; a connection stays valid until the user gives its reference up by tcp_close() or
+ * One struct tcp is owned and touched by one core. Connections are named by pointer between calls
+ *of the same core; a connection stays valid until the user gives its reference up by tcp_close() or
  * tcp_abort().
  */
 #ifndef ZS_TCP_TCP_H
@@ -292,19 +292,21 @@ unsigned tcp_each(struct tcp *t, uint32_t *cursor, unsigned n,
 /* Engine-wide counters, named as in `nstat` where Linux has the same. */
 #define TCP_COUNTERS(X)                                                                            \
 	X(active_opens)                                                                            \
-	X(passive_opens) X(attempt_fails) X(estab_resets) X(curr_estab) X(in_segs) X(out_segs) X(  \
-		retrans_segs) X(in_errs) X(out_rsts) X(in_rsts) X(syn_cookies_sent)                \
-		X(syn_cookies_ok) X(syn_cookies_bad) X(syn_cache) X(listen_drops) X(               \
-			listen_overflows) X(challenge_acks) X(paws_drops) X(timeouts)              \
-			X(tlp_probes) X(tlp_recoveries) X(fast_recoveries) X(rack_losses) X(       \
-				sack_blocks) X(dsack_sent) X(dsack_recv) X(spurious_rtos)          \
-				X(ooo_segs) X(ooo_pruned) X(zero_window_probes) X(                 \
-					keepalive_probes) X(delayed_acks) X(persist_drops)         \
-					X(time_wait) X(time_wait_reused) X(time_wait_recycled)     \
-						X(aborts_timeout) X(aborts_close) \
-							X(fast_path_in) X(rcv_compacted)           \
-								X(rcv_compacted_bytes)             \
-									X(pmtu_reduced) X(ecn_ce)
+	X(passive_opens)                                                                           \
+	X(attempt_fails) X(estab_resets) X(curr_estab) X(in_segs) X(out_segs) X(retrans_segs) X(   \
+		in_errs) X(out_rsts) X(in_rsts) X(syn_cookies_sent) X(syn_cookies_ok)              \
+		X(syn_cookies_bad) X(syn_cache) X(listen_drops) X(listen_overflows) X(             \
+			challenge_acks) X(paws_drops) X(timeouts) X(tlp_probes) X(tlp_recoveries)  \
+			X(fast_recoveries) X(rack_losses) X(sack_blocks) X(dsack_sent)             \
+				X(dsack_recv) X(spurious_rtos) X(ooo_segs) X(ooo_pruned)           \
+					X(zero_window_probes) X(keepalive_probes) X(delayed_acks)  \
+						X(persist_drops) X(time_wait) X(time_wait_reused)  \
+							X(time_wait_recycled) X(aborts_timeout)    \
+								X(aborts_close) X(fast_path_in) X( \
+									rcv_compacted)             \
+									X(rcv_compacted_bytes)     \
+										X(pmtu_reduced)    \
+											X(ecn_ce)
 
 struct tcp_counters {
 #define X(name) uint64_t name;

@@ -56,8 +56,9 @@ static inline struct eth_addr eth_addr_broadcast(void)
 	return (struct eth_addr){.b = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 }
 
-/* The link-local address of a station (RFC 4291 §2.5.1, RFC 2464 §5). The VLAN is mixed into the filler
- * in the middle: interfaces of one port share the MAC, and are to have addresses of their own. */
+/* The link-local address of a station (RFC 4291 §2.5.1, RFC 2464 §5). The VLAN is mixed into the
+ * filler in the middle: interfaces of one port share the MAC, and are to have addresses of their
+ * own. */
 static inline struct ip_addr eth_link_local6(const struct eth_addr *mac, uint16_t vlan)
 {
 	const uint8_t *m = mac->b;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A program as a user would write it, in C and in C++: it sees the installed tree only. Started with
- * no link to the world it must say so in one sentence.
+ * A program as a user would write it, in C and in C++: it sees the installed tree only. Started
+ * with no link to the world it must say so in one sentence.
  */
 #include <stdio.h>
 #include <string.h>

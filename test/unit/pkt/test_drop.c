@@ -22,7 +22,7 @@ static void every_reason_has_a_unique_name_and_a_sentence(void **state)
 static void unknown_reason_is_said_to_be_unknown(void **state)
 {
 	assert_string_equal(drop_name(DROP_MAX), "unknown");
-	assert_string_equal(drop_text((enum drop_reason)-1), "unknown reason");
+	assert_string_equal(drop_text((enum drop_reason) - 1), "unknown reason");
 }
 
 int main(void)
