@@ -28,7 +28,10 @@ struct zs_stats {
 	uint64_t sleeps;		/* times a call slept */
 	uint64_t lent_buffers;		/* received buffers the program holds now */
 	uint64_t bad_events;		/* of the stack that made no sense: always 0 */
-	uint64_t empty_dropped; /* datagrams of no bytes that came while 256 others waited */
+	uint64_t empty_dropped;	      /* datagrams of no bytes that came while 256 others waited */
+	uint64_t domain_copied_bytes; /* received where this program may not look: by a service with
+				       * several trust domains, or on a port with memory of its own
+				       */
 };
 
 /* Fills the first size bytes of *stats: pass sizeof(*stats). What the program's side can't know it

@@ -313,6 +313,7 @@ void core_event(struct core *c, const struct chan_cqe *e);
 /* Names that stats.c looks for among the stack's counters. */
 #define COUNTER_PRESSURE "sock_pressure_copied_bytes"
 #define COUNTER_DEVICE	 "device_copied_bytes"
+#define COUNTER_DOMAIN	 "sock_domain_copied_bytes"
 
 /* ---- cmd.c ---- */
 /* What a result is for stands in the token's highest byte; tokens of sends are all below. */

@@ -158,7 +158,8 @@ int zs_counter(const char *name, uint64_t *value)
 
 int zs_stats(struct zs_stats *stats, size_t size)
 {
-	struct wanted w[] = {{.name = COUNTER_PRESSURE}, {.name = COUNTER_DEVICE}};
+	struct wanted w[] = {
+		{.name = COUNTER_PRESSURE}, {.name = COUNTER_DEVICE}, {.name = COUNTER_DOMAIN}};
 	struct search s = {w, array_size(w)};
 	struct zs_stats all;
 	int r;
@@ -175,6 +176,7 @@ int zs_stats(struct zs_stats *stats, size_t size)
 	client_unlock();
 	all.pressure_copied_bytes = w[0].value;
 	all.device_copied_bytes = w[1].value;
+	all.domain_copied_bytes = w[2].value;
 	memcpy(stats, &all, size < sizeof(all) ? size : sizeof(all));
 	return 0;
 }

@@ -127,6 +127,12 @@ static inline struct rte_mbuf *pkt_alloc_rx(const struct pkt_pools *pools)
 	return rte_pktmbuf_alloc(pools->rx);
 }
 
+/* An empty buffer of any pool, or NULL. */
+static inline struct rte_mbuf *pkt_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
 /* Bytes that pkt_put may append. */
 static inline uint16_t pkt_room(const struct rte_mbuf *m)
 {

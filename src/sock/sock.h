@@ -27,12 +27,6 @@ struct socks_cfg {
 	uint32_t max_socks;
 	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
 	uint64_t seed;
-	/* Regions that payload of received buffers lies in, as the applications have them mapped.
-	 */
-	struct {
-		const void *base;
-		uint64_t bytes;
-	} region[CHAN_REGION_MAX]; /* [0] unused: each application's own arena */
 	/* The link of a destination, for a connection about to be opened: mtu, offloads, path. Part
 	 * of the stack; a plain function of its state, called on connect and accept only. */
 	int (*link_of)(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
@@ -52,9 +46,11 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out) must_check;
 void socks_destroy(struct socks *s);
 void socks_begin(struct socks *s, uint64_t now_ns);
 
-/* Takes a formatted channel into service. The map stays the caller's and outlives the application.
- */
-int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **out) must_check;
+/* Takes a formatted channel into service. The map stays the caller's and outlives the application;
+ * its regions are where the application can see payload. own: NULL, or buffers in one of them,
+ * which payload that lies elsewhere is copied to (and counted); at most own_max may be held. */
+int socks_attach(struct socks *s, const struct chan_map *map, struct rte_mempool *own,
+		 uint32_t own_max, struct sock_app **out) must_check;
 /* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if
  * `orderly`, else RST), its loans and tokens are reaped, its ports are free again (H31). */
 void socks_detach(struct socks *s, struct sock_app *app, bool orderly);
@@ -90,6 +86,8 @@ struct socks_counters {
 	uint64_t commands, bad_commands, events, events_delayed, loans, loans_bad_return,
 		tokens_bad, doorbells, pressure_copied_bytes;
 	uint64_t loop_copied_bytes; /* of datagrams from one socket of this host to another */
+	/* Received where the application can't look: another trust domain's, or a port's own. */
+	uint64_t domain_copied_bytes;
 };
 const struct socks_counters *socks_counters(const struct socks *s);
 

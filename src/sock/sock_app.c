@@ -47,7 +47,8 @@ static void shares(struct socks *s)
 	}
 }
 
-int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **out)
+int socks_attach(struct socks *s, const struct chan_map *map, struct rte_mempool *own,
+		 uint32_t own_max, struct sock_app **out)
 {
 	struct chan_hdr hdr;
 	struct sock_app *a;
@@ -66,6 +67,9 @@ int socks_attach(struct socks *s, const struct chan_map *map, struct sock_app **
 		return -ENOMEM;
 	a->s = s;
 	a->map = map;
+	a->own = own;
+	a->own_max = own_max;
+	a->last_region = CHAN_REGION_PKT;
 	list_init(&a->waiting);
 	list_init(&a->link);
 	chan_attach(&a->end, map, &hdr);
@@ -100,6 +104,8 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 			sock_reap(slab_at(&a->socks, i), orderly);
 	}
 	loans_reap(a);
+	while (a->n_spare != 0)
+		pkt_free(a->spare[--a->n_spare]);
 	a->dying = true;
 	list_del(&a->link);
 	s->n_apps--;

@@ -21,7 +21,7 @@ static struct chan_cqe *announce(struct sock *k, struct rte_mbuf *m)
 		struct rte_mbuf *rest = pkt_seg_split(m);
 		struct sock_lent lent;
 
-		if (unlikely(!sock_lend(k, m, &lent))) {
+		if (unlikely(!sock_lend(k, &m, &lent))) {
 			pkt_free(m);
 			pkt_free(rest);
 			return NULL;
@@ -42,20 +42,16 @@ static struct chan_cqe *announce(struct sock *k, struct rte_mbuf *m)
 	return e;
 }
 
-/* How many buffers may be lent now. */
+/* How many buffers may be lent and told of now. */
 static uint32_t lend_room(struct sock_app *a)
 {
-	uint32_t loans = a->loans.quota - a->loans.held, all = a->s->lent_max - a->s->lent;
-	uint32_t n = SEGS_MAX;
+	uint32_t n = app_lend_room(a, SEGS_MAX);
 
-	if (unlikely(!app_may_lend(a)))
-		return 0;
 	if (unlikely(!app_room(a, n))) {
 		while (n != 0 && !app_room(a, n))
 			n--;
 	}
-	n = loans < n ? loans : n;
-	return all < n ? all : n;
+	return n;
 }
 
 /* Payload lies where no application can see it: a wrong configuration. */
@@ -88,7 +84,8 @@ static bool tell_data(struct sock *k, struct chan_cqe **last)
 			break;
 		bool more = m->nb_segs == max;
 
-		if (m->nb_segs > 1 && unlikely(sock_pressure(k->app, m->nb_segs))) {
+		if (m->nb_segs > 1 && k->app->own == NULL &&
+		    unlikely(sock_pressure(k->app, m->nb_segs))) {
 			m = sock_compact(k, m, &saved);
 			if (saved != 0)
 				tcp_recv_done(t, k->conn, saved, 0);

@@ -3,43 +3,85 @@
  * Lending received buffers. A lent buffer carries the sid of its socket, so that its return finds
  * the window it is charged to.
  *
+ * An application sees the memory of its trust domain only (DESIGN §3.7). What was received
+ * elsewhere is copied into a buffer of its domain's: domain_copied_bytes.
+ *
  * Pressure: an application that holds more than half of what it may hold gets small payloads
  * together in one buffer instead of one each; this is the copy that pressure_copied_bytes counts.
  */
 #include "sock/sock_priv.h"
 
-static bool in_region(const struct socks *s, uint32_t r, uintptr_t at, uint32_t len, uint64_t *off)
+static bool in_region(const struct chan_map *map, uint32_t r, uintptr_t at, uint32_t len,
+		      uint64_t *off)
 {
-	uintptr_t base = (uintptr_t)s->cfg.region[r].base;
-
-	*off = at - base;
-	return *off < s->cfg.region[r].bytes && len <= s->cfg.region[r].bytes - *off;
+	*off = at - (uintptr_t)map->region[r].base;
+	return *off < map->region[r].bytes && len <= map->region[r].bytes - *off;
 }
 
-static slow_path bool other_region(struct socks *s, uintptr_t at, uint32_t len, uint64_t *off)
+static slow_path bool other_region(struct sock_app *a, uintptr_t at, uint32_t len, uint64_t *off)
 {
-	for (uint32_t r = CHAN_REGION_PKT; r < CHAN_REGION_MAX; r++) {
-		if (!in_region(s, r, at, len, off))
+	for (uint32_t r = CHAN_REGION_ARENA; r < CHAN_REGION_MAX; r++) {
+		if (!in_region(a->map, r, at, len, off))
 			continue;
-		s->last_region = r;
+		a->last_region = r;
 		return true;
 	}
 	return false;
 }
 
-bool sock_lend(struct sock *k, struct rte_mbuf *m, struct sock_lent *out)
+static bool find(struct sock_app *a, struct rte_mbuf *m, struct sock_lent *out)
+{
+	uintptr_t at = (uintptr_t)pkt_data(m);
+
+	if (unlikely(!in_region(a->map, a->last_region, at, m->data_len, &out->off)) &&
+	    !other_region(a, at, m->data_len, &out->off))
+		return false;
+	out->region = (uint16_t)a->last_region;
+	return true;
+}
+
+uint32_t app_spare(struct sock_app *a, uint32_t n)
+{
+	uint32_t left = a->own_max > a->loans.held ? a->own_max - a->loans.held : 0;
+
+	n = n < SOCK_SPARE_MAX ? n : SOCK_SPARE_MAX;
+	n = n < left ? n : left;
+	while (a->n_spare < n) {
+		struct rte_mbuf *m = pkt_alloc(a->own);
+
+		if (m == NULL)
+			return a->n_spare;
+		a->spare[a->n_spare++] = m;
+	}
+	return n;
+}
+
+/* Into a buffer of the application's own domain. */
+static slow_path bool bring(struct sock_app *a, struct rte_mbuf **m)
+{
+	struct rte_mbuf *from = *m, *to;
+	uint16_t len = from->data_len;
+
+	if (a->n_spare == 0 || pkt_room(a->spare[a->n_spare - 1]) < len)
+		return false;
+	to = a->spare[--a->n_spare];
+	memcpy(pkt_put(to, len), pkt_data(from), len);
+	a->s->n.domain_copied_bytes += len;
+	pkt_seg_free(from);
+	*m = to;
+	return true;
+}
+
+bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out)
 {
 	struct sock_app *a = k->app;
 	struct socks *s = a->s;
-	uintptr_t at = (uintptr_t)pkt_data(m);
 
-	if (unlikely(!in_region(s, s->last_region, at, m->data_len, &out->off)) &&
-	    !other_region(s, at, m->data_len, &out->off))
+	if (unlikely(!find(a, *m, out)) && (!bring(a, m) || !find(a, *m, out)))
 		return false;
-	out->loan = loan_give(&a->loans, m);
+	out->loan = loan_give(&a->loans, *m);
 	ASSERT(out->loan != LOAN_NONE);
-	out->region = (uint16_t)s->last_region;
-	pkt_note_set(m, k->sid);
+	pkt_note_set(*m, k->sid);
 	s->lent++;
 	s->n.loans++;
 	return true;

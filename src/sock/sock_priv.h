@@ -31,6 +31,7 @@
 #define SOCK_PIECE_BYTES  (32u << 10) /* of a send, in one mbuf: its lengths have 16 bits */
 #define SOCK_UDP_BUF	  (1u << 20)  /* initial limits of a UDP socket, bytes */
 #define SOCK_BUF_MAX	  (64u << 20) /* most that SO_RCVBUF and SO_SNDBUF give */
+#define SOCK_SPARE_MAX	  64 /* more than the pieces of a datagram, and of one turn of a stream */
 #define SOCK_NEVER	  UINT64_MAX
 
 enum sock_kind {
@@ -151,8 +152,14 @@ struct sock_app {
 	struct slab socks;
 	struct sock_held *held; /* SOCK_HELD_MAX, or NULL until needed */
 	uint32_t n_held;
-	bool dying;	  /* detached: waits for its tokens */
-	struct list link; /* on socks->apps, dying or reaped */
+	/* Payload outside its regions is copied into buffers of `own`; `spare` are some of those,
+	 * so that lending doesn't fail. */
+	struct rte_mempool *own;
+	struct rte_mbuf *spare[SOCK_SPARE_MAX];
+	uint32_t n_spare, own_max;
+	uint32_t last_region; /* where the last payload was found */
+	bool dying;	      /* detached: waits for its tokens */
+	struct list link;     /* on socks->apps, dying or reaped */
 };
 
 struct socks {
@@ -161,10 +168,9 @@ struct socks {
 	struct list apps, dying, reaped;
 	uint32_t n_socks;
 	uint32_t n_apps;
-	uint32_t lent_max;    /* buffers that may be lent: the rest is for receiving */
-	uint32_t refs_max;    /* mbufs for sends of all: the rest is for segments on their way */
-	uint32_t lent;	      /* buffers lent now, to all */
-	uint32_t last_region; /* where the last payload was found */
+	uint32_t lent_max; /* buffers that may be lent: the rest is for receiving */
+	uint32_t refs_max; /* mbufs for sends of all: the rest is for segments on their way */
+	uint32_t lent;	   /* buffers lent now, to all */
 	struct list lingering;
 	struct sock **port[2]; /* port table: TCP, UDP; 65,536 heads each */
 	uint32_t next_ephemeral;
@@ -275,17 +281,27 @@ struct sock_lent {
 	uint16_t region;
 	uint64_t off;
 };
-/* Lends a single buffer; the caller made sure that app_may_lend. False: it lies in no region that
- * the application sees, and is still the caller's. */
-bool sock_lend(struct sock *k, struct rte_mbuf *m, struct sock_lent *out) must_check;
+/* Lends a single buffer; the caller made sure of app_lend_room. False: it lies in no region that
+ * the application sees, and is still the caller's. Takes *m, which is another buffer afterwards
+ * when its payload had to be copied. */
+bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out) must_check;
 /* Under pressure: payload of several buffers goes into fewer, by copying. Takes m, returns the
  * packet to lend; *saved is how much less its buffers are charged. */
 struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved) must_check;
 /* Would lending so many more go beyond half of what may be lent? */
 bool sock_pressure(const struct sock_app *a, uint32_t more);
-static inline bool app_may_lend(const struct sock_app *a)
+/* At least n buffers to copy to, or as many as there are. */
+uint32_t app_spare(struct sock_app *a, uint32_t n) slow_path;
+/* How many buffers of n may be lent now. */
+static inline uint32_t app_lend_room(struct sock_app *a, uint32_t n)
 {
-	return a->loans.held < a->loans.quota && a->s->lent < a->s->lent_max;
+	uint32_t loans = a->loans.quota - a->loans.held, all = a->s->lent_max - a->s->lent;
+
+	if (unlikely(a->loans.held >= a->loans.quota || a->s->lent >= a->s->lent_max))
+		return 0;
+	n = loans < n ? loans : n;
+	n = all < n ? all : n;
+	return likely(a->own == NULL) ? n : app_spare(a, n);
 }
 
 /* ---- sock_send.c ---- */

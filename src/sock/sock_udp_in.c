@@ -24,8 +24,7 @@ static bool room_for(struct sock *k, const struct udp_dgram *d)
 	struct sock_app *a = k->app;
 	uint32_t n = d->m != NULL ? d->m->nb_segs : 1;
 
-	return app_room(a, n) && app_may_lend(a) && a->loans.quota - a->loans.held >= n &&
-	       a->s->lent_max - a->s->lent >= n;
+	return app_room(a, n) && app_lend_room(a, n) >= n;
 }
 
 static struct chan_cqe *piece_event(struct sock *k, const struct udp_dgram *d)
@@ -54,7 +53,7 @@ static void tell_dgram(struct sock *k, const struct udp_dgram *d)
 		struct rte_mbuf *rest = pkt_seg_split(m);
 		struct sock_lent lent;
 
-		if (!sock_lend(k, m, &lent)) {
+		if (!sock_lend(k, &m, &lent)) {
 			/* Told without its bytes rather than not at all: a wrong configuration. */
 			k->udp->charge -= pkt_charge(m) + charge_of(rest);
 			pkt_free(m);

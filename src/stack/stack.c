@@ -89,10 +89,6 @@ static int make_socks(struct stack *s)
 		.stack = s,
 	};
 
-	for (unsigned i = 0; i < CHAN_REGION_MAX; i++) {
-		c.region[i].base = s->cfg.region[i].base;
-		c.region[i].bytes = s->cfg.region[i].bytes;
-	}
 	return socks_create(&c, &s->socks);
 }
 
@@ -278,9 +274,10 @@ const struct ip_addr *stack_addr_duplicate(const struct stack *s)
 
 /* ---- applications ---- */
 
-int stack_attach(struct stack *s, const struct chan_map *map, struct sock_app **out)
+int stack_attach(struct stack *s, const struct chan_map *map, struct rte_mempool *own,
+		 uint32_t own_max, struct sock_app **out)
 {
-	int rc = socks_attach(s->socks, map, out);
+	int rc = socks_attach(s->socks, map, own, own_max, out);
 
 	if (rc < 0)
 		return rc;

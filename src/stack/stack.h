@@ -40,11 +40,6 @@ struct stack_cfg {
 	const char *congestion;	     /* name in the table of tcp/cc.h; NULL = its default */
 	uint8_t secret[16];	     /* the same in all stacks of a group */
 	uint64_t seed;
-	/* Regions that payload of received buffers lies in: see sock.h. */
-	struct {
-		const void *base;
-		uint64_t bytes;
-	} region[CHAN_REGION_MAX];
 	struct capture *capture; /* borrowed; NULL = none */
 };
 
@@ -74,7 +69,9 @@ bool stack_addr_tentative(const struct stack *s);
  * interfaces make themselves (fe80::/64) are not reported. */
 const struct ip_addr *stack_addr_duplicate(const struct stack *s);
 
-int stack_attach(struct stack *s, const struct chan_map *map, struct sock_app **out) must_check;
+/* Takes an application into service: see socks_attach(). */
+int stack_attach(struct stack *s, const struct chan_map *map, struct rte_mempool *own,
+		 uint32_t own_max, struct sock_app **out) must_check;
 void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly);
 
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was

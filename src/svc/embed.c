@@ -60,7 +60,6 @@ static int open_stack(struct embed *e, unsigned i, const struct embed_cfg *cfg,
 		      struct stack_cfg *sc, const struct embed_err *err)
 {
 	struct embed_core *c = &e->core[i];
-	struct dev_span span = dev_mem_span();
 
 	sc->core = i;
 	sc->group = e->group;
@@ -69,8 +68,6 @@ static int open_stack(struct embed *e, unsigned i, const struct embed_cfg *cfg,
 	sc->n_ports = e->n_dev;
 	for (unsigned p = 0; p < e->n_dev; p++)
 		sc->port[p] = (struct stack_port){e->dev[p], (uint16_t)i};
-	sc->region[CHAN_REGION_PKT].base = span.base;
-	sc->region[CHAN_REGION_PKT].bytes = span.bytes;
 	sc->capture = e->capture;
 	sc->congestion = cfg->congestion;
 	if (cfg->max_sockets != 0)

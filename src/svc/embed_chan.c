@@ -64,7 +64,7 @@ int embed_chan_open(struct embed *e, struct embed_core *c, const struct embed_cf
 	c->map.stack_bell_fd = bell_open();
 	if (c->map.app_bell_fd < 0 || c->map.stack_bell_fd < 0)
 		return embed_fail(err, -EMFILE, "no descriptors left: raise ulimit -n");
-	rc = stack_attach(c->stack, &c->map, &c->app);
+	rc = stack_attach(c->stack, &c->map, NULL, 0, &c->app);
 	return rc < 0 ? embed_fail(err, rc, "cannot attach: %s", strerror(-rc)) : 0;
 }
 

@@ -106,22 +106,25 @@ static void channel_up(void)
 				  .max_tokens = 16,
 				  .max_sockets = NAMES,
 				  .arena_bytes = ARENA};
+	uintptr_t range[2] = {UINTPTR_MAX, 0};
 	struct chan_hdr hdr;
 
+	rte_mempool_obj_iter(lab_pools.rx, widen, range);
+	f.map.region[CHAN_REGION_PKT].base = (const void *)range[0];
+	f.map.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
 	f.map.base = aligned_alloc(4096, chan_bytes(&g));
 	memset(f.map.base, 0, chan_bytes(&g));
 	f.map.arena = calloc(1, ARENA);
 	f.map.arena_bytes = ARENA;
 	f.map.app_bell_fd = f.map.stack_bell_fd = -1;
 	chan_format(f.map.base, &g);
-	expect(socks_attach(f.socks, &f.map, &f.app) == 0);
+	expect(socks_attach(f.socks, &f.map, NULL, 0, &f.app) == 0);
 	expect(chan_check(f.map.base, chan_bytes(&g), &hdr) == 0);
 	chan_attach(&f.end, &f.map, &hdr);
 }
 
 static void up(void)
 {
-	uintptr_t range[2] = {UINTPTR_MAX, 0};
 	struct socks_cfg c = {.pools = &lab_pools, .link_of = link_of, .drops = &f.drops};
 
 	memset(&f, 0, sizeof(f));
@@ -130,9 +133,6 @@ static void up(void)
 	c.ip = f.ip;
 	c.udp = f.udp;
 	c.tcp = f.tcp;
-	rte_mempool_obj_iter(lab_pools.rx, widen, range);
-	c.region[CHAN_REGION_PKT].base = (const void *)range[0];
-	c.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
 	expect(socks_create(&c, &f.socks) == 0);
 	socks_begin(f.socks, f.now);
 	channel_up();

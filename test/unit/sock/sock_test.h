@@ -149,7 +149,7 @@ static void channel_up(struct host *h)
 	h->map.stack_bell_fd = bell_open();
 	memset(h->map.base, 0, h->bytes);
 	chan_format(h->map.base, &geo);
-	assert_int_equal(socks_attach(h->socks, &h->map, &h->app), 0);
+	assert_int_equal(socks_attach(h->socks, &h->map, NULL, 0, &h->app), 0);
 	assert_int_equal(chan_check(h->map.base, h->bytes, &hdr), 0);
 	chan_attach(&h->end, &h->map, &hdr);
 }
@@ -166,8 +166,6 @@ static void host_up(struct host *h, uint8_t last)
 	c.tcp = h->tcp;
 	c.drops = &h->drops;
 	rte_mempool_obj_iter(pools.rx, lowest, range);
-	c.region[CHAN_REGION_PKT].base = (const void *)range[0];
-	c.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
 	assert_int_equal(socks_create(&c, &h->socks), 0);
 	socks_begin(h->socks, now);
 	channel_up(h);
