@@ -182,7 +182,7 @@ static int open_ports(const char *const *vdevs)
 	char err[200] = "";
 
 	if (dev_eal_init(&ec, err, sizeof(err)) < 0 ||
-	    dev_pools_create(0, 0, 0, 0, &pools, err, sizeof(err)) < 0 ||
+	    dev_pools_create(0, 0, 0, 0, NULL, &pools, err, sizeof(err)) < 0 ||
 	    dev_open(0, &dc, &far, err, sizeof(err)) < 0 ||
 	    (dev_count() > 1 && dev_open(1, &dc, &port, err, sizeof(err)) < 0)) {
 		fprintf(stderr, "%s\n", err);

@@ -63,7 +63,7 @@ static void side_make(struct side *s, unsigned id)
 	char err[200];
 
 	if (s->pools.rx == NULL &&
-	    dev_pools_create(id, 8192, 131072, 0, &s->pools, err, sizeof(err)) < 0)
+	    dev_pools_create(id, 8192, 131072, 0, NULL, &s->pools, err, sizeof(err)) < 0)
 		die(err);
 	tcp_cfg_defaults(&cfg);
 	cfg.max_conns = CONN_MAX + 1024;

@@ -172,7 +172,7 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGINT, &sa, NULL);
 	if (dev_eal_init(&ec, err, sizeof(err)) < 0 ||
-	    dev_pools_create(0, 8192, 8192, 0, &pools, err, sizeof(err)) < 0)
+	    dev_pools_create(0, 8192, 8192, 0, NULL, &pools, err, sizeof(err)) < 0)
 		die(err);
 	dc.rx_pools = &pools.rx;
 	if (dev_open(0, &dc, &dev, err, sizeof(err)) < 0)

@@ -62,16 +62,19 @@ unsigned __wrap_dev_tx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned 
 			     uint64_t *copied);
 void __wrap_dev_tx_reclaim(struct dev *d, uint16_t q);
 int __wrap_dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-			    struct pkt_pools *out, char *err, size_t err_len);
+			    const struct dev_mem *mem, struct pkt_pools *out, char *err,
+			    size_t err_len);
 int __real_dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-			    struct pkt_pools *out, char *err, size_t err_len);
+			    const struct dev_mem *mem, struct pkt_pools *out, char *err,
+			    size_t err_len);
 struct eth_addr __wrap_dev_mac(const struct dev *d);
 struct eth_addr __real_dev_mac(const struct dev *d);
 
 int __wrap_dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-			    struct pkt_pools *out, char *err, size_t err_len)
+			    const struct dev_mem *mem, struct pkt_pools *out, char *err,
+			    size_t err_len)
 {
-	int rc = __real_dev_pools_create(id, n_rx, n_tx, rx_room, out, err, err_len);
+	int rc = __real_dev_pools_create(id, n_rx, n_tx, rx_room, mem, out, err, err_len);
 
 	pool = out->rx;
 	return rc;

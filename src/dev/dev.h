@@ -84,6 +84,8 @@ struct dev_cfg {
 
 /* Ports of this process, in the order of vdevs then pci. */
 unsigned dev_count(void);
+/* Before it is opened: can the port receive into any memory? Else its buffers must be EAL's. */
+bool dev_receives_anywhere(unsigned index);
 int dev_open(unsigned index, const struct dev_cfg *cfg, struct dev **out, char *err,
 	     size_t err_len) must_check;
 void dev_close(struct dev *d);
@@ -109,9 +111,23 @@ bool dev_deleted(const struct dev *d);
 #define DEV_POOL_XDP 8192
 #define DEV_POOL_TX  4096
 #define DEV_POOL_REF 32768 /* small: a send that waits for its acknowledgement holds one or two */
+/* Memory of the caller's that buffers' data shall lie in, so that other processes can be shown it
+ * and nothing else. */
+struct dev_mem {
+	void *base;
+	size_t bytes;
+};
+/* mem: for the data of received packets, dev_pool_bytes() long; NULL: EAL's memory. */
 int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-		     struct pkt_pools *out, char *err, size_t err_len) must_check;
+		     const struct dev_mem *mem, struct pkt_pools *out, char *err,
+		     size_t err_len) must_check;
 void dev_pools_destroy(struct pkt_pools *p);
+/* Bytes that the data of n received buffers take; rx_room as above. */
+size_t dev_pool_bytes(uint32_t n, uint16_t rx_room);
+/* One pool of buffers like those of received packets, with their data in mem. NULL: no memory. */
+struct rte_mempool *dev_pool_create(const char *kind, unsigned id, uint32_t n, uint16_t rx_room,
+				    const struct dev_mem *mem) must_check;
+void dev_pool_destroy(struct rte_mempool *pool);
 
 /* ---- one queue, called by its core only ---- */
 

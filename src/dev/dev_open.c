@@ -157,7 +157,7 @@ static int bring_up(struct dev *d, const struct dev_cfg *cfg, const struct rte_e
 	return 0;
 }
 
-static const char *port_args(const struct rte_eth_dev_info *info)
+const char *dev_port_args(const struct rte_eth_dev_info *info)
 {
 	const struct rte_devargs *da = rte_dev_devargs(info->device);
 
@@ -204,7 +204,7 @@ static void interface_learn(struct dev *d, const struct rte_eth_dev_info *info)
 	if (!d->row->kernel_if)
 		return;
 	d->ifindex = info->if_index;
-	if (d->ifindex == 0 && dev_args_get(port_args(info), "iface", d->ifname, IF_NAMESIZE))
+	if (d->ifindex == 0 && dev_args_get(dev_port_args(info), "iface", d->ifname, IF_NAMESIZE))
 		d->ifindex = if_nametoindex(d->ifname);
 	if (if_indextoname(d->ifindex, d->ifname) == NULL)
 		d->ifindex = 0;
@@ -237,9 +237,9 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 	rc = rte_eth_dev_info_get(d->port_id, &info);
 	if (rc < 0)
 		return rc;
-	dev_row_apply(d, &info, port_args(&info));
+	dev_row_apply(d, &info, dev_port_args(&info));
 	interface_learn(d, &info);
-	dev_guard_open(d, port_args(&info));
+	dev_guard_open(d, dev_port_args(&info));
 	*what = detail;
 	snprintf(detail, detail_len, "it has %u queue pairs and %u were asked: use fewer cores",
 		 d->caps.max_queues, cfg->n_queues);

@@ -2,11 +2,13 @@
  *
  * The three pools of a core (pkt.h) and memory for payload. They come from EAL's own memory, which
  * is what af_xdp (its UMEM is the receive pool), virtio_user, NICs and zero-copy memif need to send
- * without a copy.
+ * without a copy. A service shows received packets to other processes: there their data lies in
+ * memory of the service's, and only the mbufs are in EAL's.
  *
  * The defaults take 19 + 5 + 1 MB. A ring of 1024 descriptors each way, the most any row asks for,
  * leaves 6000 received buffers to be lent.
  */
+#define ALLOW_EXPERIMENTAL_API /* rte_pktmbuf_pool_create_extbuf */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,20 +23,50 @@
 #define POOL_CACHE   256
 #define RX_ROOM_FULL 2048
 
-static struct rte_mempool *pool(const char *kind, unsigned id, uint32_t n, uint16_t room)
+static struct rte_mempool *pool(const char *kind, unsigned id, uint32_t n, uint16_t room,
+				const struct dev_mem *mem)
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
 	/* DPDK wants n >= 1.5 caches; more than a quarter would starve the ring behind it. */
 	unsigned cache = RTE_MIN((unsigned)POOL_CACHE, n / 4);
+	struct rte_pktmbuf_extmem ext;
 
 	snprintf(name, sizeof(name), "zs_%s_%u", kind, id);
-	return rte_pktmbuf_pool_create(name, n, cache, 0, room, (int)rte_socket_id());
+	if (mem == NULL)
+		return rte_pktmbuf_pool_create(name, n, cache, 0, room, (int)rte_socket_id());
+	ext = (struct rte_pktmbuf_extmem){.buf_ptr = mem->base,
+					  .buf_iova = RTE_BAD_IOVA,
+					  .buf_len = mem->bytes,
+					  .elt_size = room};
+	return rte_pktmbuf_pool_create_extbuf(name, n, cache, 0, room, (int)rte_socket_id(), &ext,
+					      1);
+}
+
+static uint32_t room_of(uint16_t rx_room)
+{
+	return (rx_room ? rx_room : RX_ROOM_FULL) + RTE_PKTMBUF_HEADROOM;
+}
+
+size_t dev_pool_bytes(uint32_t n, uint16_t rx_room)
+{
+	return (size_t)n * room_of(rx_room);
+}
+
+struct rte_mempool *dev_pool_create(const char *kind, unsigned id, uint32_t n, uint16_t rx_room,
+				    const struct dev_mem *mem)
+{
+	return pool(kind, id, n, (uint16_t)room_of(rx_room), mem);
+}
+
+void dev_pool_destroy(struct rte_mempool *p)
+{
+	rte_mempool_free(p);
 }
 
 int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-		     struct pkt_pools *out, char *err, size_t err_len)
+		     const struct dev_mem *mem, struct pkt_pools *out, char *err, size_t err_len)
 {
-	uint32_t room = (rx_room ? rx_room : RX_ROOM_FULL) + RTE_PKTMBUF_HEADROOM;
+	uint32_t room = room_of(rx_room);
 	uint32_t n_ref = n_tx ? n_tx : DEV_POOL_REF; /* who asks for small pools gets those */
 	int rc;
 
@@ -46,9 +78,10 @@ int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room
 			 room);
 		return -EINVAL;
 	}
-	out->rx = pool("rx", id, n_rx, (uint16_t)room);
-	out->hdr = out->rx ? pool("hdr", id, n_tx, PKT_HDR_ROOM + RTE_PKTMBUF_HEADROOM) : NULL;
-	out->ref = out->hdr ? pool("ref", id, n_ref, 0) : NULL;
+	out->rx = pool("rx", id, n_rx, (uint16_t)room, mem);
+	out->hdr =
+		out->rx ? pool("hdr", id, n_tx, PKT_HDR_ROOM + RTE_PKTMBUF_HEADROOM, NULL) : NULL;
+	out->ref = out->hdr ? pool("ref", id, n_ref, 0, NULL) : NULL;
 	if (out->ref != NULL)
 		return 0;
 	rc = rte_errno ? -rte_errno : -ENOMEM;

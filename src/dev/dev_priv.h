@@ -106,6 +106,9 @@ struct dev_spec_env {
 int dev_spec_complete(const char *text, const struct dev_spec_env *env, char *out, size_t out_len,
 		      char *err, size_t err_len) must_check;
 
+/* dev_open.c: the arguments of a port's SPEC. */
+const char *dev_port_args(const struct rte_eth_dev_info *info);
+
 /* dev_table.c */
 const struct dev_row *dev_row_find(const char *driver);
 /* Fills caps, segs, reclaim of d from its row, what it reports and its arguments. */

@@ -202,6 +202,15 @@ static const struct dev_row *row_of(const char *driver, const char *args)
 	return &row_memif_zc;
 }
 
+bool dev_receives_anywhere(unsigned index)
+{
+	struct rte_eth_dev_info info;
+	int id = dev_port_id(index);
+
+	return id >= 0 && rte_eth_dev_info_get((uint16_t)id, &info) == 0 &&
+	       row_of(info.driver_name, dev_port_args(&info))->segs == DEV_SEGS_ANY;
+}
+
 void dev_row_apply(struct dev *d, const struct rte_eth_dev_info *info, const char *args)
 {
 	const struct dev_row *row = row_of(info->driver_name, args);

@@ -18,14 +18,13 @@ static void *map_zeroed(uint64_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-int embed_chan_memory(struct embed_core *c, const struct embed_cfg *cfg,
-		      const struct embed_err *err)
+int embed_chan_memory(struct embed_chan *c, const struct embed_cfg *cfg, const struct svc_err *err)
 {
 	const struct chan_geometry *g = &cfg->geometry;
 	int rc = chan_geometry_check(g);
 
 	if (rc < 0)
-		return embed_fail(err, rc, "the channel's sizes are wrong");
+		return svc_fail(err, rc, "the channel's sizes are wrong");
 	c->map.app_bell_fd = c->map.stack_bell_fd = -1;
 	c->rings_bytes = chan_bytes(g);
 	c->rings = map_zeroed(c->rings_bytes);
@@ -36,12 +35,12 @@ int embed_chan_memory(struct embed_core *c, const struct embed_cfg *cfg,
 	}
 	c->map.arena_bytes = g->arena_bytes;
 	if (c->rings == NULL || c->map.arena == NULL)
-		return embed_fail(err, -ENOMEM, "no memory for a channel of %llu MB",
-				  (unsigned long long)(g->arena_bytes >> 20));
+		return svc_fail(err, -ENOMEM, "no memory for a channel of %llu MB",
+				(unsigned long long)(g->arena_bytes >> 20));
 	return 0;
 }
 
-static void describe(struct embed_core *c, const struct chan_geometry *g)
+static void describe(struct embed_chan *c, const struct chan_geometry *g)
 {
 	struct dev_span span = dev_mem_span();
 
@@ -53,22 +52,28 @@ static void describe(struct embed_core *c, const struct chan_geometry *g)
 	c->map.region[CHAN_REGION_PKT].bytes = span.bytes;
 }
 
-int embed_chan_open(struct embed *e, struct embed_core *c, const struct embed_cfg *cfg,
-		    const struct embed_err *err)
+int embed_chan_open(struct embed_chan *c, struct stack *s, const struct embed_cfg *cfg,
+		    const struct svc_err *err)
 {
 	int rc;
 
-	c->embed = e;
 	describe(c, &cfg->geometry);
 	c->map.app_bell_fd = bell_open();
 	c->map.stack_bell_fd = bell_open();
 	if (c->map.app_bell_fd < 0 || c->map.stack_bell_fd < 0)
-		return embed_fail(err, -EMFILE, "no descriptors left: raise ulimit -n");
-	rc = stack_attach(c->stack, &c->map, NULL, 0, &c->app);
-	return rc < 0 ? embed_fail(err, rc, "cannot attach: %s", strerror(-rc)) : 0;
+		return svc_fail(err, -EMFILE, "no descriptors left: raise ulimit -n");
+	rc = stack_attach(s, &c->map, NULL, 0, &c->app);
+	return rc < 0 ? svc_fail(err, rc, "cannot attach: %s", strerror(-rc)) : 0;
 }
 
-void embed_chan_close(struct embed_core *c)
+void embed_chan_leave(struct embed_chan *c, struct stack *s)
+{
+	if (c->app != NULL)
+		stack_detach(s, c->app, c->map.stack_bell_fd, true);
+	c->app = NULL;
+}
+
+void embed_chan_close(struct embed_chan *c)
 {
 	if (c->rings != NULL)
 		munmap(c->rings, c->rings_bytes);

@@ -8,11 +8,22 @@
 #include <ctype.h>
 #include <errno.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "wire/eth.h"
+
+int svc_fail(const struct svc_err *err, int rc, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err->text, err->len, fmt, ap);
+	va_end(ap);
+	return rc;
+}
 
 /* A decimal number up to max at *p; moves *p behind it. */
 static bool number(const char **p, unsigned long max, unsigned long *out)

@@ -12,6 +12,25 @@
 #include "base/assert.h"
 #include "wire/addr.h"
 
+/* What went wrong, for the user: one sentence. */
+struct svc_err {
+	char *text;
+	size_t len;
+};
+/* Writes the sentence, returns rc. */
+__attribute__((format(printf, 3, 4))) int svc_fail(const struct svc_err *err, int rc,
+						   const char *fmt, ...);
+
+/* Texts of a list that ends with NULL; NULL is an empty one. */
+static inline unsigned svc_count(const char *const *list)
+{
+	unsigned n = 0;
+
+	while (list != NULL && list[n] != NULL)
+		n++;
+	return n;
+}
+
 /* IP/LEN[@PORT[.VLAN]] */
 struct svc_addr {
 	struct ip_addr addr;

@@ -46,7 +46,7 @@ static inline int start_queues(const char *spec, const char *far_spec, bool huge
 	char err[200] = "";
 
 	if (dev_eal_init(&cfg, err, sizeof(err)) < 0 || dev_count() != 1 + (far_spec != NULL) ||
-	    dev_pools_create(0, 8192, 2048, 0, &pools, err, sizeof(err)) < 0)
+	    dev_pools_create(0, 8192, 2048, 0, NULL, &pools, err, sizeof(err)) < 0)
 		goto fail;
 	if (far_spec != NULL && open_port(0, n_queues, &far, err, sizeof(err)) < 0)
 		goto fail;

@@ -146,10 +146,10 @@ static void too_many_buffers_are_refused_and_nothing_is_left(void **state)
 	struct pkt_pools p;
 	char err[200];
 
-	assert_int_equal(dev_pools_create(9, 10000000, 64, 0, &p, err, sizeof(err)), -ENOMEM);
+	assert_int_equal(dev_pools_create(9, 10000000, 64, 0, NULL, &p, err, sizeof(err)), -ENOMEM);
 	assert_non_null(strstr(err, "--mem"));
 	assert_null(p.rx);
-	assert_int_equal(dev_pools_create(9, 64, 64, 0, &p, err, sizeof(err)), 0);
+	assert_int_equal(dev_pools_create(9, 64, 64, 0, NULL, &p, err, sizeof(err)), 0);
 	dev_pools_destroy(&p);
 }
 

@@ -37,7 +37,7 @@ static int up(void **state)
 	char err[200] = "";
 
 	if (dev_eal_init(&ec, err, sizeof(err)) < 0 ||
-	    dev_pools_create(0, 4096, 1024, 0, &pools, err, sizeof(err)) < 0 ||
+	    dev_pools_create(0, 4096, 1024, 0, NULL, &pools, err, sizeof(err)) < 0 ||
 	    dev_open(0, &dc, &port, err, sizeof(err)) < 0) {
 		print_error("%s\n", err);
 		return -1;

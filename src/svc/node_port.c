@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the stacks stand on: DPDK's environment, buffers, ports.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "svc/node.h"
+#include "svc/svc_cfg.h"
+#include "wire/eth.h"
+
+/* Buffers of the receive pool that ports keep in their rings. */
+uint32_t node_port_bufs(const struct embed_cfg *cfg)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < svc_count(cfg->vdevs); i++)
+		n += strncmp(cfg->vdevs[i], "net_af_xdp", 10) == 0 ? DEV_POOL_XDP : 0;
+	return n;
+}
+
+int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
+		  const struct svc_err *err)
+{
+	struct dev_eal_cfg ec = {
+		.vdevs = cfg->vdevs,
+		.pci = cfg->pci,
+		.mem_mb = cfg->mem_mb,
+		.no_huge = cfg->no_huge,
+		.n_mbufs = n->n * (DEV_POOL_RX + node_port_bufs(cfg) + 2 * DEV_POOL_TX),
+		.mem_bytes = n->n * mem_bytes,
+		.n_queues = (uint16_t)n->n,
+	};
+	int rc;
+
+	if (svc_count(cfg->vdevs) + svc_count(cfg->pci) == 0)
+		return svc_fail(err, -EINVAL,
+				"no port: give --vdev SPEC (for example "
+				"net_af_packet0,iface=eth0) or --port PCI");
+	rc = dev_eal_init(&ec, err->text, err->len);
+	n->eal_up = rc == 0;
+	return rc;
+}
+
+static int open_dev(struct node *n, unsigned index, const struct embed_cfg *cfg,
+		    const struct svc_err *err)
+{
+	struct rte_mempool *rx[EMBED_CORES_MAX];
+	struct dev_cfg dc = {.n_queues = (uint16_t)n->n, .mtu = (uint16_t)cfg->mtu, .rx_pools = rx};
+	int rc;
+
+	if (cfg->mtu > UINT16_MAX)
+		return svc_fail(err, -EINVAL, "--mtu %u: at most 65535", cfg->mtu);
+	for (unsigned i = 0; i < n->n; i++)
+		rx[i] = n->core[i].pools.rx;
+	rc = dev_open(index, &dc, &n->dev[index], err->text, err->len);
+	if (rc < 0)
+		return rc;
+	n->n_dev = index + 1;
+	return 0;
+}
+
+static uint32_t rx_bufs(const struct embed_cfg *cfg)
+{
+	return DEV_POOL_RX + node_port_bufs(cfg);
+}
+
+size_t node_packet_bytes(const struct node *n, const struct embed_cfg *cfg)
+{
+	for (unsigned i = 0; i < dev_count(); i++)
+		if (!dev_receives_anywhere(i))
+			return 0;
+	return n->n * dev_pool_bytes(rx_bufs(cfg), 0);
+}
+
+static int open_pools(struct node *n, unsigned i, const struct embed_cfg *cfg,
+		      const struct svc_err *err)
+{
+	size_t part = n->packets.bytes / n->n;
+	struct dev_mem mem = {(char *)n->packets.base + i * part, part};
+
+	return dev_pools_create(i, rx_bufs(cfg), 0, 0, n->packets.base != NULL ? &mem : NULL,
+				&n->core[i].pools, err->text, err->len);
+}
+
+int node_ports_open(struct node *n, const struct embed_cfg *cfg, const struct svc_err *err)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < n->n && rc == 0; i++)
+		rc = open_pools(n, i, cfg, err);
+	if (rc == 0 && dev_count() > STACK_PORTS_MAX)
+		rc = svc_fail(err, -EINVAL, "%u ports: at most %u", dev_count(), STACK_PORTS_MAX);
+	for (unsigned i = 0; rc == 0 && i < dev_count(); i++)
+		rc = open_dev(n, i, cfg, err);
+	return rc;
+}
+
+void node_ports_close(struct node *n)
+{
+	while (n->n_dev > 0)
+		dev_close(n->dev[--n->n_dev]);
+}
+
+void node_pools_close(struct node *n)
+{
+	for (unsigned i = 0; i < n->n; i++)
+		if (n->core[i].pools.rx != NULL)
+			dev_pools_destroy(&n->core[i].pools);
+}
