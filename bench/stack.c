@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What the whole stack costs without a link: from the Ethernet frame through the channel to the
- * program's socket calls and back. The port is one of DPDK's null ports whose burst functions are
- * replaced by a peer below, as small as a TCP can be: it answers a frame by the next request.
+ * program's socket calls and back. The port is one of DPDK's null ports; in place of src/dev's
+ * burst functions stands a peer, as small as a TCP can be: it answers a frame by the next request.
  * Its cycles are counted apart and taken off.
  *
  *	stack [--conns 256] [--seconds 2] [--size 64] [--zc] [--requests N]
@@ -52,39 +52,7 @@ static unsigned q_head, q_tail, opened, established;
 static uint64_t port_cycles, answers;
 static bool listening, ending;
 static struct eth_addr mac = {{2, 0, 0, 0, 0, 2}}, stack_mac;
-static struct rte_mempool *pool;
-
-unsigned __wrap_dev_rx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
-			     struct drop_counters *drops);
-unsigned __wrap_dev_tx_room(struct dev *d, uint16_t q, unsigned n);
-unsigned __wrap_dev_tx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
-			     const struct pkt_pools *pools, struct drop_counters *drops,
-			     uint64_t *copied);
-void __wrap_dev_tx_reclaim(struct dev *d, uint16_t q);
-int __wrap_dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-			    const struct dev_mem *mem, struct pkt_pools *out, char *err,
-			    size_t err_len);
-int __real_dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-			    const struct dev_mem *mem, struct pkt_pools *out, char *err,
-			    size_t err_len);
-struct eth_addr __wrap_dev_mac(const struct dev *d);
-struct eth_addr __real_dev_mac(const struct dev *d);
-
-int __wrap_dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room,
-			    const struct dev_mem *mem, struct pkt_pools *out, char *err,
-			    size_t err_len)
-{
-	int rc = __real_dev_pools_create(id, n_rx, n_tx, rx_room, mem, out, err, err_len);
-
-	pool = out->rx;
-	return rc;
-}
-
-struct eth_addr __wrap_dev_mac(const struct dev *d)
-{
-	stack_mac = __real_dev_mac(d);
-	return stack_mac;
-}
+static struct rte_mempool *pool; /* of received packets, as src/dev names it */
 
 static void put32(uint8_t *p, uint32_t v)
 {
@@ -235,14 +203,18 @@ static void open_some(void)
 	}
 }
 
-/* ---- the port ---- */
+/* ---- the port: these stand in for dev_rx.c and dev_tx.c ---- */
 
-unsigned __wrap_dev_rx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
-			     struct drop_counters *drops)
+unsigned dev_rx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
+		      struct drop_counters *drops)
 {
 	uint64_t at = tsc();
 	unsigned k;
 
+	if (unlikely(pool == NULL)) {
+		pool = rte_mempool_lookup("zs_rx_0");
+		stack_mac = dev_mac(d);
+	}
 	if (listening && opened < opt.conns)
 		open_some();
 	for (k = 0; k < n && q_head != q_tail; k++) {
@@ -253,14 +225,13 @@ unsigned __wrap_dev_rx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned 
 	return k;
 }
 
-unsigned __wrap_dev_tx_room(struct dev *d, uint16_t q, unsigned n)
+unsigned dev_tx_room(struct dev *d, uint16_t q, unsigned n)
 {
 	return n < PKT_BURST ? n : PKT_BURST;
 }
 
-unsigned __wrap_dev_tx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
-			     const struct pkt_pools *pools, struct drop_counters *drops,
-			     uint64_t *copied)
+unsigned dev_tx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
+		      const struct pkt_pools *pools, struct drop_counters *drops, uint64_t *copied)
 {
 	uint64_t at = tsc();
 
@@ -271,10 +242,6 @@ unsigned __wrap_dev_tx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned 
 	for (unsigned i = 0; i < n; i++)
 		pkt_free(p[i].m);
 	return n;
-}
-
-void __wrap_dev_tx_reclaim(struct dev *d, uint16_t q)
-{
 }
 
 /* ---- the program ---- */
