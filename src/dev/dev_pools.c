@@ -20,7 +20,6 @@
 
 #include "dev/dev_priv.h"
 
-#define POOL_CACHE   256
 #define RX_ROOM_FULL 2048
 
 static struct rte_mempool *pool(const char *kind, unsigned id, uint32_t n, uint16_t room,
@@ -28,7 +27,7 @@ static struct rte_mempool *pool(const char *kind, unsigned id, uint32_t n, uint1
 {
 	char name[RTE_MEMPOOL_NAMESIZE];
 	/* DPDK wants n >= 1.5 caches; more than a quarter would starve the ring behind it. */
-	unsigned cache = RTE_MIN((unsigned)POOL_CACHE, n / 4);
+	unsigned cache = RTE_MIN((unsigned)DEV_POOL_CACHE, n / 4);
 	struct rte_pktmbuf_extmem ext;
 
 	snprintf(name, sizeof(name), "zs_%s_%u", kind, id);
@@ -78,7 +77,8 @@ int dev_pools_create(unsigned id, uint32_t n_rx, uint32_t n_tx, uint16_t rx_room
 			 room);
 		return -EINVAL;
 	}
-	out->rx = pool("rx", id, n_rx, (uint16_t)room, mem);
+	out->rx = mem == NULL && dev_umem_wanted() ? dev_umem_pool(id, n_rx)
+						   : pool("rx", id, n_rx, (uint16_t)room, mem);
 	out->hdr =
 		out->rx ? pool("hdr", id, n_tx, PKT_HDR_ROOM + RTE_PKTMBUF_HEADROOM, NULL) : NULL;
 	out->ref = out->hdr ? pool("ref", id, n_ref, 0, NULL) : NULL;

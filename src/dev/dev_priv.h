@@ -15,6 +15,10 @@
 #define DEV_QUEUES_MAX 16
 /* Ethernet and one VLAN tag. */
 #define DEV_L2_MAX 18
+/* A buffer of an af_xdp port's pool with all that is around it: AF_XDP wants a page at most. */
+#define DEV_UMEM_CHUNK 4096
+/* Buffers of a pool that a core keeps for itself. */
+#define DEV_POOL_CACHE 256
 
 /* What makes a PMD give back buffers that the far end has taken (dev_reclaim.c). */
 enum dev_reclaim {
@@ -108,6 +112,11 @@ int dev_spec_complete(const char *text, const struct dev_spec_env *env, char *ou
 
 /* dev_open.c: the arguments of a port's SPEC. */
 const char *dev_port_args(const struct rte_eth_dev_info *info);
+
+/* dev_umem.c: does a port of this process take its receive pool for its UMEM? */
+bool dev_umem_wanted(void);
+/* A pool of buffers of one page each, one behind the other. NULL with rte_errno. */
+struct rte_mempool *dev_umem_pool(unsigned id, uint32_t n);
 
 /* dev_table.c */
 const struct dev_row *dev_row_find(const char *driver);

@@ -177,6 +177,11 @@ static void caps_args(struct dev *d, const char *args)
 		c->mtu_max = (uint16_t)RTE_MIN(c->mtu_max, c->max_frame_bytes - 1 - DEV_L2_MAX);
 		d->tx_ring = (uint16_t)dev_args_u32(args, "framecnt", 512);
 	}
+	/* Of a chunk: DPDK's headers of a buffer, and its headroom, and that of XDP. */
+	if (strcmp(c->driver, "net_af_xdp") == 0)
+		c->mtu_max = (uint16_t)RTE_MIN(
+			c->mtu_max, DEV_UMEM_CHUNK - RTE_CACHE_LINE_SIZE - sizeof(struct rte_mbuf) -
+					    RTE_PKTMBUF_HEADROOM - 256 - DEV_L2_MAX);
 	if (strcmp(c->driver, "net_memif") == 0) {
 		uint32_t size = RTE_MAX(dev_args_u32(args, "bsize", 2048), 64u + DEV_L2_MAX);
 

@@ -98,6 +98,36 @@ static void single_buffers_arrive_whole(void **state)
 	}
 }
 
+#define LAST_BUFFERS 4
+
+static int by_address_down(const void *a, const void *b)
+{
+	const struct rte_mbuf *x = *(struct rte_mbuf *const *)a, *y = *(struct rte_mbuf *const *)b;
+
+	return (x < y) - (x > y);
+}
+
+/* af_xdp's UMEM is to hold the pool to its end. */
+static void the_last_buffers_of_the_pool_arrive_too(void **state)
+{
+	static struct rte_mbuf *all[8192];
+	uint8_t f[FRAME_MAX];
+	unsigned n = 0;
+
+	while (n < array_size(all) && (all[n] = rte_pktmbuf_alloc(pools.rx)) != NULL)
+		n++;
+	assert_true(n > 1000);
+	qsort(all, n, sizeof(all[0]), by_address_down);
+	for (unsigned i = LAST_BUFFERS; i < n; i++)
+		pkt_free(all[i]);
+	for (unsigned i = 0; i < LAST_BUFFERS; i++) {
+		uint32_t len = frame_make(f, 1000);
+
+		memcpy(pkt_put(all[i], (uint16_t)len), f, len);
+		check_arrives(all[i], f, len);
+	}
+}
+
 static void chains_of_slices_arrive_whole(void **state)
 {
 	uint8_t f[FRAME_MAX];
@@ -447,6 +477,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(single_buffers_arrive_whole),
+		cmocka_unit_test(the_last_buffers_of_the_pool_arrive_too),
 		cmocka_unit_test(chains_of_slices_arrive_whole),
 		cmocka_unit_test(outside_memory_arrives_and_comes_home),
 		cmocka_unit_test(memory_of_dev_mem_alloc_is_sent_without_a_copy),
