@@ -5,6 +5,8 @@
  *
  *	link --vdev SPEC --echo                        sends every frame back
  *	link --vdev SPEC [--size 64] [--window 32] [--seconds 2]
+ *	link --vdev SPEC --sink                        frees every frame
+ *	link --vdev SPEC --flood [--size 1514]         sends as fast as the port takes them
  *
  * Prints frames per second there and back, and the round trip of one frame with a window of 1.
  */
@@ -21,7 +23,7 @@ static struct {
 	const char *vdev[2];
 	unsigned size, window;
 	double seconds;
-	bool echo;
+	bool echo, sink, flood;
 } opt = {.size = 64, .window = 32, .seconds = 2};
 
 static struct dev *dev;
@@ -85,6 +87,60 @@ static void send_new(unsigned n)
 	send_all(p, n);
 }
 
+static void sink(void)
+{
+	struct pkt p[PKT_BURST];
+
+	while (!stop) {
+		unsigned n = dev_rx_burst(dev, 0, p, PKT_BURST, &drops);
+
+		for (unsigned i = 0; i < n; i++)
+			pkt_free(p[i].m);
+	}
+}
+
+/* Whole frames from one buffer, a header and a slice each, as a stack sends them. */
+static double flood(double seconds)
+{
+	uint64_t start = clock_now_ns(), end = start + (uint64_t)(seconds * 1e9), done = 0,
+		 copied = 0;
+	struct rte_mbuf *body = rte_pktmbuf_alloc(pools.rx);
+	uint16_t len = (uint16_t)(opt.size - 54);
+
+	if (body == NULL)
+		die("no buffer");
+	pkt_put(body, len);
+	while (!stop && clock_now_ns() < end) {
+		struct pkt p[PKT_BURST];
+		unsigned n, sent;
+
+		for (n = 0; n < PKT_BURST; n++) {
+			struct rte_mbuf *h = pkt_alloc_hdr(&pools),
+					*s = pkt_slice(&pools, body, 0, len);
+
+			if (h == NULL || s == NULL) {
+				pkt_free(h);
+				pkt_free(s);
+				break;
+			}
+			memset(pkt_put(h, 54), 0xff, 54);
+			pkt_data(h)[12] = 0x88;
+			pkt_data(h)[13] = 0xb5;
+			if (pkt_chain(h, s) != 0)
+				die("no chain");
+			p[n] = (struct pkt){.m = h};
+		}
+		sent = dev_tx_burst(dev, 0, p, n, &pools, &drops, &copied);
+		done += sent;
+		for (; sent < n; sent++)
+			pkt_free(p[sent].m);
+		if (n == 0)
+			dev_tx_reclaim(dev, 0);
+	}
+	pkt_free(body);
+	return (double)done / ((double)(clock_now_ns() - start) / 1e9);
+}
+
 /* How many frames came back. */
 static unsigned take(void)
 {
@@ -135,7 +191,8 @@ static void options(int argc, char **argv)
 {
 	static const struct option names[] = {{"vdev", 1, NULL, 'v'},	{"size", 1, NULL, 'b'},
 					      {"window", 1, NULL, 'w'}, {"seconds", 1, NULL, 't'},
-					      {"echo", 0, NULL, 'e'},	{0}};
+					      {"echo", 0, NULL, 'e'},	{"sink", 0, NULL, 'k'},
+					      {"flood", 0, NULL, 'f'},	{0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -149,12 +206,17 @@ static void options(int argc, char **argv)
 			opt.seconds = strtod(optarg, NULL);
 		else if (c == 'e')
 			opt.echo = true;
+		else if (c == 'k')
+			opt.sink = true;
+		else if (c == 'f')
+			opt.flood = true;
 		else
 			exit(2);
 	}
 	if (opt.vdev[0] == NULL || opt.size < 60 || opt.size > 1514 || opt.window == 0) {
 		fprintf(stderr,
-			"usage: %s --vdev SPEC [--echo | --size 60-1514 --window N --seconds S]\n",
+			"usage: %s --vdev SPEC [--echo | --sink | --flood | --size 60-1514 "
+			"--window N --seconds S]\n",
 			argv[0]);
 		exit(2);
 	}
@@ -181,6 +243,12 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	if (opt.echo) {
 		echo();
+	} else if (opt.sink) {
+		sink();
+	} else if (opt.flood) {
+		flood(0.5);
+		rate = flood(opt.seconds);
+		printf("size=%u rate=%.0f gbps=%.2f\n", opt.size, rate, rate * opt.size * 8 / 1e9);
 	} else {
 		per_us = tsc_per_ns() * 1000;
 		ping(1, 1);
