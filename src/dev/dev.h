@@ -93,6 +93,9 @@ const char *dev_name(const struct dev *d);
 const struct dev_caps *dev_caps(const struct dev *d);
 struct eth_addr dev_mac(const struct dev *d);
 uint16_t dev_mtu(const struct dev *d);
+/* Does the port take TSO packets now? vhost's answer depends on its peer, so it is asked for each
+ * connection; caps.tso is the last answer. */
+bool dev_tso(struct dev *d);
 bool dev_link_up(struct dev *d);
 /* One line: "port 0 net_af_packet0: 1 queue, mtu 1500; in software: checksum; wakes by socket". */
 void dev_describe(const struct dev *d, FILE *out);

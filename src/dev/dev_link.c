@@ -9,6 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <linux/virtio_net.h>
+#include <rte_eth_vhost.h>
+#include <rte_vhost.h>
+
 #include "dev/dev_priv.h"
 
 static int if_ask(const char *ifname, unsigned long what, struct ifreq *ifr)
@@ -50,6 +54,25 @@ bool dev_link_up(struct dev *d)
 	return rte_eth_link_get_nowait(d->port_id, &link) == 0 && link.link_status;
 }
 
+/* A peer that takes segmented packets whole, in as many of its buffers as they need. */
+static bool vhost_tso(const struct dev *d)
+{
+	const uint64_t want = 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_TSO6 |
+			      1ull << VIRTIO_NET_F_MRG_RXBUF;
+	int vid = rte_eth_vhost_get_vid_from_port_id(d->port_id);
+	uint64_t has = 0;
+
+	return vid >= 0 && rte_vhost_get_negotiated_features(vid, &has) == 0 &&
+	       (has & want) == want;
+}
+
+bool dev_tso(struct dev *d)
+{
+	if (d->row->tso_by_peer)
+		d->caps.tso = d->caps.tx_l4_csum && vhost_tso(d);
+	return d->caps.tso;
+}
+
 bool dev_check(struct dev *d)
 {
 	bool up;
@@ -61,6 +84,7 @@ bool dev_check(struct dev *d)
 	if (up == d->was_up)
 		return up;
 	d->was_up = up;
+	dev_tso(d);
 	if (up && !d->gone)
 		return up; /* its first peer */
 	d->gone = !up;

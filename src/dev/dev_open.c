@@ -324,8 +324,8 @@ void dev_describe(const struct dev *d, FILE *out)
 
 	fprintf(out, "port %u %s: %u queue%s, mtu %u; in software:", d->index, d->name, d->n_queues,
 		d->n_queues > 1 ? "s" : "", d->mtu);
-	fprintf(out, "%s%s%s%s%s%s", c->tx_l4_csum ? "" : " checksum", c->tso ? "" : " TSO",
-		c->multi_seg ? "" : " chains (copied)",
+	fprintf(out, "%s%s%s%s%s%s", c->tx_l4_csum ? "" : " checksum",
+		c->tso || d->row->tso_by_peer ? "" : " TSO", c->multi_seg ? "" : " chains (copied)",
 		c->external ? "" : " outside memory (copied)",
 		d->n_queues > 1 && !c->rss ? " RSS" : "",
 		c->tx_l4_csum && c->tso && c->multi_seg && c->external ? " nothing" : "");

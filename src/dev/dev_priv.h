@@ -49,9 +49,11 @@ struct dev_row {
 	bool kernel_socket; /* reads a socket that can be polled */
 	bool kernel_if;	    /* stands on an interface of the kernel's: iface=NAME */
 	bool cuts_frames;   /* frames above its frame size arrive cut, without a flag */
+	bool tso_by_peer;   /* sends TSO if its peer said so: known when it came (dev_tso()) */
 	bool intr_thread;   /* DPDK's interrupt thread unmaps its rings (dev_guard.c) */
 	uint16_t max_segs;
 	uint16_t rx_desc, tx_desc;
+	uint16_t tx_most; /* most packets that its transmit function is given at once; 0: any */
 };
 
 /* Written by the core of the queue only. */

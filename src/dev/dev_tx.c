@@ -172,6 +172,19 @@ static cold_path void undo(const struct ready *r, struct rte_mbuf *orig)
 		memcpy(r->csum, &r->csum_was, 2);
 }
 
+/* For a port that is given few at once. */
+static cold_path uint16_t pmd_tx_few(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
+{
+	uint16_t done = 0, part, took;
+
+	do {
+		part = RTE_MIN((uint16_t)(n - done), d->row->tx_most);
+		took = dev_pmd_tx(d, queue, m + done, part);
+		done += took;
+	} while (took == part && done < n);
+	return done;
+}
+
 /* Offers *n ready packets; returns how many the port took. *n shrinks to those before the first
  * that its tx_prepare refuses for good. */
 static uint16_t offer(struct dev *d, uint16_t queue, const struct ready *r, unsigned *n)
@@ -183,7 +196,8 @@ static uint16_t offer(struct dev *d, uint16_t queue, const struct ready *r, unsi
 		m[i] = r[i].m;
 	if (d->row->tx_prepare && d->caps.tx_l4_csum)
 		*n = rte_eth_tx_prepare(d->port_id, queue, m, (uint16_t)*n);
-	took = dev_pmd_tx(d, queue, m, (uint16_t)*n);
+	took = unlikely(d->row->tx_most != 0) ? pmd_tx_few(d, queue, m, (uint16_t)*n)
+					      : dev_pmd_tx(d, queue, m, (uint16_t)*n);
 	if (took != 0 && d->caps.lazy_free)
 		dev_reclaim_mark(&d->q[queue], m[took - 1]);
 	return took;

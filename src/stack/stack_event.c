@@ -131,7 +131,7 @@ static void link_of_if(const struct stack *s, unsigned ifindex, struct tcp_link 
 		.l4_csum = caps->tx_l4_csum,
 		.inline_all = caps->max_segs == 1,
 	};
-	if (!caps->tso)
+	if (!dev_tso(s->cfg.port[i->port].dev))
 		return;
 	out->tso_bytes = caps->tso_max_bytes;
 	out->tso_segs = (uint16_t)(out->tso_bytes / 536 + 1);
