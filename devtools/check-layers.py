@@ -18,7 +18,7 @@ MAY = {
     "sock": FOUNDATION | {"ip", "udp", "tcp", "chan", "sock"},
     "dev": FOUNDATION | {"dev"},
     "stack": FOUNDATION | {"eth", "ip", "udp", "tcp", "chan", "sock", "dev", "stack"},
-    "svc": FOUNDATION | {"chan", "dev", "stack", "svc"},
+    "svc": FOUNDATION | {"chan", "dev", "sock", "stack", "svc"},
     "client": {"base", "chan", "client"},
 }
 PRIVATE = re.compile(r"_priv\.h$")

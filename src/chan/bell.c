@@ -17,15 +17,15 @@
  *the exchange costs; the ringer's line stays in its own cache as long as the other side does not
  *sleep.
  *
- * Not done: the ringer can't be kept from blocking by a hostile sleeper that shares the eventfd.
- *Whoever holds the same open file can clear O_NONBLOCK and fill the counter to 2^64 - 2, and
- *write() has no per-call "don't wait" for an eventfd. A service that rings for applications it does
- *not trust must not hand out the eventfd itself, but an epoll descriptor that has it registered
- *(EPOLLIN | EPOLLET): that can be slept on and not be written.
+ * Whoever holds the same open file can clear O_NONBLOCK and fill the counter to 2^64 - 2, and
+ * write() has no per-call "don't wait" for an eventfd. So who rings for applications that he does
+ * not trust keeps the eventfd and hands out an epoll descriptor that has it registered
+ * (bell_share): that can be slept on and not be written.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -55,9 +55,25 @@ void bell_drain(int fd)
 	uint64_t count;
 	struct iovec v = {&count, sizeof(count)};
 
+	struct epoll_event e;
+
 	/* O_NONBLOCK belongs to the open file, which the other side shares and can change: so
 	 * "don't wait" is said with the call. Nothing to read is as good as read. */
-	(void)!preadv2(fd, &v, 1, -1, RWF_NOWAIT);
+	if (preadv2(fd, &v, 1, -1, RWF_NOWAIT) < 0 && errno == EINVAL)
+		(void)epoll_wait(fd, &e, 1, 0); /* one of bell_share(): there is nothing to read */
+}
+
+int bell_share(int bell)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (epoll_ctl(fd, EPOLL_CTL_ADD, bell, &e) == 0)
+		return fd;
+	close(fd);
+	return -ENOMEM;
 }
 
 int bell_sleep(int fd, int64_t timeout_ns)

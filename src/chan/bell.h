@@ -23,6 +23,10 @@
 /* A new descriptor to sleep on (eventfd, non-blocking, close-on-exec); or -errno. */
 must_check int bell_open(void);
 
+/* A descriptor that can be slept on and drained like the bell, and not be rung: for a sleeper that
+ * the ringer does not trust. -errno. */
+must_check int bell_share(int bell);
+
 void bell_arm(_Atomic uint32_t *armed);
 void bell_disarm(_Atomic uint32_t *armed);
 

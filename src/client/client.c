@@ -51,10 +51,10 @@ static void cores_fini(void)
 		core_fini(&client.core[--client.n_cores]);
 }
 
-static int client_open(struct zs_config *config, const struct embed_cfg *cfg)
+static int client_open(struct zs_config *config, const struct embed_cfg *cfg, const char *service)
 {
-	char err[200] = "";
-	int r = transport_open(&client.transport, cfg, err, sizeof(err));
+	char err[400] = "";
+	int r = transport_open(&client.transport, cfg, service, err, sizeof(err));
 
 	if (r < 0) {
 		config_set_error(config, "%s", err[0] != '\0' ? err : strerror(-r));
@@ -97,17 +97,21 @@ static void hooks_install(void)
 static int client_start(struct zs_config *config)
 {
 	struct embed_cfg cfg;
+	const char *service;
 	int r = config_complete(config);
 
 	if (r < 0)
 		return r;
 	config_embed(config, &cfg);
+	service = config_service(config);
+	if (service != NULL)
+		cfg.threaded = true; /* the service's threads */
 	memset(&client.stats, 0, sizeof(client.stats));
 	client.threaded = cfg.threaded;
 	client.leader = NULL;
 	client.asleep = false;
 	list_init(&client.followers);
-	r = client_open(config, &cfg);
+	r = client_open(config, &cfg, service);
 	if (r < 0)
 		return r;
 	client.spin_ns = config_spin_ns(config);

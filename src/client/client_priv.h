@@ -221,8 +221,24 @@ struct core {
 	uint32_t lent; /* loans that the program holds */
 };
 
-/* How the stack is reached. */
+/* A service that this program is attached to. */
+struct mapping {
+	void *at;
+	uint64_t bytes;
+};
+struct attached {
+	int sock; /* the control connection */
+	unsigned n_cores;
+	unsigned n_mappings;
+	uint32_t free_ports_from; /* ports below are to be asked for */
+	uint32_t grants;	  /* asked so far */
+	struct mapping mapping[1 + 2 * EMBED_CORES_MAX];
+};
+
+/* How the stack is reached: loaded into this process, or a service's. */
 struct transport {
+	bool attached; /* the service's: `service` is valid, else ops and embed */
+	struct attached service;
 	const struct embed_ops *ops;
 	struct embed *embed;
 	struct chan_map map[EMBED_CORES_MAX];
@@ -273,11 +289,25 @@ void config_set_error(struct zs_config *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 int config_complete(struct zs_config *c);
 void config_embed(const struct zs_config *c, struct embed_cfg *out);
+/* Where to attach: NULL when the configuration names ports of its own. */
+const char *config_service(const struct zs_config *c);
 int64_t config_spin_ns(const struct zs_config *c);
 
 /* ---- transport.c ---- */
-int transport_open(struct transport *t, const struct embed_cfg *cfg, char *err, size_t err_len);
+/* service: where one is to be attached to, NULL: the stack is loaded. */
+int transport_open(struct transport *t, const struct embed_cfg *cfg, const char *service, char *err,
+		   size_t err_len);
 void transport_close(struct transport *t);
+/* May this port be bound, by the user that the program is now? 0, -EACCES. */
+int transport_may_bind(const uint8_t addr[16], uint16_t port);
+
+/* ---- attach.c ---- */
+/* The configured path, or that of the environment, or the usual one. */
+const char *attach_path(const char *configured);
+int attach_open(struct attached *a, const char *path, const struct embed_cfg *cfg,
+		struct chan_map *maps, char *err, size_t err_len) must_check;
+void attach_close(struct attached *a, struct chan_map *maps, bool in_order);
+int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port) must_check;
 
 /* ---- core.c: a channel's tables ---- */
 int core_init(struct core *c, unsigned id, const struct chan_map *map);

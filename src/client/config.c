@@ -17,6 +17,7 @@
 #define SPIN_US	 50 /* what a wake-up costs on a virtual machine, about */
 
 enum key {
+	KEY_SERVICE,
 	KEY_VDEV,
 	KEY_PORT,
 	KEY_ADDR,
@@ -42,6 +43,7 @@ static const struct option {
 	enum kind kind;
 	uint32_t min, max; /* numbers */
 } options[KEY_COUNT] = {
+	[KEY_SERVICE] = {"service", KIND_TEXT, 0, 0},
 	[KEY_VDEV] = {"vdev", KIND_LIST, 0, 0},
 	[KEY_PORT] = {"port", KIND_LIST, 0, 0},
 	[KEY_ADDR] = {"addr", KIND_LIST, 0, 0},
@@ -246,7 +248,12 @@ int zs_config_args(struct zs_config *c, int *argc, char **argv)
 
 const char *zs_config_usage(void)
 {
-	return "  --vdev SPEC         virtual port of DPDK, e.g. net_af_packet0,iface=veth0\n"
+	return "  --service PATH      attach to the zstackd that listens there; without it and "
+	       "without\n"
+	       "                      a port: ZSTACK_SOCKET, or the usual path. The others are for "
+	       "a\n"
+	       "                      stack in this program:\n"
+	       "  --vdev SPEC         virtual port of DPDK, e.g. net_af_packet0,iface=veth0\n"
 	       "  --port PCI          port by its PCI address\n"
 	       "  --addr IP/LEN[@PORT[.VLAN]]\n"
 	       "                      own address; these three can be given several times\n"
@@ -278,8 +285,42 @@ static int environment_one(struct zs_config *c, char *item, const bool *set)
 	return set[k] ? 0 : value_set(c, k, eq != NULL ? eq + 1 : "1");
 }
 
-/* Takes from the environment what is not set. */
-int config_complete(struct zs_config *c)
+/* Options of a stack of one's own make no sense for somebody else's. */
+static int service_check(struct zs_config *c)
+{
+	static const enum key own[] = {KEY_ADDR, KEY_GATEWAY, KEY_MODE,	   KEY_CORES,	  KEY_MTU,
+				       KEY_MEM,	 KEY_NO_HUGE, KEY_CAPTURE, KEY_CONGESTION};
+
+	if (c->v[KEY_VDEV].n + c->v[KEY_PORT].n > 0) {
+		if (c->v[KEY_SERVICE].n == 0)
+			return 0;
+		config_set_error(c,
+				 "--service %s: a program has either a service or ports of its "
+				 "own (--vdev, --port)",
+				 c->v[KEY_SERVICE].text[0]);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < array_size(own); i++) {
+		if (c->v[own[i]].n == 0)
+			continue;
+		config_set_error(c,
+				 "--%s needs a port: give --vdev SPEC (for example "
+				 "net_af_packet0,iface=eth0) or --port PCI; or leave it out to "
+				 "attach to a service, which has its own",
+				 options[own[i]].name);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+const char *config_service(const struct zs_config *c)
+{
+	if (c->v[KEY_VDEV].n + c->v[KEY_PORT].n > 0)
+		return NULL;
+	return attach_path(c->v[KEY_SERVICE].text[0]);
+}
+
+static int environment_take(struct zs_config *c)
 {
 	const char *env = getenv("ZSTACK_CONFIG");
 	bool set[KEY_COUNT];
@@ -299,6 +340,14 @@ int config_complete(struct zs_config *c)
 	}
 	free(copy);
 	return r;
+}
+
+/* Takes from the environment what is not set. */
+int config_complete(struct zs_config *c)
+{
+	int r = environment_take(c);
+
+	return r < 0 ? r : service_check(c);
 }
 
 /* Cores in a list like "2,4-6" as far as it is one: more than one thread is wanted, or not. */

@@ -72,7 +72,9 @@ int socket_bind(struct csock *s, const struct endpoint *at)
 		return -EINVAL;
 	memcpy(cmd.addr, at->addr, 16);
 	cmd.scope = at->scope;
-	r = cmd_call(csock_core(s), s, &cmd, &e);
+	r = transport_may_bind(at->addr, at->port);
+	if (r == 0)
+		r = cmd_call(csock_core(s), s, &cmd, &e);
 	if (r < 0)
 		return r;
 	s->flags |= CSOCK_BOUND;

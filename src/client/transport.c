@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * How the stack is reached: linked into the program (tests and benchmarks), or loaded. libzstack
- * itself knows libc only; DPDK comes with the library that is loaded here, when it is asked for.
- * The library stays loaded: EAL can't be started twice in one process, nor be taken out of it.
+ * How the stack is reached: a service's (attach.c), linked into the program (tests and benchmarks),
+ * or loaded. libzstack itself knows libc only; DPDK comes with the library that is loaded here,
+ * when it is asked for. The library stays loaded: EAL can't be started twice in one process, nor be
+ * taken out of it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -57,7 +58,7 @@ static int ops_find(struct transport *t, char *err, size_t err_len)
 	return 0;
 }
 
-int transport_open(struct transport *t, const struct embed_cfg *cfg, char *err, size_t err_len)
+static int load(struct transport *t, const struct embed_cfg *cfg, char *err, size_t err_len)
 {
 	int r = ops_find(t, err, err_len);
 
@@ -79,9 +80,31 @@ int transport_open(struct transport *t, const struct embed_cfg *cfg, char *err, 
 	return -EPROTO;
 }
 
+int transport_open(struct transport *t, const struct embed_cfg *cfg, const char *service, char *err,
+		   size_t err_len)
+{
+	int r;
+
+	t->attached = service != NULL;
+	if (!t->attached)
+		return load(t, cfg, err, err_len);
+	r = attach_open(&t->service, service, cfg, t->map, err, err_len);
+	t->n_cores = r == 0 ? t->service.n_cores : 0;
+	return r;
+}
+
 void transport_close(struct transport *t)
 {
-	if (t->embed != NULL)
+	if (t->attached)
+		attach_close(&t->service, t->map, true);
+	else if (t->embed != NULL)
 		t->ops->close(t->embed);
 	t->embed = NULL;
+}
+
+int transport_may_bind(const uint8_t addr[16], uint16_t port)
+{
+	struct transport *t = &client.transport;
+
+	return t->attached ? attach_bind(&t->service, addr, port) : 0;
 }

@@ -46,11 +46,23 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out) must_check;
 void socks_destroy(struct socks *s);
 void socks_begin(struct socks *s, uint64_t now_ns);
 
-/* Takes a formatted channel into service. The map stays the caller's and outlives the application;
- * its regions are where the application can see payload. own: NULL, or buffers in one of them,
- * which payload that lies elsewhere is copied to (and counted); at most own_max may be held. */
-int socks_attach(struct socks *s, const struct chan_map *map, struct rte_mempool *own,
-		 uint32_t own_max, struct sock_app **out) must_check;
+/* An application to be attached. */
+struct sock_app_cfg {
+	/* A formatted channel; stays the caller's and outlives the application. Its regions are
+	 * where the application can see payload. */
+	const struct chan_map *map;
+	/* NULL, or buffers in one of the regions, which payload that lies elsewhere is copied to
+	 * (and counted); at most own_max may be held. */
+	struct rte_mempool *own;
+	uint32_t own_max;
+	uint64_t owner; /* SO_REUSEPORT shares a port among sockets of one owner */
+	/* Ports from here on may be bound freely; below, what socks_grant() allowed. */
+	uint32_t free_ports_from;
+	bool alone; /* its dumps show its own sockets only */
+};
+int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_app **out) must_check;
+/* Allows the application to bind a port (addr any: of every address). -ENOSPC: too many grants. */
+int socks_grant(struct sock_app *app, const struct ip_addr *addr, uint16_t port) must_check;
 /* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if
  * `orderly`, else RST), its loans and tokens are reaped, its ports are free again (H31). */
 void socks_detach(struct socks *s, struct sock_app *app, bool orderly);

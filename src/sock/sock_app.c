@@ -15,6 +15,7 @@ static void app_free(struct sock_app *a)
 	token_fini(&a->tokens);
 	slab_fini(&a->socks);
 	free(a->held);
+	free(a->grant);
 	free(a->send);
 	free(a);
 }
@@ -47,9 +48,9 @@ static void shares(struct socks *s)
 	}
 }
 
-int socks_attach(struct socks *s, const struct chan_map *map, struct rte_mempool *own,
-		 uint32_t own_max, struct sock_app **out)
+int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_app **out)
 {
+	const struct chan_map *map = cfg->map;
 	struct chan_hdr hdr;
 	struct sock_app *a;
 	/* The service made the region and its header: its length is what the header says. */
@@ -67,8 +68,11 @@ int socks_attach(struct socks *s, const struct chan_map *map, struct rte_mempool
 		return -ENOMEM;
 	a->s = s;
 	a->map = map;
-	a->own = own;
-	a->own_max = own_max;
+	a->own = cfg->own;
+	a->own_max = cfg->own_max;
+	a->owner = cfg->owner;
+	a->free_ports_from = cfg->free_ports_from;
+	a->alone = cfg->alone;
 	a->last_region = CHAN_REGION_PKT;
 	list_init(&a->waiting);
 	list_init(&a->link);
@@ -84,6 +88,35 @@ int socks_attach(struct socks *s, const struct chan_map *map, struct rte_mempool
 	shares(s);
 	*out = a;
 	return 0;
+}
+
+int socks_grant(struct sock_app *a, const struct ip_addr *addr, uint16_t port)
+{
+	struct sock_grant *g;
+
+	if (app_may_bind(a, addr, port))
+		return 0;
+	g = realloc(a->grant, (a->n_grants + 1) * sizeof(*g));
+	if (g == NULL || a->n_grants == SOCK_GRANTS_MAX) {
+		a->grant = g != NULL ? g : a->grant;
+		return -ENOSPC;
+	}
+	a->grant = g;
+	a->grant[a->n_grants++] = (struct sock_grant){*addr, port};
+	return 0;
+}
+
+bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port)
+{
+	if (port >= a->free_ports_from || port == 0)
+		return true;
+	for (uint32_t i = 0; i < a->n_grants; i++) {
+		const struct sock_grant *g = &a->grant[i];
+
+		if (g->port == port && (ip_addr_is_any(&g->addr) || ip_addr_eq(&g->addr, addr)))
+			return true;
+	}
+	return false;
 }
 
 static void loans_reap(struct sock_app *a)

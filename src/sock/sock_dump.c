@@ -124,12 +124,14 @@ static void sock_line(const struct sock *k, struct text *t)
 	text_add(t, "\n");
 }
 
-/* The place-th socket's place of all applications; false past the last one. */
-static bool place(struct socks *s, uint32_t n, struct sock **k)
+/* The place-th socket's place of all applications that `asks` may see; false past the last one. */
+static bool place(const struct sock_app *asks, uint32_t n, struct sock **k)
 {
-	LIST_EACH (l, &s->apps) {
+	LIST_EACH (l, &asks->s->apps) {
 		struct sock_app *a = container_of(l, struct sock_app, link);
 
+		if (asks->alone && a != asks)
+			continue;
 		if (n < a->socks.used) {
 			*k = slab_is_live(&a->socks, n) ? slab_at(&a->socks, n) : NULL;
 			return true;
@@ -153,11 +155,14 @@ static void orphan_line(void *arg, struct tcp_conn *conn)
 		conn_line(d->s, conn, 0, d->t);
 }
 
-static uint32_t dump_conns(struct socks *s, uint32_t cursor, struct text *t)
+static uint32_t dump_conns(const struct sock_app *asks, uint32_t cursor, struct text *t)
 {
+	struct socks *s = asks->s;
 	struct conns_dump d = {s, t};
 	uint32_t at = cursor & ~CURSOR_CONNS;
 
+	if (asks->alone)
+		return 0;
 	for (unsigned i = 0; i < PLACES_MAX; i++) {
 		if (!text_room(t))
 			break;
@@ -168,19 +173,19 @@ static uint32_t dump_conns(struct socks *s, uint32_t cursor, struct text *t)
 	return at | CURSOR_CONNS;
 }
 
-static uint32_t dump_socks(struct socks *s, uint32_t cursor, struct text *t)
+static uint32_t dump_socks(const struct sock_app *asks, uint32_t cursor, struct text *t)
 {
 	uint32_t at = cursor != 0 ? cursor - 1 : 0;
 	struct sock *k;
 
 	if (cursor & CURSOR_CONNS)
-		return dump_conns(s, cursor, t);
+		return dump_conns(asks, cursor, t);
 	if (cursor == 0)
 		text_add(t, "%-3s %-12s %6s %6s %-28s %-28s\n", "", "State", "Recv-Q", "Send-Q",
 			 "Local", "Peer");
 	for (unsigned i = 0; i < PLACES_MAX && text_room(t); i++, at++) {
-		if (!place(s, at, &k))
-			return text_room(t) ? dump_conns(s, CURSOR_CONNS, t) : CURSOR_CONNS;
+		if (!place(asks, at, &k))
+			return text_room(t) ? dump_conns(asks, CURSOR_CONNS, t) : CURSOR_CONNS;
 		if (k != NULL)
 			sock_line(k, t);
 	}
@@ -322,7 +327,7 @@ int cmd_dump(struct sock_cmd *c)
 		return -ENOSPC;
 	t.out = (char *)c->app->map->arena + q->off;
 	if (q->arg[0] == CHAN_DUMP_SOCKETS)
-		cursor = dump_socks(c->s, cursor, &t);
+		cursor = dump_socks(c->app, cursor, &t);
 	else if (q->arg[0] == CHAN_DUMP_COUNTERS && cursor < CURSOR_STACK)
 		cursor = dump_counters(c->s, cursor, &t);
 	else

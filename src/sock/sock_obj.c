@@ -172,6 +172,8 @@ int cmd_bind(struct sock_cmd *c)
 	if (k->flags & SOCKF_BOUND)
 		return -EINVAL;
 	err = sock_check_local(k, &a);
+	if (err == 0 && unlikely(!app_may_bind(c->app, &a, c->q->port)))
+		err = -EACCES;
 	if (err != 0)
 		return err;
 	err = k->kind == SOCK_UDP ? udp_sock_bind(k, &a, c->q->port) : port_bind(k, &a, c->q->port);

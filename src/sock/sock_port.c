@@ -44,7 +44,7 @@ static bool shares(const struct sock *k, const struct sock *o, uint16_t flags)
 {
 	uint16_t both = flags & o->flags;
 
-	if (both & SOCKF_REUSEPORT)
+	if ((both & SOCKF_REUSEPORT) && k->app->owner == o->app->owner)
 		return true;
 	return (both & SOCKF_REUSEADDR) && o->kind != SOCK_LISTEN && k->kind != SOCK_LISTEN;
 }
@@ -120,7 +120,7 @@ int port_may_listen(const struct sock *k)
 	for (const struct sock *o = *head_of(k, k->lport); o != NULL; o = o->next_on_port) {
 		if (o == k || o->kind != SOCK_LISTEN || !(o->fam & k->fam))
 			continue;
-		if (k->flags & o->flags & SOCKF_REUSEPORT)
+		if ((k->flags & o->flags & SOCKF_REUSEPORT) && k->app->owner == o->app->owner)
 			continue;
 		if (ip_addr_is_any(&k->laddr) || ip_addr_is_any(&o->laddr) ||
 		    ip_addr_eq(&o->laddr, &k->laddr))

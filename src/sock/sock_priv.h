@@ -32,6 +32,7 @@
 #define SOCK_UDP_BUF	  (1u << 20)  /* initial limits of a UDP socket, bytes */
 #define SOCK_BUF_MAX	  (64u << 20) /* most that SO_RCVBUF and SO_SNDBUF give */
 #define SOCK_SPARE_MAX	  64 /* more than the pieces of a datagram, and of one turn of a stream */
+#define SOCK_GRANTS_MAX	  1024
 #define SOCK_NEVER	  UINT64_MAX
 
 enum sock_kind {
@@ -135,6 +136,12 @@ struct sock_held {
 	bool used;
 };
 
+/* A port below free_ports_from that may be bound all the same; addr any: on every address. */
+struct sock_grant {
+	struct ip_addr addr;
+	uint16_t port;
+};
+
 /* One attached application: its end of the channel. */
 struct sock_app {
 	struct socks *s;
@@ -158,8 +165,13 @@ struct sock_app {
 	struct rte_mbuf *spare[SOCK_SPARE_MAX];
 	uint32_t n_spare, own_max;
 	uint32_t last_region; /* where the last payload was found */
-	bool dying;	      /* detached: waits for its tokens */
-	struct list link;     /* on socks->apps, dying or reaped */
+	uint64_t owner;
+	uint32_t free_ports_from;
+	struct sock_grant *grant; /* n_grants of them */
+	uint32_t n_grants;
+	bool alone;	  /* sees its own sockets only */
+	bool dying;	  /* detached: waits for its tokens */
+	struct list link; /* on socks->apps, dying or reaped */
 };
 
 struct socks {
@@ -217,6 +229,7 @@ static inline struct chan_cqe *app_event(struct sock_app *a)
 	return chan_slot(&a->end.cq, a->end.cq.own + a->cq_filled++, sizeof(struct chan_cqe));
 }
 
+bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port);
 unsigned app_take_returns(struct sock_app *a, unsigned budget);
 /* Makes what was written visible, and wakes the application. */
 void app_flush(struct sock_app *a);

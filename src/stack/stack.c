@@ -274,17 +274,21 @@ const struct ip_addr *stack_addr_duplicate(const struct stack *s)
 
 /* ---- applications ---- */
 
-int stack_attach(struct stack *s, const struct chan_map *map, struct rte_mempool *own,
-		 uint32_t own_max, struct sock_app **out)
+int stack_attach(struct stack *s, const struct sock_app_cfg *cfg, struct sock_app **out)
 {
-	int rc = socks_attach(s->socks, map, own, own_max, out);
+	int rc = socks_attach(s->socks, cfg, out);
 
 	if (rc < 0)
 		return rc;
-	rc = stack_wait_bell(s, map->stack_bell_fd);
+	rc = stack_wait_bell(s, cfg->map->stack_bell_fd);
 	if (rc < 0)
 		socks_detach(s->socks, *out, false);
 	return rc;
+}
+
+const struct chan_map *stack_reaped(struct stack *s)
+{
+	return socks_reaped(s->socks);
 }
 
 void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly)

@@ -69,10 +69,11 @@ bool stack_addr_tentative(const struct stack *s);
  * interfaces make themselves (fe80::/64) are not reported. */
 const struct ip_addr *stack_addr_duplicate(const struct stack *s);
 
-/* Takes an application into service: see socks_attach(). */
-int stack_attach(struct stack *s, const struct chan_map *map, struct rte_mempool *own,
-		 uint32_t own_max, struct sock_app **out) must_check;
+/* An application: see sock.h, whose calls these are. */
+struct sock_app_cfg;
+int stack_attach(struct stack *s, const struct sock_app_cfg *cfg, struct sock_app **out) must_check;
 void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly);
+const struct chan_map *stack_reaped(struct stack *s);
 
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
  * done; 0: everything was found empty. */

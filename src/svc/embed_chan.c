@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "chan/bell.h"
+#include "sock/sock.h"
 #include "svc/embed_priv.h"
 
 static void *map_zeroed(uint64_t bytes)
@@ -55,6 +56,7 @@ static void describe(struct embed_chan *c, const struct chan_geometry *g)
 int embed_chan_open(struct embed_chan *c, struct stack *s, const struct embed_cfg *cfg,
 		    const struct svc_err *err)
 {
+	struct sock_app_cfg app = {.map = &c->map};
 	int rc;
 
 	describe(c, &cfg->geometry);
@@ -62,7 +64,7 @@ int embed_chan_open(struct embed_chan *c, struct stack *s, const struct embed_cf
 	c->map.stack_bell_fd = bell_open();
 	if (c->map.app_bell_fd < 0 || c->map.stack_bell_fd < 0)
 		return svc_fail(err, -EMFILE, "no descriptors left: raise ulimit -n");
-	rc = stack_attach(s, &c->map, NULL, 0, &c->app);
+	rc = stack_attach(s, &app, &c->app);
 	return rc < 0 ? svc_fail(err, rc, "cannot attach: %s", strerror(-rc)) : 0;
 }
 

@@ -118,7 +118,7 @@ static void channel_up(void)
 	f.map.arena_bytes = ARENA;
 	f.map.app_bell_fd = f.map.stack_bell_fd = -1;
 	chan_format(f.map.base, &g);
-	expect(socks_attach(f.socks, &f.map, NULL, 0, &f.app) == 0);
+	expect(socks_attach(f.socks, &(struct sock_app_cfg){.map = &f.map}, &f.app) == 0);
 	expect(chan_check(f.map.base, chan_bytes(&g), &hdr) == 0);
 	chan_attach(&f.end, &f.map, &hdr);
 }

@@ -149,7 +149,7 @@ static void channel_up(struct host *h)
 	h->map.stack_bell_fd = bell_open();
 	memset(h->map.base, 0, h->bytes);
 	chan_format(h->map.base, &geo);
-	assert_int_equal(socks_attach(h->socks, &h->map, NULL, 0, &h->app), 0);
+	assert_int_equal(socks_attach(h->socks, &(struct sock_app_cfg){.map = &h->map}, &h->app), 0);
 	assert_int_equal(chan_check(h->map.base, h->bytes, &hdr), 0);
 	chan_attach(&h->end, &h->map, &hdr);
 }

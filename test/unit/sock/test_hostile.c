@@ -31,7 +31,7 @@ static void evil_up(uint32_t cq_size)
 	memset(evil.map.base, 0, evil.bytes);
 	memset(evil.map.arena, 0xee, g.arena_bytes);
 	chan_format(evil.map.base, &g);
-	assert_int_equal(socks_attach(B->socks, &evil.map, NULL, 0, &evil.app), 0);
+	assert_int_equal(socks_attach(B->socks, &(struct sock_app_cfg){.map = &evil.map}, &evil.app), 0);
 	assert_int_equal(chan_check(evil.map.base, evil.bytes, &hdr), 0);
 	chan_attach(&evil.end, &evil.map, &hdr);
 }

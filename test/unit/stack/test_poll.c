@@ -61,7 +61,7 @@ static int attach(void)
 	map.region[CHAN_REGION_ARENA].bytes = map.arena_bytes;
 	map.app_bell_fd = bell_open();
 	map.stack_bell_fd = bell_open();
-	if (chan_check(map.base, chan_bytes(&g), &h) != 0 || stack_attach(s, &map, NULL, 0, &attached) < 0)
+	if (chan_check(map.base, chan_bytes(&g), &h) != 0 || stack_attach(s, &(struct sock_app_cfg){.map = &map}, &attached) < 0)
 		return -1;
 	chan_attach(&app, &map, &h);
 	return 0;

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * See attach.h.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "chan/attach.h"
+
+int attach_address(const char *path, struct sockaddr_un *to, socklen_t *len)
+{
+	size_t n = strlen(path);
+
+	*to = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (n == 0 || n >= sizeof(to->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(to->sun_path, path, n);
+	*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + 1);
+	if (path[0] == '@') {
+		to->sun_path[0] = '\0';
+		*len -= 1;
+	}
+	return 0;
+}
+
+int attach_send(int sock, enum attach_type type, void *msg, size_t len, const int *fd,
+		unsigned n_fds)
+{
+	union {
+		char buf[CMSG_SPACE(ATTACH_FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec v = {msg, len};
+	struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1};
+	struct attach_head *head = msg;
+	struct cmsghdr *c;
+	ssize_t n;
+
+	ASSERT(len >= sizeof(*head) && n_fds <= ATTACH_FDS_MAX);
+	*head = (struct attach_head){ATTACH_MAGIC, ATTACH_VERSION, (uint16_t)type};
+	if (n_fds > 0) {
+		memset(&control, 0, sizeof(control));
+		h.msg_control = control.buf;
+		h.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
+		c = CMSG_FIRSTHDR(&h);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(c), fd, n_fds * sizeof(int));
+	}
+	do {
+		n = sendmsg(sock, &h, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+void attach_close_fds(struct attach_msg *m)
+{
+	while (m->n_fds > 0)
+		close(m->fd[--m->n_fds]);
+}
+
+static void take_control(struct attach_msg *m, struct msghdr *h)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
+		size_t bytes = c->cmsg_len - CMSG_LEN(0);
+
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_RIGHTS) {
+			m->n_fds = (unsigned)(bytes / sizeof(int));
+			memcpy(m->fd, CMSG_DATA(c), m->n_fds * sizeof(int));
+		} else if (c->cmsg_type == SCM_CREDENTIALS && bytes == sizeof(struct ucred)) {
+			struct ucred u;
+
+			memcpy(&u, CMSG_DATA(c), sizeof(u));
+			m->has_cred = true;
+			m->cred.pid = u.pid;
+			m->cred.uid = u.uid;
+			m->cred.gid = u.gid;
+		}
+	}
+}
+
+/* What a message of a type has at least; 0: there is no such type. */
+static size_t least(uint16_t type)
+{
+	switch (type) {
+	case ATTACH_HELLO:
+		return sizeof(struct attach_hello);
+	case ATTACH_WELCOME:
+		return sizeof(struct attach_welcome);
+	case ATTACH_REFUSED:
+		return sizeof(struct attach_refused);
+	case ATTACH_GRANT:
+		return sizeof(struct attach_grant);
+	case ATTACH_GRANTED:
+		return sizeof(struct attach_granted);
+	case ATTACH_MAPPED:
+	case ATTACH_READY:
+	case ATTACH_BYE:
+	case ATTACH_ADMIN:
+	case ATTACH_ANSWER:
+		return sizeof(struct attach_head);
+	default:
+		return 0;
+	}
+}
+
+static int check(const struct attach_msg *m, const struct msghdr *h)
+{
+	if (m->len < sizeof(m->head) || (h->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
+	    m->head.magic != ATTACH_MAGIC)
+		return -EPROTO;
+	if (m->head.version != ATTACH_VERSION)
+		return -EPROTONOSUPPORT;
+	if (least(m->head.type) == 0 || m->len < least(m->head.type))
+		return -EPROTO;
+	return 0;
+}
+
+int attach_recv(int sock, struct attach_msg *m, int flags)
+{
+	union {
+		char buf[CMSG_SPACE(ATTACH_FDS_MAX * sizeof(int)) +
+			 CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
+	struct iovec v = {m->bytes, sizeof(m->bytes) - 1};
+	struct msghdr h = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control.buf,
+			   .msg_controllen = sizeof(control.buf)};
+	ssize_t n;
+	int rc;
+
+	m->n_fds = 0;
+	m->has_cred = false;
+	do {
+		n = recvmsg(sock, &h, flags | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	take_control(m, &h);
+	m->len = (size_t)n;
+	m->bytes[n] = '\0';
+	rc = n == 0 && m->n_fds == 0 ? -ECONNRESET : check(m, &h);
+	if (rc < 0)
+		attach_close_fds(m);
+	return rc;
+}

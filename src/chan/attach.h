@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The control connection between an application and the service: a UNIX socket of type
+ * SOCK_SEQPACKET, one message for each packet. All that is slow goes over it; the data path is the
+ * channels that it hands over.
+ *
+ *	application                     service
+ *	HELLO              ──►          who is it (SO_PEERCRED), may it, what does it get
+ *	                   ◄──          WELCOME + descriptors     or REFUSED, and the end
+ *	maps everything
+ *	MAPPED             ──►          seals the memory, takes the channels into service
+ *	                   ◄──          READY
+ *	GRANT (as often)   ──►          may this user bind that port? (SCM_CREDENTIALS of the
+ *message) ◄──          GRANTED BYE                ──►          closes its sockets in order
+ *
+ * The connection's end alone tells nobody that the other is gone: the service watches the process
+ * (pidfd) and its mappings, the application looks whether somebody answers at the address.
+ *
+ * Descriptors of WELCOME: the packet region if pkt_bytes is not 0; then for each core the rings,
+ *the arena, what the application sleeps on (an epoll descriptor, see bell.c), the bell of the
+ *stack.
+ *
+ * Like everything that crosses: read once, checked, then used, on both sides.
+ */
+#ifndef ZS_CHAN_ATTACH_H
+#define ZS_CHAN_ATTACH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/assert.h"
+
+#define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
+#define ATTACH_VERSION 1
+#define ATTACH_PATH    "/run/zstack/zstackd.sock"
+#define ATTACH_FDS_MAX (1 + 4 * 16)
+#define ATTACH_MSG_MAX 512
+
+enum attach_type {
+	ATTACH_HELLO = 1,
+	ATTACH_WELCOME,
+	ATTACH_REFUSED,
+	ATTACH_MAPPED,
+	ATTACH_READY,
+	ATTACH_GRANT,
+	ATTACH_GRANTED,
+	ATTACH_BYE,
+	ATTACH_ADMIN,  /* instead of HELLO: a request of the tool, a JSON text behind the head */
+	ATTACH_ANSWER, /* a piece of the answer's text; an empty one ends it */
+};
+
+struct attach_head {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t type;
+};
+
+struct attach_hello {
+	struct attach_head head;
+	uint32_t max_sockets; /* wanted on each core; 0 = the service's default */
+	uint32_t pad;
+	uint64_t arena_bytes; /* wanted for each core; 0 = the service's default */
+	char program[64];     /* for people */
+};
+
+struct attach_welcome {
+	struct attach_head head;
+	uint32_t n_cores;
+	/* Ports below this one need a GRANT before they are bound. */
+	uint32_t free_ports_from;
+	uint64_t pkt_bytes, rings_bytes, arena_bytes;
+};
+
+struct attach_refused {
+	struct attach_head head;
+	int32_t err; /* -errno */
+	char text[256];
+};
+
+struct attach_grant {
+	struct attach_head head;
+	uint32_t id; /* echoed */
+	uint16_t port;
+	uint16_t pad;
+	uint8_t addr[16]; /* IPv4 mapped; zero: any */
+};
+
+struct attach_granted {
+	struct attach_head head;
+	uint32_t id;
+	int32_t res; /* 0, -EACCES */
+};
+
+/* A message as it came. */
+struct attach_msg {
+	union {
+		struct attach_head head;
+		struct attach_hello hello;
+		struct attach_welcome welcome;
+		struct attach_refused refused;
+		struct attach_grant grant;
+		struct attach_granted granted;
+		char bytes[ATTACH_MSG_MAX];
+	};
+	size_t len;
+	int fd[ATTACH_FDS_MAX]; /* the receiver's to close */
+	unsigned n_fds;
+	bool has_cred; /* the socket has SO_PASSCRED */
+	struct {
+		int32_t pid;
+		uint32_t uid, gid;
+	} cred;
+};
+
+/* "/run/x.sock", or "@name" in the abstract namespace. -ENAMETOOLONG. */
+int attach_address(const char *path, struct sockaddr_un *to, socklen_t *len) must_check;
+/* Fills in the head's magic and version. 0, -EAGAIN (the receiver is slow), other -errno. */
+int attach_send(int sock, enum attach_type type, void *msg, size_t len, const int *fd,
+		unsigned n_fds) must_check;
+/* The next message, with a sane head and a length that its type has at least. 0, -EAGAIN,
+ * -ECONNRESET (the end), -EPROTO, -EPROTONOSUPPORT (another version: head is valid). Descriptors
+ * are closed on failure. */
+int attach_recv(int sock, struct attach_msg *m, int flags) must_check;
+void attach_close_fds(struct attach_msg *m);
+
+#endif

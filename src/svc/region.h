@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Memory that the service shares: anonymous files, mapped here and handed out by descriptor. Their
+ * length is sealed at once, so nobody can take pages away under the service (H35). Which seals hold
+ * what was tried on Linux 6: see FACTS in docs/design/007.
+ */
+#ifndef ZS_SVC_REGION_H
+#define ZS_SVC_REGION_H
+
+#include <stdint.h>
+
+#include "base/assert.h"
+
+struct region {
+	void *base;
+	uint64_t bytes;
+	int fd;
+};
+
+/* Zeroed memory, whole pages. Others can map it writable. -errno. */
+int region_create(struct region *r, const char *name, uint64_t bytes) must_check;
+/* From now on no new writable mapping, by nobody; those that exist stay. -errno. */
+int region_seal(struct region *r) must_check;
+void region_destroy(struct region *r);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Opening, the control thread's loop, closing. One event at a time: what handles it may end any
+ * program, whose other events are then asked for no more.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "svc/service.h"
+
+void svc_log(const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "zstackd: %s\n", line);
+}
+
+int service_watch(struct service *s, struct source *src, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.ptr = src};
+
+	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+void service_unwatch(struct service *s, int fd)
+{
+	epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+/* ---- the socket ---- */
+
+static void listener_ready(struct service *s, struct source *src, uint32_t events)
+{
+	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)src;
+	(void)events;
+	if (fd >= 0)
+		app_accept(s, fd);
+	else if (errno == EMFILE || errno == ENFILE)
+		svc_log("no descriptors left: raise LimitNOFILE (ulimit -n)");
+}
+
+/* A socket file that nobody answers at is what a killed service left behind. */
+static int stale_remove(const struct service *s, const struct sockaddr_un *at, socklen_t len,
+			const struct svc_err *err)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = connect(fd, (const struct sockaddr *)at, len) < 0 ? -errno : 0;
+	close(fd);
+	if (rc == 0)
+		return svc_fail(
+			err, -EADDRINUSE,
+			"another zstackd answers at %s; stop it, or choose another --socket",
+			s->cfg.socket);
+	if (rc != -ECONNREFUSED)
+		return svc_fail(err, rc, "--socket %s: %s", s->cfg.socket, strerror(-rc));
+	return unlink(at->sun_path) < 0 ? -errno : 0;
+}
+
+/* The directory that the path needs, if only its last part is missing. */
+static void directory_make(const char *path)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (slash != NULL && slash != dir) {
+		*slash = '\0';
+		(void)!mkdir(dir, 0755);
+	}
+}
+
+/* Everybody may connect; who may attach is the policy's affair, by the kernel's word. */
+static int listener_open(struct service *s, const struct svc_err *err)
+{
+	const char *path = s->cfg.socket;
+	struct sockaddr_un at;
+	struct stat st;
+	socklen_t len;
+	int rc = attach_address(path, &at, &len);
+
+	if (rc < 0)
+		return svc_fail(err, rc, "--socket %s: too long", path);
+	s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->listener < 0)
+		return svc_fail(err, -errno, "no socket: %s", strerror(errno));
+	if (path[0] != '@') {
+		directory_make(path);
+		if (lstat(path, &st) == 0) {
+			if (!S_ISSOCK(st.st_mode))
+				return svc_fail(err, -EEXIST, "--socket %s: a file is in the way",
+						path);
+			rc = stale_remove(s, &at, len, err);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	if (bind(s->listener, (struct sockaddr *)&at, len) < 0 || listen(s->listener, 128) < 0) {
+		rc = -errno;
+		return svc_fail(err, rc, "--socket %s: %s", path, strerror(-rc));
+	}
+	s->socket_made = path[0] != '@';
+	if (s->socket_made && chmod(path, 0666) < 0)
+		return svc_fail(err, -errno, "--socket %s: %s", path, strerror(errno));
+	s->on_listener.ready = listener_ready;
+	return service_watch(s, &s->on_listener, s->listener);
+}
+
+/* ---- signals ---- */
+
+static void signal_ready(struct service *s, struct source *src, uint32_t events)
+{
+	struct signalfd_siginfo info;
+
+	(void)src;
+	(void)events;
+	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	svc_log("%s: ending", strsignal((int)info.ssi_signo));
+	s->ending = true;
+}
+
+/* Before any thread is made, so that all of them leave these signals to the control thread. */
+static int signals_open(struct service *s, const struct svc_err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	s->on_signal.ready = signal_ready;
+	if (s->signals < 0 || service_watch(s, &s->on_signal, s->signals) < 0)
+		return svc_fail(err, -errno, "no descriptor for signals: %s", strerror(errno));
+	return 0;
+}
+
+/* ---- all ---- */
+
+static int node_all(struct service *s, const struct svc_err *err)
+{
+	int rc = node_begin(&s->node, &s->cfg.node, 0, err);
+
+	if (rc == 0)
+		rc = domains_packets(s, err);
+	if (rc == 0)
+		rc = node_open(&s->node, &s->cfg.node, err);
+	if (rc == 0)
+		rc = domains_open(s, err);
+	return rc == 0 ? node_start(&s->node, err) : rc;
+}
+
+int service_open(struct service *s, const struct svc_err *err)
+{
+	int rc;
+
+	list_init(&s->apps);
+	s->listener = s->signals = -1;
+	s->packets.fd = -1;
+	for (unsigned d = 0; d < POLICY_DOMAINS_MAX; d++)
+		s->domain[d].packets.fd = -1;
+	s->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (s->epoll < 0)
+		return svc_fail(err, -errno, "no descriptors: %s", strerror(errno));
+	rc = signals_open(s, err);
+	if (rc == 0)
+		rc = listener_open(s, err);
+	return rc == 0 ? node_all(s, err) : rc;
+}
+
+void service_run(struct service *s)
+{
+	struct epoll_event e;
+
+	while (!s->ending) {
+		int64_t again_ns = apps_reap(s);
+		int n = epoll_wait(s->epoll, &e, 1,
+				   again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
+
+		if (n == 1) {
+			struct source *src = e.data.ptr;
+
+			src->ready(s, src, e.events);
+		}
+	}
+}
+
+void service_close(struct service *s)
+{
+	if (s->listener >= 0)
+		close(s->listener);
+	if (s->socket_made)
+		(void)!unlink(s->cfg.socket);
+	LIST_EACH (l, &s->apps)
+		app_detach(s, container_of(l, struct app, link), true, NULL);
+	node_stop(&s->node);
+	if (s->node.n_dev > 0)
+		node_settle(&s->node);
+	node_halt(&s->node);
+	apps_free(s);
+	domains_close(s);
+	node_close(&s->node);
+	region_destroy(&s->packets);
+	if (s->signals >= 0)
+		close(s->signals);
+	if (s->epoll >= 0)
+		close(s->epoll);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * zstackd: a node that programs attach to.
+ *
+ *   zstackd.c   main: start reading here
+ *   conf.c      command line and configuration file
+ *   policy.c    who may what
+ *   service.c   opening, the control thread's loop, closing
+ *   domain.c    memory of trust domains
+ *   app.c       an attached program: from its first message until its last buffer came home
+ *   region.c    sealed shared memory
+ *
+ * Everything here belongs to the control thread, which does all that is slow. The stacks run in
+ * threads of the node and are reached by node_call().
+ */
+#ifndef ZS_SVC_SERVICE_H
+#define ZS_SVC_SERVICE_H
+
+#include "base/list.h"
+#include "chan/attach.h"
+#include "sock/sock.h"
+#include "svc/node.h"
+#include "svc/policy.h"
+#include "svc/region.h"
+
+struct service;
+struct source;
+
+struct service_cfg {
+	struct embed_cfg node;
+	struct policy policy;
+	const char *socket; /* path, or "@name" */
+	const char *file;   /* NULL: none was given */
+};
+
+/* Buffers that programs of a trust domain see. */
+struct domain {
+	struct region packets; /* base NULL: they see those that the ports receive into */
+	struct rte_mempool *pool[EMBED_CORES_MAX];
+	unsigned n_apps;
+};
+
+/* Something that the control thread waits for. */
+struct source {
+	void (*ready)(struct service *s, struct source *src, uint32_t events);
+};
+
+enum app_state {
+	APP_NEW,     /* has said nothing yet */
+	APP_MAPPING, /* has its memory and has not said so */
+	APP_READY,   /* attached */
+	APP_LEAVING, /* detached: waits for its buffers */
+};
+
+/* A program's channel to one stack, the service's side. */
+struct app_chan {
+	struct chan_map map;
+	struct region rings, arena;
+	int shared_bell; /* of map.app_bell_fd, for the program to sleep on */
+	struct sock_app *app;
+	bool home; /* nothing of it is in use any more */
+};
+
+struct app {
+	struct list link;
+	struct source control, process; /* its connection, its pidfd */
+	int sock, pidfd;
+	enum app_state state;
+	bool lost;	     /* the connection ended and the process did not */
+	int64_t deadline_ns; /* of the handshake */
+	uint64_t id;
+	pid_t pid;
+	uid_t uid;
+	uint64_t netns; /* cookie of its network namespace, 0 = unknown */
+	unsigned domain;
+	char program[64];
+	struct app_chan chan[EMBED_CORES_MAX];
+};
+
+struct service {
+	struct service_cfg cfg;
+	struct node node;
+	struct domain domain[POLICY_DOMAINS_MAX];
+	struct region packets; /* what the ports receive into, base NULL: nobody may look there */
+	struct list apps;
+	unsigned n_apps;
+	uint64_t next_app;
+	int epoll, listener, signals;
+	struct source on_listener, on_signal;
+	bool socket_made;
+	bool ending;
+	struct svc_counters {
+		uint64_t attached, refused, died, grants_refused;
+	} n;
+};
+
+/* One line for whoever reads the log. */
+__attribute__((format(printf, 1, 2))) void svc_log(const char *fmt, ...);
+
+/* ---- service.c ---- */
+/* Opens everything and says what, or fails with one sentence and nothing left behind. */
+int service_open(struct service *s, const struct svc_err *err) must_check;
+/* Serves until SIGTERM or SIGINT. */
+void service_run(struct service *s);
+void service_close(struct service *s);
+int service_watch(struct service *s, struct source *src, int fd) must_check;
+void service_unwatch(struct service *s, int fd);
+
+/* ---- domain.c ---- */
+/* Which memory the ports receive into, before the ports are opened. */
+int domains_packets(struct service *s, const struct svc_err *err) must_check;
+/* Pools of the domains, after the node is open. */
+int domains_open(struct service *s, const struct svc_err *err) must_check;
+void domains_close(struct service *s);
+/* What programs of domain d see. */
+const struct region *domain_region(const struct service *s, unsigned d);
+
+/* ---- app.c ---- */
+/* Somebody connected. Takes the socket. */
+void app_accept(struct service *s, int sock);
+/* The program is gone or has to go: its sockets close (orderly: FIN, else RST). Its memory goes
+ * when the last of its buffers came home: apps_reap(). */
+void app_detach(struct service *s, struct app *a, bool orderly, const char *why);
+/* Frees what can be freed, ends handshakes that take too long, looks after lost ones. Returns when
+ * to come again, ns from now, -1 = no need. */
+int64_t apps_reap(struct service *s);
+/* When the node was halted, everything is home. */
+void apps_free(struct service *s);
+
+/* ---- conf.c ---- */
+/* Fills cfg from the command line. 0; 1: all was said (--help), end with success; -errno with the
+ * sentence in err. */
+int conf_parse(int argc, char **argv, struct service_cfg *cfg,
+	       const struct svc_err *err) must_check;
+void conf_free(struct service_cfg *cfg);
+
+#endif
