@@ -204,7 +204,7 @@ int main(int argc, char **argv)
 	struct zs_config *c = zs_config_new();
 	int ep, lfd;
 
-	BUG_ON(c == NULL || zs_start(c) != 0);
+	BUG_ON(c == NULL || zs_config_set(c, "vdev", "fake") != 0 || zs_start(c) != 0);
 	zs_config_free(c);
 	ep = zs_epoll_create1(0);
 	lfd = zs_socket(AF_INET, SOCK_STREAM, 0);

@@ -343,6 +343,7 @@ static void control_lost(struct service *s, struct app *a, int err)
 		app_detach(s, a, false, "made no sense and was detached");
 		return;
 	}
+	/* A process that ends closes its descriptors before its pidfd says so: see apps_reap(). */
 	service_unwatch(s, a->sock);
 	close(a->sock);
 	a->sock = -1;
@@ -486,7 +487,7 @@ static void look_after(struct service *s, struct app *a, int64_t now)
 	if ((a->state == APP_NEW || a->state == APP_MAPPING) && now > a->deadline_ns)
 		app_detach(s, a, false, NULL);
 	else if (a->lost && a->state == APP_READY && !still_maps(a))
-		app_detach(s, a, false, "has left without a word");
+		app_detach(s, a, true, "is gone");
 }
 
 int64_t apps_reap(struct service *s)

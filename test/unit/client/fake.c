@@ -146,6 +146,7 @@ void fake_start(unsigned n_cores, bool threaded)
 	fake.on_sleep = NULL;
 	fake.sleeps = fake.polls = 0;
 	fake.n_cores = n_cores;
+	assert_int_equal(zs_config_set(c, "vdev", "net_fake0"), 0);
 	assert_int_equal(zs_config_set(c, "mode", threaded ? "thread" : "poll"), 0);
 	assert_int_equal(zs_config_set(c, "spin", "0"), 0);
 	assert_int_equal(zs_config_set(c, "linger", "0"), 0);

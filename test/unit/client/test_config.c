@@ -65,6 +65,7 @@ static void values_reach_the_stack(void **state)
 
 static void several_cores_want_threads(void **state)
 {
+	assert_int_equal(zs_config_set(c, "vdev", "net_fake0"), 0);
 	assert_int_equal(zs_config_set(c, "cores", "0,1"), 0);
 	assert_int_equal(zs_start(c), 0);
 	assert_true(fake.cfg.threaded);

@@ -26,6 +26,7 @@ static void start_failure_says_why_and_leaves_nothing(void **state)
 	struct zs_config *c = zs_config_new();
 
 	fake.n_cores = 0;
+	assert_int_equal(zs_config_set(c, "vdev", "none"), 0);
 	assert_int_equal(zs_start(c), -ENODEV);
 	assert_string_equal(zs_config_error(c), "--vdev none: the fake refuses");
 	assert_int_equal(zs_socket(AF_INET, SOCK_STREAM, 0), -ENXIO);
