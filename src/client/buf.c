@@ -77,12 +77,23 @@ static void starved_wake(struct core *c)
 	}
 }
 
-uint64_t block_alloc(struct core *c, uint32_t bytes)
+/* All go back to the arena: whole spans of them may serve another class. */
+static cold_path void spares_drop(struct core *c)
+{
+	for (struct spares *s = c->spare; s < c->spare + SPARE_CLASSES; s++)
+		while (s->n > 0)
+			BUG_ON(arena_free(&c->arena, (uint64_t)s->unit[--s->n] * BLOCK_UNIT) != 0);
+}
+
+uint64_t block_alloc_slow(struct core *c, uint32_t bytes)
 {
 	uint64_t off = arena_alloc(&c->arena, bytes);
 
-	if (unlikely(off == ARENA_NONE))
-		c->arena_short = true;
+	if (unlikely(off == ARENA_NONE)) {
+		spares_drop(c);
+		off = arena_alloc(&c->arena, bytes);
+		c->arena_short = off == ARENA_NONE;
+	}
 	return off;
 }
 
@@ -185,12 +196,25 @@ void buf_to_send(const struct buf_ref *r)
 	buf_put(r);
 }
 
+/* The block of a copying send. token_done() wakes who waits for one. */
+static inline void copy_free(struct core *c, const struct token *t)
+{
+	uint32_t cls = spare_class(t->len);
+
+	if (unlikely(cls == SPARE_CLASSES || c->spare[cls].n == SPARE_MAX)) {
+		block_free(c, (uint64_t)t->what * BLOCK_UNIT);
+		return;
+	}
+	c->spare[cls].unit[c->spare[cls].n++] = t->what;
+	c->arena_short = false;
+}
+
 /* A send of it is over. */
-static void send_over(struct core *c, const struct token *t)
+static inline void send_over(struct core *c, const struct token *t)
 {
 	switch (t->kind) {
 	case TOKEN_COPY:
-		block_free(c, (uint64_t)t->what * BLOCK_UNIT);
+		copy_free(c, t);
 		break;
 	case TOKEN_BLOCK:
 		c->block[t->what].sends--;
@@ -258,6 +282,10 @@ int block_new(struct core *c, uint32_t size, struct zs_buf *b)
 	uint64_t off = arena_alloc(&c->arena, size);
 	struct block *k;
 
+	if (unlikely(off == ARENA_NONE)) {
+		spares_drop(c);
+		off = arena_alloc(&c->arena, size);
+	}
 	if (off == ARENA_NONE)
 		return -ENOBUFS;
 	k = &c->block[off / BLOCK_UNIT];
@@ -315,6 +343,7 @@ void cookie_unref(struct core *c, struct csock *s, uint32_t row)
 	else
 		c->cookie[s->cookie_tail].next = row;
 	s->cookie_tail = row;
+	s->flags |= CSOCK_COOKIES;
 	csock_notify(s, EPOLLWRBAND);
 }
 

@@ -132,6 +132,11 @@ enum {
 	CSOCK_RECVTTL = 1 << 13,  /* IP_RECVTTL or IPV6_RECVHOPLIMIT */
 	CSOCK_RECVTOS = 1 << 14,  /* IP_RECVTOS or IPV6_RECVTCLASS */
 	CSOCK_ASYNC = 1 << 12,	  /* a connect said -EINPROGRESS; the next one tells how it went */
+	/* Tell that a field of the second and third line matters: */
+	CSOCK_GROUPED = 1 << 15, /* group is not NULL */
+	CSOCK_COOKIES = 1 << 16, /* cookie_head is not NIL */
+	CSOCK_LOWAT = 1 << 17,	 /* rcvlowat is not 1 */
+	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT,
 };
 
 #define SHUT_RD_BIT 1
@@ -197,6 +202,15 @@ struct reply {
 	struct chan_cqe e;
 };
 
+/* Blocks of small sends that came back, last one first, in units of BLOCK_UNIT: most sends need
+ * nothing of the arena. One stack for each of its smallest classes. */
+#define SPARE_CLASSES 2u
+#define SPARE_MAX     256u
+struct spares {
+	uint32_t n;
+	uint32_t unit[SPARE_MAX];
+};
+
 /* The client's end of a channel. */
 struct core {
 	struct chan_end end;
@@ -214,6 +228,7 @@ struct core {
 	uint32_t max_tokens;
 	uint32_t token_free, tokens_left, cookie_free;
 	struct arena arena;
+	struct spares spare[SPARE_CLASSES];
 	struct block *block;
 	uint32_t starved;  /* sockets that found neither token nor block, by index */
 	uint32_t to_close; /* sockets whose CLOSE found sq full */
@@ -424,6 +439,14 @@ static inline bool csock_room(const struct csock *s)
 	return s->inflight < s->limit;
 }
 
+/* A connection in order, of which nothing is asked but bytes in and out: all about it stands in its
+ * first line. */
+static inline bool csock_plain(const struct csock *s)
+{
+	return s->state == CSOCK_CONNECTED && s->type == SOCK_STREAM &&
+	       ((uint32_t)s->shut | (uint32_t)s->err | (s->flags & CSOCK_UNUSUAL)) == 0;
+}
+
 /* ---- buf.c: loans, blocks, tokens, cookies ---- */
 void loan_put_slow(struct core *c, uint32_t row) slow_path;
 /* A buffer of which nobody has a hold goes back to the stack. */
@@ -459,8 +482,22 @@ int block_new(struct core *c, uint32_t size, struct zs_buf *b);
 uint16_t *buf_holds(const struct buf_ref *r);
 /* One send under a cookie is complete. s: its socket, or NULL when that is gone. */
 void cookie_unref(struct core *c, struct csock *s, uint32_t row);
-uint64_t block_alloc(struct core *c, uint32_t bytes);
+/* ARENA_NONE: there is none, which core->arena_short remembers. */
+uint64_t block_alloc_slow(struct core *c, uint32_t bytes) slow_path;
 void block_free(struct core *c, uint64_t off);
+/* SPARE_CLASSES: it has none. */
+static inline uint32_t spare_class(uint32_t bytes)
+{
+	return bytes <= 256 ? 0 : bytes <= 2048 ? 1 : SPARE_CLASSES;
+}
+static inline uint64_t block_alloc(struct core *c, uint32_t bytes)
+{
+	uint32_t cls = spare_class(bytes);
+
+	if (unlikely(cls == SPARE_CLASSES || c->spare[cls].n == 0))
+		return block_alloc_slow(c, bytes);
+	return (uint64_t)c->spare[cls].unit[--c->spare[cls].n] * BLOCK_UNIT;
+}
 /* NIL: none is left. */
 static inline uint32_t token_take(struct core *c)
 {
@@ -474,6 +511,31 @@ static inline uint32_t token_take(struct core *c)
 }
 void token_done(struct core *c, uint32_t token);
 void sock_starved(struct csock *s);
+
+/* A send's command, with its token; there is room (send_means). The caller fills op, and of off,
+ * flags, loan what is not 0, and pushes it. Where a datagram goes stays as it was: it means nothing
+ * without a port. what: by kind. */
+static inline struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t kind,
+					  uint32_t what)
+{
+	struct core *c = csock_core(s);
+	struct chan_sqe *q = chan_slot(&c->end.sq, c->end.sq.own, sizeof(*q));
+	uint32_t t = token_take(c);
+
+	c->token[t] = (struct token){
+		.sid = s->sid, .len = len, .what = what, .cookie = NIL, .kind = kind};
+	q->flags = 0;
+	q->port = 0;
+	q->sid = s->sid;
+	q->ticket = s->ticket++;
+	q->len = len;
+	q->off = 0;
+	q->token = t;
+	q->loan = 0;
+	s->inflight += len;
+	client.stats.tx_bytes += len;
+	return q;
+}
 
 /* ---- fd.c ---- */
 struct epset;
@@ -542,9 +604,6 @@ int send_means(struct csock *s, uint32_t n) must_check;
 int send_wait(struct csock *s, int flags, int64_t deadline) must_check;
 int64_t send_deadline(const struct csock *s);
 ssize_t send_result(struct csock *s, ssize_t done, int r);
-/* A send's command, with its token; there is room (send_means). The caller fills op, off, flags and
- * pushes it. what: by kind. */
-struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t kind, uint32_t what);
 /* A UDP socket of several cores that has no address yet needs one before it sends. */
 int send_autobind(struct csock *s);
 int send_dgram_ready(struct csock *s, int flags, uint32_t pieces);

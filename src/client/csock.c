@@ -112,10 +112,8 @@ uint32_t csock_mask(struct csock *s)
 {
 	uint32_t m;
 
-	/* The common case: a connection in order. */
-	if (likely(s->state == CSOCK_CONNECTED && s->type == SOCK_STREAM &&
-		   (s->shut | s->err | (int)(s->flags & CSOCK_URG)) == 0 && s->cookie_head == NIL))
-		return (s->unread >= s->rcvlowat ? EPOLLIN | EPOLLRDNORM : 0) |
+	if (likely(csock_plain(s)))
+		return (s->unread > 0 ? EPOLLIN | EPOLLRDNORM : 0) |
 		       (writable(s) ? EPOLLOUT | EPOLLWRNORM : 0);
 	if (s->state == CSOCK_LISTEN)
 		return csock_reader(s)->unread > 0 ? EPOLLIN | EPOLLRDNORM : 0;
@@ -129,7 +127,7 @@ uint32_t csock_mask(struct csock *s)
 
 void csock_notify(struct csock *s, uint32_t mask)
 {
-	if (unlikely(s->group != NULL))
+	if (unlikely(s->flags & CSOCK_GROUPED))
 		s = s->group->sock[0];
 	if (likely(s->items != NULL))
 		epitem_notify(s->items, mask);
@@ -210,6 +208,7 @@ static void drop_cookies(struct core *c, struct csock *s)
 		c->cookie[row].next = c->cookie_free;
 		c->cookie_free = row;
 	}
+	s->flags &= ~(uint32_t)CSOCK_COOKIES;
 }
 
 void csock_close(struct csock *s)
@@ -226,6 +225,7 @@ void csock_close(struct csock *s)
 	s->serial++;
 	s->fd = -1;
 	s->group = NULL;
+	s->flags &= ~(uint32_t)CSOCK_GROUPED;
 	if (s->waiters != NULL)
 		wlink_wake(s->waiters);
 	cmd_close(s);

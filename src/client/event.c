@@ -134,7 +134,7 @@ static void on_dgram(struct core *c, const struct chan_cqe *e)
 /* What a connection has of its listener, of what the service does not know. */
 static void inherit(struct csock *s, const struct csock *l)
 {
-	s->flags |= l->flags & CSOCK_OOBINLINE;
+	s->flags |= l->flags & (CSOCK_OOBINLINE | CSOCK_LOWAT);
 	s->rcvlowat = l->rcvlowat;
 	s->linger_s = l->linger_s;
 	s->rcvtimeo_ns = l->rcvtimeo_ns;

@@ -22,6 +22,7 @@ int group_new(struct csock *s)
 	g->n = 1;
 	g->sock[0] = s;
 	s->group = g;
+	s->flags |= CSOCK_GROUPED;
 	return 0;
 }
 
@@ -123,6 +124,7 @@ static int member_add(struct group *g, struct core *c)
 		return r;
 	}
 	s->group = g;
+	s->flags |= CSOCK_GROUPED;
 	g->sock[g->n++] = s;
 	return 0;
 }

@@ -119,6 +119,7 @@ static int socket_set(struct csock *s, int name, int v, const void *value, sockl
 		return -ENOPROTOOPT;
 	case SO_RCVLOWAT:
 		s->rcvlowat = v > 0 ? (uint32_t)v : v < 0 ? INT32_MAX : 1;
+		flag_set(s, CSOCK_LOWAT, s->rcvlowat != 1);
 		return 0;
 	case SO_OOBINLINE:
 		flag_set(s, CSOCK_OOBINLINE, v);

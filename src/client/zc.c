@@ -429,6 +429,8 @@ int zs_sent_zc(int fd, uint64_t *cookies, int n)
 		cookies[k++] = c->cookie[row].value;
 		cookie_give_back(c, row);
 	}
+	if (s != NULL && s->cookie_head == NIL)
+		s->flags &= ~(uint32_t)CSOCK_COOKIES;
 	client_unlock();
 	return s != NULL ? k : r;
 }
