@@ -58,11 +58,8 @@ static struct tcp_conn *next_turn(struct tcp *t)
 }
 
 /* By hand: all of it zeroed first would cost as much as the segment's header. */
-static inline void turn_init(struct turn *u, struct tcp *t, struct tcp_tx *tx, unsigned max)
+static inline void turn_init(struct turn *u, unsigned max)
 {
-	u->t = t;
-	u->c = next_turn(t);
-	u->tx = tx;
 	u->n = 0;
 	u->max = max;
 	u->again = 0;
@@ -92,7 +89,14 @@ unsigned tcp_output(struct tcp *t, struct tcp_tx *tx, unsigned n)
 		for (; turns > 0 && done < most; turns--) {
 			struct turn u;
 
-			turn_init(&u, t, tx + done, share < most - done ? share : most - done);
+			u.t = t;
+			u.c = next_turn(t);
+			u.tx = tx + done;
+			if (likely(tcp_turn_fast(&u))) {
+				done++;
+				continue;
+			}
+			turn_init(&u, share < most - done ? share : most - done);
 			if (tcp_turn_take(&u))
 				tcp_want_output(t, u.c);
 			done += u.n;

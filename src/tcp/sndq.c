@@ -4,14 +4,6 @@
 
 #include "tcp/sndq.h"
 
-/* An element says in a field that only receivers use whether its bytes came from a copying call. */
-#define ELEMENT_COPIED 1u
-
-static bool element_copied(const struct rte_mbuf *m)
-{
-	return m->hash.usr == ELEMENT_COPIED;
-}
-
 void tcp_sndq_init(struct tcp_sndq *q, uint64_t start_off)
 {
 	*q = (struct tcp_sndq){.head_off = start_off, .end_off = start_off};
@@ -27,7 +19,7 @@ static void append_element(struct tcp_sndq *q, struct rte_mbuf *m, bool copied)
 	m->next = NULL;
 	m->nb_segs = 1;
 	m->pkt_len = m->data_len;
-	m->hash.usr = copied ? ELEMENT_COPIED : 0;
+	m->hash.usr = copied ? TCP_SNDQ_COPIED : 0;
 	if (q->tail != NULL)
 		q->tail->next = m;
 	else
@@ -96,7 +88,7 @@ static bool may_inline(struct tcp_sndq_cursor at, uint64_t end, uint32_t len,
 	if (len > PKT_INLINE_MAX || len > rte_pktmbuf_tailroom(hdr) || hdr->next != NULL)
 		return false;
 	for (; at.m != NULL && at.off < end; at.off += at.m->data_len, at.m = at.m->next)
-		if (!element_copied(at.m))
+		if (!tcp_sndq_copied(at.m))
 			return false;
 	return true;
 }

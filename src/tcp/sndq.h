@@ -32,6 +32,13 @@ struct tcp_sndq {
 	struct tcp_sndq_cursor cursor[TCP_SNDQ_READERS];
 };
 
+/* An element says in a field that only receivers use whether its bytes came from a copying call. */
+#define TCP_SNDQ_COPIED 1u
+static inline bool tcp_sndq_copied(const struct rte_mbuf *m)
+{
+	return m->hash.usr == TCP_SNDQ_COPIED;
+}
+
 void tcp_sndq_init(struct tcp_sndq *q, uint64_t start_off);
 /* Frees everything. */
 void tcp_sndq_fini(struct tcp_sndq *q);

@@ -11,7 +11,7 @@
  *	ack.c      what an acknowledgement means: RTT, loss, congestion, undo
  *	recv.c     data, urgent data and FIN from the peer; the window offered to it
  *	send.c     what the application wants sent
- *	turn.c     what one connection sends now
+ *	turn.c     what one connection sends now; turn_fast.c: what that nearly always is
  *	output.c   the transaction tcp_output, tcp_output_done
  *	timer.c    which timer follows what; what happens when one expires
  *	close.c    close, abort, TIME-WAIT

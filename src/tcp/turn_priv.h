@@ -33,5 +33,8 @@ struct turn {
 
 /* Offers what the connection has to send now, at most max segments. True: it has more. */
 bool tcp_turn_take(struct turn *u);
+/* The same for one segment that is all there is to send. Needs t, c, tx. False: nothing was done.
+ */
+bool tcp_turn_fast(struct turn *u);
 
 #endif
