@@ -46,7 +46,9 @@ struct dev_eal_cfg {
 	bool no_huge;		  /* do not even try hugepages */
 	uint32_t n_mbufs;  /* all pools together, for mem_mb = 0; 0 = of one core's defaults */
 	size_t mem_bytes;  /* to be asked of dev_mem_alloc(), for mem_mb = 0 */
+	uint32_t n_rx;	   /* of those, the receive buffers, which jumbo frames make larger */
 	uint16_t n_queues; /* pairs that each vdev will be opened with; 0 = 1 */
+	uint16_t mtu;	   /* that the ports will be opened with; 0 = theirs */
 };
 /* Tries hugepages (when root and none are free, by raising the kernel's limit for surplus pages,
  * which go when the process goes, however it ends) and falls back to ordinary memory, in one

@@ -30,8 +30,6 @@
 #define MBUF_BYTES 2560
 /* What EAL, PMDs and the stack's tables need beside buffers. */
 #define BASE_MB 40
-/* Largest frame of af_packet's ring whose data fits a buffer of the receive pool. */
-#define FRAME_MAX 2048
 
 /* Per process, control thread only. */
 static struct {
@@ -39,6 +37,7 @@ static struct {
 	long huge_added; /* surplus pages that we allowed, to be taken back */
 	unsigned n_ports;
 	uint16_t port[RTE_MAX_ETHPORTS];
+	uint32_t rx_room; /* bytes of data in a buffer of the receive pool */
 } eal;
 
 struct args {
@@ -127,13 +126,25 @@ static bool huge_prepare(uint32_t mem_mb)
 	return false;
 }
 
+static uint32_t rx_room(const struct dev_eal_cfg *cfg)
+{
+	uint32_t room = DEV_RX_ROOM;
+
+	for (const char *const *s = cfg->vdevs; s != NULL && *s != NULL; s++)
+		room = RTE_MAX(room, dev_spec_room(*s, cfg->mtu));
+	return room;
+}
+
 static uint32_t memory_mb(const struct dev_eal_cfg *cfg)
 {
 	uint64_t mbufs = cfg->n_mbufs ? cfg->n_mbufs : DEV_POOL_RX + 2 * DEV_POOL_TX;
 
+	uint64_t n_rx = cfg->n_rx ? cfg->n_rx : DEV_POOL_RX;
+	uint64_t more = n_rx * (eal.rx_room - DEV_RX_ROOM);
+
 	if (cfg->mem_mb != 0)
 		return cfg->mem_mb;
-	return BASE_MB + (uint32_t)((mbufs * MBUF_BYTES + cfg->mem_bytes) >> 20);
+	return BASE_MB + (uint32_t)((mbufs * MBUF_BYTES + more + cfg->mem_bytes) >> 20);
 }
 
 static void args_memory(struct args *a, uint32_t mb, bool huge)
@@ -166,7 +177,7 @@ static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, 
 	const struct dev_spec_env env = {
 		.huge = huge,
 		.n_queues = cfg->n_queues ? cfg->n_queues : 1,
-		.frame_max = FRAME_MAX,
+		.mtu = cfg->mtu,
 	};
 	char spec[SPEC_MAX];
 
@@ -262,8 +273,8 @@ static const char *ports_number(const struct dev_eal_cfg *cfg)
 	for (const char *const *s = cfg->pci; s != NULL && *s != NULL; s++)
 		if (!port_note_name(*s))
 			return *s;
-	RTE_ETH_FOREACH_DEV(id)
-	port_note(id);
+	RTE_ETH_FOREACH_DEV (id)
+		port_note(id);
 	return NULL;
 }
 
@@ -312,6 +323,7 @@ int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 
 	if (eal.up)
 		return init_fail(err, err_len, -EALREADY, "it runs already in this process");
+	eal.rx_room = rx_room(cfg);
 	/* A peer that leaves (vhost, memif) would kill us. */
 	signal(SIGPIPE, SIG_IGN);
 	huge = !cfg->no_huge && huge_prepare(memory_mb(cfg));
@@ -350,6 +362,11 @@ void dev_eal_fini(void)
 	huge_release();
 	eal.up = false;
 	eal.n_ports = 0;
+}
+
+uint32_t dev_rx_room(void)
+{
+	return RTE_MAX(eal.rx_room, (uint32_t)DEV_RX_ROOM);
 }
 
 unsigned dev_count(void)

@@ -67,7 +67,7 @@ static int configure(struct dev *d, const struct dev_cfg *cfg, const struct rte_
 	uint8_t key[UINT8_MAX];
 	int rc;
 
-	conf.rxmode.mtu = cfg->mtu;
+	conf.rxmode.mtu = d->row->cuts_frames ? 0 : cfg->mtu;
 	conf.rxmode.offloads = rx_offloads(&d->caps, info);
 	conf.txmode.offloads = tx_offloads(&d->caps, info);
 	if (d->caps.rss && cfg->n_queues > 1)
@@ -121,6 +121,14 @@ static void mtu_learn(struct dev *d, uint16_t asked)
 	d->mtu = RTE_MIN(d->mtu, d->caps.mtu_max);
 }
 
+static int mtu_set(const struct dev *d, uint16_t mtu)
+{
+	if (mtu == 0)
+		return 0;
+	return d->row->cuts_frames ? dev_if_mtu_set(d->ifname, mtu)
+				   : rte_eth_dev_set_mtu(d->port_id, mtu);
+}
+
 /* Configures and starts; what says which step failed. */
 static int bring_up(struct dev *d, const struct dev_cfg *cfg, const struct rte_eth_dev_info *info,
 		    const char **what)
@@ -133,7 +141,7 @@ static int bring_up(struct dev *d, const struct dev_cfg *cfg, const struct rte_e
 	if (rc < 0)
 		return rc;
 	*what = "cannot set the MTU";
-	rc = cfg->mtu != 0 ? rte_eth_dev_set_mtu(d->port_id, cfg->mtu) : 0;
+	rc = mtu_set(d, cfg->mtu);
 	if (rc < 0 && rc != -ENOTSUP)
 		return rc;
 	*what = "cannot set up its queues (too few or too small buffers?)";
@@ -261,6 +269,7 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 	for (unsigned q = 0; q < d->n_queues; q++)
 		d->q[q].offer = PKT_BURST;
 	dev_wake_find(d);
+	dev_whole_open(d);
 	d->was_up = dev_link_up(d);
 	return 0;
 }

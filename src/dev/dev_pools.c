@@ -20,8 +20,6 @@
 
 #include "dev/dev_priv.h"
 
-#define RX_ROOM_FULL 2048
-
 static struct rte_mempool *pool(const char *kind, unsigned id, uint32_t n, uint16_t room,
 				const struct dev_mem *mem)
 {
@@ -43,7 +41,7 @@ static struct rte_mempool *pool(const char *kind, unsigned id, uint32_t n, uint1
 
 static uint32_t room_of(uint16_t rx_room)
 {
-	return (rx_room ? rx_room : RX_ROOM_FULL) + RTE_PKTMBUF_HEADROOM;
+	return (rx_room ? rx_room : dev_rx_room()) + RTE_PKTMBUF_HEADROOM;
 }
 
 size_t dev_pool_bytes(uint32_t n, uint16_t rx_room)

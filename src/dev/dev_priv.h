@@ -17,6 +17,8 @@
 #define DEV_L2_MAX 18
 /* A buffer of an af_xdp port's pool with all that is around it: AF_XDP wants a page at most. */
 #define DEV_UMEM_CHUNK 4096
+/* Room for data in a receive buffer, unless a port wants more. */
+#define DEV_RX_ROOM 2048
 /* Buffers of a pool that a core keeps for itself. */
 #define DEV_POOL_CACHE 256
 
@@ -65,10 +67,12 @@ struct dev_queue {
 	bool intr;		 /* wake_fd is a queue interrupt's */
 	bool proxy;		 /* wake_fd is an epoll of ours around real_fd */
 	bool warned_cut;
-	bool busy;	 /* in the PMD, where the port is guarded */
-	uint32_t polls;	 /* guarded: until the next look at the peer */
-	uint32_t credit; /* af_packet: frames that surely fit its ring */
-	uint32_t offer;	 /* most that is offered at once: little to a port that was full */
+	bool whole;	/* af_packet: what its ring cuts lies in its socket's queue (dev_whole.c) */
+	bool busy;	/* in the PMD, where the port is guarded */
+	uint32_t polls; /* guarded: until the next look at the peer */
+	uint32_t credit;    /* af_packet: frames that surely fit its ring */
+	uint32_t strangers; /* af_packet: cut frames since the queue's first matched none */
+	uint32_t offer;	    /* most that is offered at once: little to a port that was full */
 } __attribute__((aligned(64)));
 
 /* One port: made and closed by the control thread, its queues used by one core each. */
@@ -104,9 +108,9 @@ int dev_port_id(unsigned index) must_check;
 
 /* dev_spec.c */
 struct dev_spec_env {
-	bool huge;	    /* EAL's memory is hugepages */
-	uint16_t n_queues;  /* pairs that the port will be opened with */
-	uint32_t frame_max; /* largest frame of af_packet's ring that fits a buffer */
+	bool huge;	   /* EAL's memory is hugepages */
+	uint16_t n_queues; /* pairs that the port will be opened with */
+	uint32_t mtu;	   /* that the port will be opened with; 0: the interface's */
 };
 /* Checks the user's SPEC and copies it to out with what it left open. -errno and a sentence. */
 int dev_spec_complete(const char *text, const struct dev_spec_env *env, char *out, size_t out_len,
@@ -120,6 +124,9 @@ bool dev_umem_wanted(void);
 /* A pool of buffers of one page each, one behind the other. NULL with rte_errno. */
 struct rte_mempool *dev_umem_pool(unsigned id, uint32_t n);
 
+/* Bytes that the receive pool's buffers must have room for on account of this SPEC; 0: any. */
+uint32_t dev_spec_room(const char *text, uint32_t mtu);
+
 /* dev_table.c */
 const struct dev_row *dev_row_find(const char *driver);
 /* Fills caps, segs, reclaim of d from its row, what it reports and its arguments. */
@@ -131,6 +138,15 @@ uint32_t dev_args_u32(const char *args, const char *key, uint32_t otherwise);
 
 /* dev_link.c */
 unsigned dev_if_mtu(const char *ifname);
+int dev_if_mtu_set(const char *ifname, uint16_t mtu) must_check;
+
+/* dev_eal.c: what all ports of this process want of a receive buffer. */
+uint32_t dev_rx_room(void);
+
+/* dev_whole.c: keeps whole what is too large for af_packet's ring. */
+void dev_whole_open(struct dev *d);
+/* The whole frame of a cut one, or NULL. Borrows cut. */
+struct rte_mbuf *dev_whole_take(struct dev *d, struct dev_queue *q, struct rte_mbuf *cut);
 
 /* dev_csum.c: where the headers of a frame lie. l4_len ends where IP says, not where padding does.
  */
@@ -140,7 +156,8 @@ struct dev_layout {
 	uint8_t proto;
 	bool v6;
 };
-/* Reads the headers, which our own stack built into the first segment. False: not such a frame. */
+/* Reads the headers, in the first segment. False: not such a frame, or IP says that it is longer.
+ */
 bool dev_layout_read(const struct rte_mbuf *m, struct dev_layout *l);
 /* Completes the checksum in software: returns its field, or NULL when it isn't in the first
  * segment; *was gets what stood there. */

@@ -2,7 +2,7 @@
  *
  * Receiving a burst. Checksum verdicts are taken from ports that compute them only: flags that
  * come with a buffer through net_ring or memif are the sender's word (H19). Frames that a PMD cut
- * to its frame size look whole but for their length.
+ * to its frame size look whole but for their length: dev_whole.c has the rest of them.
  */
 #include <string.h>
 
@@ -33,20 +33,31 @@ static uint16_t rx_flags(const struct dev *d, const struct rte_mbuf *m)
 	return f;
 }
 
-static cold_path void rx_cut(struct dev *d, struct dev_queue *q, struct rte_mbuf *m,
-			     struct drop_counters *drops)
+/* The frame in place of its beginning, or NULL: dropped. */
+static cold_path struct rte_mbuf *rx_cut(struct dev *d, struct dev_queue *q, struct rte_mbuf *m,
+					 struct drop_counters *drops)
 {
+	struct rte_mbuf *whole = dev_whole_take(d, q, m);
+	struct dev_layout l;
+
+	if (whole != NULL) {
+		pkt_free(m);
+		return whole;
+	}
+	/* It just fills the ring's: IP says that nothing is missing. */
+	if (dev_layout_read(m, &l))
+		return m;
 	q->count.rx_truncated++;
 	pkt_drop(drops, m, DROP_ETH_TRUNCATED);
 	if (q->warned_cut)
-		return;
+		return NULL;
 	q->warned_cut = true;
 	fprintf(stderr,
-		"port %s: dropped a frame larger than %u bytes that arrived cut; turn the "
+		"port %s: dropped a frame larger than %u bytes; they come too fast: turn the "
 		"segmentation offloads of the sending interface off (the other end of %s): "
-		"ethtool -K IFACE tso off gso off; or it was an IPv4 datagram that the kernel "
-		"put together from fragments\n",
+		"ethtool -K IFACE tso off gso off\n",
 		d->name, d->caps.max_frame_bytes, d->ifname);
+	return NULL;
 }
 
 unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
@@ -67,8 +78,10 @@ unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 		uint32_t len = m[i]->pkt_len;
 
 		if (unlikely(len >= d->caps.max_frame_bytes)) {
-			rx_cut(d, q, m[i], drops);
-			continue;
+			m[i] = rx_cut(d, q, m[i], drops);
+			if (m[i] == NULL)
+				continue;
+			len = m[i]->pkt_len;
 		}
 		p[kept].m = m[i];
 		p[kept].flags = verdicts ? rx_flags(d, m[i]) : 0;

@@ -29,6 +29,11 @@
 #define MEMIF_RING_LOG2 8
 /* Where the data of a frame begins in it (dev_table.c), and Ethernet and VLAN headers. */
 #define AF_PACKET_OVERHEAD (66 + 18 + 1)
+/* Of a frame that the PMD does not take for data. */
+#define AF_PACKET_HEAD 32
+/* Unless the MTU wants more, up to that of jumbo frames: loopback's asks for 64 KB. */
+#define AF_PACKET_FRAME	    2048
+#define AF_PACKET_FRAME_MAX (10u << 10)
 
 struct spec {
 	const char *text; /* as the user wrote it */
@@ -89,23 +94,55 @@ static int need_interface(const struct spec *s, char *ifname)
 	return 0;
 }
 
+/* The frames of the ring must hold what the interface carries: multiples of 1 KB. */
+static uint32_t af_packet_frame(const char *args, uint32_t mtu)
+{
+	char ifname[IF_NAMESIZE];
+	uint32_t frame;
+
+	if (mtu == 0)
+		mtu = dev_args_get(args, "iface", ifname, sizeof(ifname)) ? dev_if_mtu(ifname) : 0;
+	frame = RTE_MIN(RTE_ALIGN_CEIL(mtu + AF_PACKET_OVERHEAD, 1u << 10), AF_PACKET_FRAME_MAX);
+	return dev_args_u32(args, "framesz", RTE_MAX(frame, (uint32_t)AF_PACKET_FRAME));
+}
+
+uint32_t dev_spec_room(const char *text, uint32_t mtu)
+{
+	const char *args = text + strcspn(text, ",");
+	uint32_t frame;
+
+	if (strncmp(text, "net_af_packet", strlen("net_af_packet")) != 0)
+		return 0;
+	frame = af_packet_frame(args, mtu);
+	return frame > AF_PACKET_FRAME ? frame - AF_PACKET_HEAD : 0;
+}
+
+/* The PMD takes frames for an array: a block holds a whole number of them, and of pages. */
+static uint32_t af_packet_block(uint32_t frame)
+{
+	uint32_t block = 1u << 16;
+
+	if (frame != 0 && block % frame != 0)
+		for (block = frame; block % 4096 != 0; block += frame)
+			;
+	return block;
+}
+
 static int do_af_packet(struct spec *s)
 {
-	char ifname[IF_NAMESIZE], given[32];
-	unsigned frame = 2048;
+	char ifname[IF_NAMESIZE];
+	uint32_t frame;
 	int rc = need_interface(s, ifname);
 
 	if (rc < 0)
 		return rc;
 	if (!has_cap(CAP_BIT_NET_RAW))
 		return refuse(s, -EPERM, "raw sockets need root or CAP_NET_RAW");
-	/* A frame must hold what the interface carries, and it must fit an mbuf (rx_room). */
-	while (frame < dev_if_mtu(ifname) + AF_PACKET_OVERHEAD && frame < s->env->frame_max)
-		frame *= 2;
+	frame = af_packet_frame(s->args, s->env->mtu);
+	if (frame % 16 != 0 || frame < 256 || frame > UINT16_MAX - RTE_PKTMBUF_HEADROOM)
+		return refuse(s, -EINVAL, "framesz is a multiple of 16 from 256 to 65392");
 	otherwise(s, "framesz", frame);
-	if (dev_args_get(s->args, "framesz", given, sizeof(given)))
-		frame = (unsigned)strtoul(given, NULL, 0);
-	otherwise(s, "blocksz", RTE_MAX(frame, 1u << 16));
+	otherwise(s, "blocksz", af_packet_block(frame));
 	otherwise(s, "framecnt", AF_PACKET_FRAMES);
 	otherwise(s, "qdisc_bypass", 1);
 	if (s->env->n_queues > 1)

@@ -20,6 +20,11 @@ uint32_t node_port_bufs(const struct embed_cfg *cfg)
 	return n;
 }
 
+static uint32_t rx_bufs(const struct embed_cfg *cfg)
+{
+	return DEV_POOL_RX + node_port_bufs(cfg);
+}
+
 int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 		  const struct svc_err *err)
 {
@@ -28,8 +33,10 @@ int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 		.pci = cfg->pci,
 		.mem_mb = cfg->mem_mb,
 		.no_huge = cfg->no_huge,
-		.n_mbufs = n->n * (DEV_POOL_RX + node_port_bufs(cfg) + 2 * DEV_POOL_TX),
+		.n_mbufs = n->n * (rx_bufs(cfg) + 2 * DEV_POOL_TX),
+		.n_rx = n->n * rx_bufs(cfg),
 		.mem_bytes = n->n * mem_bytes,
+		.mtu = (uint16_t)RTE_MIN(cfg->mtu, (unsigned)UINT16_MAX),
 		.n_queues = (uint16_t)n->n,
 	};
 	int rc;
@@ -59,11 +66,6 @@ static int open_dev(struct node *n, unsigned index, const struct embed_cfg *cfg,
 		return rc;
 	n->n_dev = index + 1;
 	return 0;
-}
-
-static uint32_t rx_bufs(const struct embed_cfg *cfg)
-{
-	return DEV_POOL_RX + node_port_bufs(cfg);
 }
 
 size_t node_packet_bytes(const struct node *n, const struct embed_cfg *cfg)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""IP and neighbours against Linux: ping, fragments, addresses, VLAN, ICMP errors: test_ip.py [LINK]."""
+"""IP and neighbours against Linux: ping, fragments, addresses, VLAN, ICMP errors: test_ip.py [LINK [MTU]]."""
 import re
 import socket
 import struct
@@ -12,7 +12,7 @@ import peer
 from peer import LINUX4, ZS4, ZS6, Net, Program, Skip, case, check, connect, pattern, sh
 
 peer.start()
-net = Net(sys.argv[1] if len(sys.argv) > 1 else "af_packet")
+net = Net(sys.argv[1] if len(sys.argv) > 1 else "af_packet", mtu=int(sys.argv[2]) if len(sys.argv) > 2 else 1500)
 EXTRA4, EXTRA6, VLAN4 = "10.7.0.3", "fd07::3", "10.8.0.2"
 server = Program(net, "udp_echo", "7", addrs=peer.ADDRS + [f"{EXTRA4}/24", f"{EXTRA6}/64", f"{VLAN4}/24@0.5"])
 
@@ -40,23 +40,15 @@ def ipv6_ping_to_link_local_address():
     ping(socket.inet_ntop(socket.AF_INET6, b"\xfe\x80" + bytes(6) + eui) + f"%{net.dev}")
 
 
-def ipv4_fragments_arrive():
-    if net.link == "af_packet":
-        raise Skip("af_packet's sockets get IPv4 fragments put together by the kernel, and cut")
-
-
 @case
 def ipv4_ping_in_fragments():
-    for size in (1472, 1473, 1600):
-        ping(ZS4, f"-s {size}")
-    ipv4_fragments_arrive()
-    for size in (3000, 8000):
+    for size in (1472, 1473, 1600, 1930, 1939, 1940, 1941, 1968, 3000, 8000, 60000, 65507):
         ping(ZS4, f"-s {size}")
 
 
 @case
 def ipv6_ping_in_fragments():
-    for size in (1452, 1453, 3000, 8000):
+    for size in (1452, 1453, 3000, 8000, 60000, 65487):
         ping(ZS6, f"-s {size}")
 
 
@@ -155,11 +147,24 @@ def udp_comes_back():
 @case
 def udp_comes_back_in_fragments():
     for addr in (ZS6, ZS4):
-        if addr == ZS4:
-            ipv4_fragments_arrive()
-        for size in (1473, 4000, 16000):
+        for size in (1473, 1940, 1941, 1942, 4000, 16000, 60000, 65400):
             data = pattern(size)
             check(udp(addr, data) == data, f"{size} bytes from {addr}")
+
+
+@case
+def large_datagrams_come_back_in_order():
+    for addr in (ZS6, ZS4):
+        with socket.socket(socket.AF_INET6 if ":" in addr else socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+            s.settimeout(5)
+            s.connect((addr, 7))
+            for round_ in range(20):
+                data = [pattern(60000, round_ * 4 + i) for i in range(4)]
+                for d in data:
+                    s.send(d)
+                for i, d in enumerate(data):
+                    check(s.recv(65536) == d, f"{addr}, round {round_}: datagram {i}")
 
 
 @case

@@ -42,7 +42,7 @@ static inline int start_queues(const char *spec, const char *far_spec, bool huge
 {
 	const char *const vdevs[] = {far_spec ? far_spec : spec, far_spec ? spec : NULL, NULL};
 	struct dev_eal_cfg cfg = {
-		.vdevs = vdevs, .no_huge = !huge, .mem_mb = 96, .n_queues = (uint16_t)n_queues};
+		.vdevs = vdevs, .no_huge = !huge, .mem_mb = 160, .n_queues = (uint16_t)n_queues};
 	char err[200] = "";
 
 	if (dev_eal_init(&cfg, err, sizeof(err)) < 0 || dev_count() != 1 + (far_spec != NULL) ||

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Ports whose other side is the kernel: af_packet on a veth pair, and tap (argument "tap"). A raw
+ * Ports whose other side is the kernel: af_packet on a veth pair (argument "jumbo": with jumbo
+ * frames), and tap (argument "tap"). A raw
  * socket stands at the far end.
  */
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 #include "dev_test.h"
 
 #define ETHERTYPE_IP 0x0800
+#define JUMBO	     9100
 
 static int far_end;
 
@@ -124,24 +126,99 @@ static void frame_arrives_wakes_the_socket_and_is_received(void **state)
 	assert_int_equal(found, 1);
 }
 
-/* H19: the PMD cuts what exceeds its frame size and says nothing. */
-static void frame_larger_than_the_ring_is_dropped_and_counted(void **state)
+static struct rte_mbuf *receive_ip(unsigned ms)
 {
-	uint8_t f[4096] = {2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0};
+	struct pkt p;
+
+	for (unsigned i = 0; i < ms * 10; i++, usleep(100))
+		while (dev_rx_burst(port, 0, &p, 1, &drops) == 1) {
+			const uint8_t *f = pkt_data(p.m);
+
+			if (f[12] == 8 && f[13] == 0)
+				return p.m;
+			pkt_free(p.m);
+		}
+	return NULL;
+}
+
+static void check_same(struct rte_mbuf *m, const uint8_t *want, uint32_t len)
+{
+	static uint8_t got[JUMBO];
+
+	assert_non_null(m);
+	assert_int_equal(m->pkt_len, len);
+	assert_int_equal(pkt_copy_out(m, 0, len, got), len);
+	assert_memory_equal(got, want, len);
+	pkt_free(m);
+}
+
+/* The PMD cuts what exceeds its frame size and says nothing: the kernel has the rest. */
+static void frame_larger_than_the_ring_arrives_whole(void **state)
+{
+	uint8_t f[JUMBO], small[FRAME_MAX];
+	uint32_t sizes[] = {1900, 1940, 1941, 1950, 2000, 4000, 8000, 8900};
 	struct dev_counters c;
-	uint64_t before = drops.n[DROP_ETH_TRUNCATED];
-	struct pkt p[8];
 
-	assert_int_equal(send(far_end, f, sizeof(f), 0), sizeof(f));
-	for (int i = 0; i < 1000 && drops.n[DROP_ETH_TRUNCATED] == before; i++, usleep(1000)) {
-		unsigned n = dev_rx_burst(port, 0, p, 8, &drops);
+	for (unsigned i = 0; i < array_size(sizes); i++) {
+		uint32_t len = frame_make(f, sizes[i]), n = frame_make(small, 100);
 
-		while (n > 0)
-			pkt_free(p[--n].m);
+		assert_int_equal(send(far_end, small, n, 0), n);
+		assert_int_equal(send(far_end, f, len, 0), len);
+		assert_int_equal(send(far_end, small, n, 0), n);
+		check_same(receive_ip(1000), small, n);
+		check_same(receive_ip(1000), f, len);
+		check_same(receive_ip(1000), small, n);
 	}
-	assert_int_equal(drops.n[DROP_ETH_TRUNCATED], before + 1);
 	dev_counters(port, &c);
-	assert_int_equal(c.rx_truncated, 1);
+	assert_int_equal(c.rx_truncated, 0);
+}
+
+/* H19: the kernel keeps what the socket's buffer holds. The others are dropped, none comes cut, and
+ * later ones arrive again. */
+static void more_than_the_kernel_keeps_is_dropped_and_counted(void **state)
+{
+	enum { N = 900 };
+	const int room = 1 << 20;
+	uint64_t before = drops.n[DROP_ETH_TRUNCATED];
+	uint8_t f[JUMBO];
+	uint32_t len = frame_make(f, 8000), got = 0;
+	struct rte_mbuf *m;
+
+	assert_int_equal(
+		setsockopt(dev_wake_fd(port, 0), SOL_SOCKET, SO_RCVBUF, &room, sizeof(room)), 0);
+	for (unsigned i = 0; i < N; i++) {
+		memcpy(f + 50, &i, sizeof(i));
+		assert_int_equal(send(far_end, f, len, 0), len);
+	}
+	while ((m = receive_ip(200)) != NULL) {
+		memcpy(f + 50, pkt_data(m) + 50, sizeof(unsigned));
+		check_same(m, f, len);
+		got++;
+	}
+	assert_in_range(got, 100, N - 1);
+	assert_int_equal(drops.n[DROP_ETH_TRUNCATED] - before, N - got);
+	memset(f + 50, 0xee, 4);
+	assert_int_equal(send(far_end, f, len, 0), len);
+	check_same(receive_ip(1000), f, len);
+}
+
+/* A ring for the interface's MTU: nothing is cut, and such frames leave too. */
+static void jumbo_frames_arrive_and_leave(void **state)
+{
+	uint8_t f[JUMBO], got[JUMBO];
+
+	assert_int_equal(dev_mtu(port), 9000);
+	for (uint32_t size = 1400; size <= 9000 - 28; size += 7572 / 8) {
+		uint32_t len = frame_make(f, size);
+		struct rte_mbuf *m = rte_pktmbuf_alloc(pools.rx);
+
+		assert_int_equal(send(far_end, f, len, 0), len);
+		check_same(receive_ip(1000), f, len);
+		memcpy(pkt_put(m, (uint16_t)len), f, len);
+		assert_int_equal(send_one(m, 0), 1);
+		assert_int_equal(far_receive(got, sizeof(got)), len);
+		assert_memory_equal(got, f, len);
+	}
 }
 
 /* Silence after the frame was read: nothing to wake for. */
@@ -262,6 +339,16 @@ static int far_open(const char *ifname)
 
 static int setup_af_packet(void **state)
 {
+	if (system("ip link add za type veth peer name zb && ip link set za up && "
+		   "ip link set zb up") != 0 ||
+	    far_open("zb") < 0 || start("net_af_packet0,iface=za", NULL, false) < 0)
+		return -1;
+	/* Larger than what the port was opened for. */
+	return system("ip link set za mtu 9000 && ip link set zb mtu 9000");
+}
+
+static int setup_jumbo(void **state)
+{
 	if (system("ip link add za type veth peer name zb && ip link set za up mtu 9000 && "
 		   "ip link set zb up mtu 9000") != 0 ||
 	    far_open("zb") < 0)
@@ -308,7 +395,15 @@ int main(int argc, char **argv)
 		cmocka_unit_test(frame_arrives_wakes_the_socket_and_is_received),
 		cmocka_unit_test(no_frame_and_the_socket_is_silent),
 		cmocka_unit_test(multicast_of_neighbour_discovery_arrives),
-		cmocka_unit_test(frame_larger_than_the_ring_is_dropped_and_counted),
+		cmocka_unit_test(frame_larger_than_the_ring_arrives_whole),
+		cmocka_unit_test(more_than_the_kernel_keeps_is_dropped_and_counted),
+		cmocka_unit_test(no_frame_and_the_socket_is_silent),
+	};
+	const struct CMUnitTest jumbo[] = {
+		cmocka_unit_test(chains_of_slices_arrive_whole_with_a_checksum),
+		cmocka_unit_test(two_thousand_frames_in_bursts_all_arrive_in_order),
+		cmocka_unit_test(jumbo_frames_arrive_and_leave),
+		cmocka_unit_test(no_frame_and_the_socket_is_silent),
 	};
 	const struct CMUnitTest tap[] = {
 		cmocka_unit_test(chains_of_slices_arrive_whole_with_a_checksum),
@@ -329,5 +424,7 @@ int main(int argc, char **argv)
 		return access("/dev/net/tun", R_OK | W_OK) < 0
 			       ? 77
 			       : cmocka_run_group_tests(tap, setup_tap, stop);
+	if (argc > 1 && strcmp(argv[1], "jumbo") == 0)
+		return cmocka_run_group_tests(jumbo, setup_jumbo, stop);
 	return cmocka_run_group_tests(af_packet, setup_af_packet, stop);
 }

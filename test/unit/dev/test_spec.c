@@ -15,7 +15,7 @@
 
 static int complete(const char *spec, bool huge, uint16_t n_queues, char *out, char *err)
 {
-	const struct dev_spec_env env = {.huge = huge, .n_queues = n_queues, .frame_max = 2048};
+	const struct dev_spec_env env = {.huge = huge, .n_queues = n_queues, .mtu = 1500};
 
 	err[0] = '\0';
 	return dev_spec_complete(spec, &env, out, 512, err, 256);
@@ -37,6 +37,7 @@ static void wrong_spec_is_refused_with_what_to_do(void **state)
 	check_refused("", -EINVAL, "net_tap0,iface=z0");
 	check_refused("net_af_packet0", -EINVAL, "iface=NAME");
 	check_refused("net_af_packet0,iface=nosuchif0", -ENODEV, "ip link");
+	check_refused("net_af_packet0,iface=lo,framesz=1500", -EINVAL, "multiple of 16");
 	check_refused("net_af_xdp0,iface=nosuchif0", -ENODEV, "ip link");
 	check_refused("net_memif0,role=waiter", -EINVAL, "client or server");
 	check_refused("net_memif0,role=server,socket=/nosuchdir/s,socket-abstract=no", -ENOENT,
@@ -83,6 +84,9 @@ static void what_is_given_stays_and_the_rest_is_completed(void **state)
 	assert_null(strstr(out, "framecnt=1024"));
 	assert_non_null(strstr(out, "qdisc_bypass=1"));
 	assert_non_null(strstr(out, "qpairs=3"));
+	assert_non_null(strstr(out, "blocksz=65536"));
+	assert_int_equal(complete("net_af_packet0,iface=lo,framesz=9216", false, 1, out, err), 0);
+	assert_non_null(strstr(out, "blocksz=36864"));
 	assert_int_equal(complete("net_memif0,role=client", true, 1, out, err), 0);
 	assert_non_null(strstr(out, "zero-copy=yes"));
 	assert_int_equal(complete("net_memif0", false, 1, out, err), 0);
@@ -91,6 +95,16 @@ static void what_is_given_stays_and_the_rest_is_completed(void **state)
 	assert_null(strstr(out, "zero-copy"));
 	assert_int_equal(complete("net_ring0", false, 1, out, err), 0);
 	assert_string_equal(out, "net_ring0");
+}
+
+/* DPDK makes the buffers of its pools alike: they are made for the largest frame of all ports. */
+static void buffers_have_room_for_the_frames_of_the_mtu(void **state)
+{
+	assert_int_equal(dev_spec_room("net_af_packet0,iface=lo", 1500), 0);
+	assert_int_equal(dev_spec_room("net_af_packet0,iface=lo", 9000), 9216 - 32);
+	assert_int_equal(dev_spec_room("net_af_packet0,iface=lo", 0), 10240 - 32);
+	assert_int_equal(dev_spec_room("net_af_packet0,iface=lo,framesz=4096", 0), 4096 - 32);
+	assert_int_equal(dev_spec_room("net_tap0,iface=lo", 9000), 0);
 }
 
 static int listen_on(const char *path)
@@ -197,6 +211,7 @@ int main(void)
 		cmocka_unit_test(wrong_spec_is_refused_with_what_to_do),
 		cmocka_unit_test(unprivileged_user_is_told_so),
 		cmocka_unit_test(what_is_given_stays_and_the_rest_is_completed),
+		cmocka_unit_test(buffers_have_room_for_the_frames_of_the_mtu),
 		cmocka_unit_test(stale_socket_is_removed_and_a_live_one_is_not),
 		cmocka_unit_test(refused_start_can_be_tried_again),
 		cmocka_unit_test(two_starts_are_refused),
