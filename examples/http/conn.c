@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * A connection. Input is parsed where it was received, one request after the other; answers are
- *buffers in a short queue, offered to the socket until it takes no more. A request is parsed only
- *when the queue has room for its answer: a client that does not read is not served either.
+ * buffers in a short queue, offered to the socket until it takes no more. A request is parsed only
+ * when the queue has room for its answer: a client that does not read is not served either.
  *
  *	receive ─► in ─► request ─► out[] ─► send          file ─► out[]
  *
  * Content that is not cached is limited by what is on its way (cookies of zs_send_zc() tell what
- *has arrived), so that a thousand slow readers of a large file need no more memory than a few fast
- *ones.
+ * has arrived). A connection may have a quarter of what is left of the memory for all of them: one
+ * reader gets much, hundreds that read nothing take ever less, and some is left for whoever comes
+ * next. The last resort is one small piece for each.
  */
 #include "http.h"
 
-#define STREAM_BLOCKS	   512	      /* of content on its way, of all connections: 32 MiB */
-#define STREAM_CONN_BLOCKS 64	      /* of one */
-#define REQUESTS_A_TURN	   64	      /* then it is the others' turn */
-#define DRAIN_BYTES	   (1u << 20) /* read after an error, so that the answer survives */
+#define STREAM_BYTES	  (32u << 20) /* of content on its way, of all connections */
+#define STREAM_CONN_BYTES (4u << 20)  /* of one */
+#define STREAM_PIECE_MIN  4096u
+#define REQUESTS_A_TURN	  64	     /* then it is the others' turn */
+#define DRAIN_BYTES	  (1u << 20) /* read after an error, so that the answer survives */
 
 struct conn {
 	int fd;
@@ -25,8 +27,8 @@ struct conn {
 	bool broken;  /* the connection is gone */
 	bool again;   /* is in the list of those to be run again */
 	uint8_t out_first, out_end;
-	uint16_t in_flight; /* blocks of `file` that the peer has not acknowledged, or are in out */
-	uint32_t out_streamed; /* bit i: out[i] is such a block */
+	uint32_t in_flight; /* bytes of `file` that the peer has not acknowledged, or are in out */
+	uint32_t out_streamed; /* bit i: out[i] is such content */
 	uint32_t drained;      /* bytes thrown away after an error; 0: there was none */
 	uint32_t second;       /* of the last activity */
 	struct zs_buf in;      /* what is left to parse; handle 0: none */
@@ -38,7 +40,8 @@ struct conn {
 };
 
 static struct conn *newest, *oldest, *again_list;
-static unsigned count, streams, stream_blocks;
+static unsigned count;
+static uint64_t stream_bytes;
 
 unsigned conns_count(void)
 {
@@ -106,7 +109,6 @@ static void end_file(struct conn *c)
 		return;
 	file_put(c->file);
 	c->file = NULL;
-	streams--;
 }
 
 static void destroy(struct conn *c)
@@ -114,7 +116,7 @@ static void destroy(struct conn *c)
 	end_file(c);
 	forget_again(c);
 	list_unlink(c);
-	stream_blocks -= c->in_flight;
+	stream_bytes -= c->in_flight;
 	zs_buf_release(&c->in, 1);
 	zs_buf_release(c->out + c->out_first, c->out_end - c->out_first);
 	request_fini(&c->request);
@@ -125,16 +127,17 @@ static void destroy(struct conn *c)
 
 /* ---- answers ---- */
 
-/* Learns which blocks have arrived. */
+/* Learns what has arrived: a cookie is the length of a piece. */
 static void collect(struct conn *c)
 {
-	uint64_t done[STREAM_CONN_BLOCKS];
+	uint64_t done[64];
 	int n;
 
-	while (c->in_flight > 0 && (n = zs_sent_zc(c->fd, done, STREAM_CONN_BLOCKS)) > 0) {
-		c->in_flight -= (uint16_t)n;
-		stream_blocks -= (unsigned)n;
-	}
+	while (c->in_flight > 0 && (n = zs_sent_zc(c->fd, done, 64)) > 0)
+		for (int i = 0; i < n; i++) {
+			c->in_flight -= (uint32_t)done[i];
+			stream_bytes -= done[i];
+		}
 }
 
 static void push(struct conn *c, struct zs_buf b, bool streamed)
@@ -144,12 +147,19 @@ static void push(struct conn *c, struct zs_buf b, bool streamed)
 	c->out[c->out_end++] = b;
 }
 
-static bool may_stream(const struct conn *c)
+static uint32_t clamp(uint64_t n, uint32_t least, uint32_t most)
 {
-	unsigned share = STREAM_BLOCKS / streams;
+	return n < least ? least : n > most ? most : (uint32_t)n;
+}
 
-	return c->in_flight < 2 || (c->in_flight < STREAM_CONN_BLOCKS && c->in_flight < share &&
-				    stream_blocks < STREAM_BLOCKS);
+/* Bytes that may be read and sent now; 0: none, and what is on its way will be heard of. */
+static uint32_t may_stream(const struct conn *c)
+{
+	uint64_t left = stream_bytes < STREAM_BYTES ? STREAM_BYTES - stream_bytes : 0;
+	uint32_t limit = clamp(left / 4, STREAM_PIECE_MIN, STREAM_CONN_BYTES);
+	uint32_t piece = clamp(limit / 4, STREAM_PIECE_MIN, BLOCK_BYTES);
+
+	return c->in_flight == 0 || c->in_flight + piece <= limit ? piece : 0;
 }
 
 /* Queues the next piece of the file. */
@@ -157,13 +167,14 @@ static bool push_content(struct conn *c)
 {
 	struct zs_buf b;
 	bool shared;
+	uint32_t most;
 	int e;
 
-	if (!may_stream(c))
-		collect(c);
-	if (!may_stream(c))
+	collect(c);
+	most = may_stream(c);
+	if (most == 0)
 		return false;
-	e = file_block(c->file, c->pos, &b, &shared);
+	e = file_block(c->file, c->pos, most, &b, &shared);
 	if (e == -ENOBUFS) {
 		run_again(c);
 		return false;
@@ -173,8 +184,8 @@ static bool push_content(struct conn *c)
 		return false;
 	}
 	push(c, b, !shared);
-	c->in_flight += !shared;
-	stream_blocks += !shared;
+	c->in_flight += shared ? 0 : b.len;
+	stream_bytes += shared ? 0 : b.len;
 	c->pos += b.len;
 	if (c->pos == file_bytes(c->file))
 		end_file(c);
@@ -199,7 +210,6 @@ static int answer_in_pieces(struct conn *c, struct file *f, bool keep_alive, boo
 	}
 	c->file = f;
 	c->pos = 0;
-	streams++;
 	return 0;
 }
 
@@ -337,7 +347,8 @@ static void fill(struct conn *c, unsigned *requests)
 	}
 }
 
-/* How many buffers to offer in one call: blocks that are counted go one by one, with a cookie. */
+/* How many buffers to offer in one call: content that is counted goes piece by piece, each with a
+ * cookie. */
 static int offer(const struct conn *c)
 {
 	uint32_t streamed = c->out_streamed >> c->out_first;
@@ -355,7 +366,8 @@ static int offer(const struct conn *c)
 static bool flush(struct conn *c)
 {
 	while (c->out_first < c->out_end) {
-		uint64_t cookie = c->out_streamed >> c->out_first & 1;
+		bool counted = c->out_streamed >> c->out_first & 1;
+		uint64_t cookie = counted ? c->out[c->out_first].len : 0;
 		int n = zs_send_zc(c->fd, c->out + c->out_first, offer(c), cookie, MSG_DONTWAIT);
 
 		if (n == -ENOBUFS)
@@ -370,15 +382,10 @@ static bool flush(struct conn *c)
 	return true;
 }
 
-void conn_run(struct conn *c)
+static void run(struct conn *c)
 {
 	unsigned requests = 0;
 
-	if (c->second != response_second() && c->drained == 0) {
-		c->second = response_second();
-		list_unlink(c);
-		list_link(c);
-	}
 	do {
 		if (c->drained == 0 || c->out_end > 0 || c->file != NULL)
 			fill(c, &requests);
@@ -390,6 +397,16 @@ void conn_run(struct conn *c)
 		destroy(c);
 }
 
+void conn_run(struct conn *c)
+{
+	if (c->second != response_second() && c->drained == 0) {
+		c->second = response_second();
+		list_unlink(c);
+		list_link(c);
+	}
+	run(c);
+}
+
 bool conns_retry(void)
 {
 	struct conn *c = again_list, *next;
@@ -398,15 +415,20 @@ bool conns_retry(void)
 	for (; c != NULL; c = next) {
 		next = c->again_next;
 		c->again = false;
-		conn_run(c);
+		run(c);
 	}
 	return again_list != NULL;
 }
 
+/* What a peer does not read would stay in our memory: it is reset. */
 void conns_expire(void)
 {
+	const struct linger at_once = {.l_onoff = 1};
 	uint32_t now = response_second();
 
-	while (oldest != NULL && now - oldest->second > IDLE_SECONDS)
+	while (oldest != NULL && now - oldest->second > IDLE_SECONDS) {
+		if (oldest->file != NULL || oldest->out_end > 0 || oldest->in_flight > 0)
+			zs_setsockopt(oldest->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 		destroy(oldest);
+	}
 }

@@ -153,10 +153,10 @@ static int read_content(const struct file *f, uint64_t pos, void *to, uint32_t l
 }
 
 /* Fills a new buffer with content. */
-static int load_block(const struct file *f, uint64_t pos, struct zs_buf *b)
+static int load_block(const struct file *f, uint64_t pos, uint32_t most, struct zs_buf *b)
 {
 	uint64_t rest = f->bytes - pos;
-	uint32_t len = rest < BLOCK_BYTES ? (uint32_t)rest : BLOCK_BYTES;
+	uint32_t len = rest < most ? (uint32_t)rest : most;
 	int e = zs_buf_alloc(-1, len, b);
 
 	if (e < 0)
@@ -167,13 +167,13 @@ static int load_block(const struct file *f, uint64_t pos, struct zs_buf *b)
 	return e;
 }
 
-int file_block(struct file *f, uint64_t pos, struct zs_buf *b, bool *shared)
+int file_block(struct file *f, uint64_t pos, uint32_t most, struct zs_buf *b, bool *shared)
 {
 	uint32_t n = (uint32_t)(pos / BLOCK_BYTES), offset = (uint32_t)(pos % BLOCK_BYTES);
 
 	*shared = n < f->blocks;
 	if (!*shared)
-		return load_block(f, pos, b);
+		return load_block(f, pos, most, b);
 	*b = f->block[n];
 	b->data = (char *)b->data + offset;
 	b->len -= offset;
@@ -257,7 +257,8 @@ static int load_all(struct file *f)
 	if (f->block == NULL)
 		return -ENOMEM;
 	for (; f->blocks < n; f->blocks++)
-		if (load_block(f, (uint64_t)f->blocks * BLOCK_BYTES, &f->block[f->blocks]) < 0) {
+		if (load_block(f, (uint64_t)f->blocks * BLOCK_BYTES, BLOCK_BYTES,
+			       &f->block[f->blocks]) < 0) {
 			zs_buf_release(f->block, (int)f->blocks);
 			f->blocks = 0;
 			return -ENOBUFS;

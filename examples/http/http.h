@@ -60,9 +60,9 @@ struct file *file_of_text(char *text, size_t len);
 void file_put(struct file *f);
 uint64_t file_bytes(const struct file *f);
 const char *file_type(const struct file *f);
-/* A buffer, held for the caller, of the content at pos; shared when the file is cached, else read
- * for this call. -ENOBUFS: try later; -EIO. *shared says which. */
-int file_block(struct file *f, uint64_t pos, struct zs_buf *b, bool *shared);
+/* A buffer, held for the caller, of the content at pos; shared when the file is cached, else at
+ * most `most` bytes read for this call. -ENOBUFS: try later; -EIO. *shared says which. */
+int file_block(struct file *f, uint64_t pos, uint32_t most, struct zs_buf *b, bool *shared);
 /* A whole response (head and content) of a small file, made once a second; 0 or -EAGAIN: none. */
 int file_response(struct file *f, bool keep_alive, struct zs_buf *b);
 

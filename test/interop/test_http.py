@@ -3,6 +3,7 @@
 """The HTTP example against Linux's clients: test_http.py [af_packet|af_xdp|tap]."""
 import os
 import re
+import resource
 import shutil
 import socket
 import sys
@@ -165,6 +166,23 @@ def slow_readers_of_a_large_file_cost_bounded_memory():
     with open(f"/proc/{server.process.pid}/status") as f:
         rss = int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1))
     check(rss < 1024 << 10, f"{rss} kB resident")
+
+
+@case
+def a_thousand_readers_that_read_nothing_disturb_nobody():
+    """Each holds a piece of a file that is not cached."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+    readers = [connect(ZS4, 80, SO_RCVBUF=4096) for _ in range(1000)]
+    for n, s in enumerate(readers):
+        s.sendall(b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
+        if n % 250 == 249:
+            check(curl("/one.txt") == "1", f"one.txt beside {n + 1}")
+            out = os.path.join(folder.name, "out")
+            curl("/large.bin", f"-o {out}")
+            with open(out, "rb") as f:
+                check(digest(f.read()) == digest(BIG), f"large.bin beside {n + 1}")
+    for s in readers:
+        s.close()
 
 
 @case
