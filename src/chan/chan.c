@@ -64,7 +64,8 @@ AT(chan_hdr, done_off, 64);
 AT(chan_hdr, idx_off, 72);
 AT(chan_hdr, total_bytes, 80);
 AT(chan_hdr, arena_bytes, 88);
-_Static_assert(sizeof(struct chan_hdr) == 96, "header");
+AT(chan_hdr, scratch_off, 96);
+_Static_assert(sizeof(struct chan_hdr) == 104, "header");
 
 AT(chan_idx, tail, 0);
 AT(chan_idx, head, 64);
@@ -152,7 +153,8 @@ static void layout(struct chan_hdr *h, const struct chan_geometry *g)
 	at = round_up(at + (uint64_t)g->ret_size * sizeof(uint32_t), LINE);
 	h->done_off = at;
 	at += (uint64_t)g->done_size * sizeof(uint32_t);
-	h->total_bytes = round_up(at, PAGE);
+	h->scratch_off = round_up(at, PAGE);
+	h->total_bytes = h->scratch_off + CHAN_SCRATCH_BYTES;
 }
 
 uint64_t chan_bytes(const struct chan_geometry *g)
@@ -228,6 +230,7 @@ void chan_attach(struct chan_end *e, const struct chan_map *m, const struct chan
 
 	e->hdr = *hdr;
 	e->sh = (struct chan_shared *)(base + hdr->idx_off);
+	e->scratch = (uint8_t *)base + hdr->scratch_off;
 	ring_attach(&e->sq, &e->sh->sq, base + hdr->sq_off, hdr->sq_size);
 	ring_attach(&e->cq, &e->sh->cq, base + hdr->cq_off, hdr->cq_size);
 	ring_attach(&e->ret, &e->sh->ret, base + hdr->ret_off, hdr->ret_size);

@@ -10,7 +10,7 @@
  *stack   received buffers given back: 4-byte loans done  stack → application   sent buffers given
  *back: 4-byte tokens; as large as the number of tokens, so it can't overflow
  *
- *	┌ header ┬ indices (one cache line each) ┬ sq ┬ cq ┬ ret ┬ done ┐   rings region
+ *	┌ header ┬ indices (one cache line each) ┬ sq ┬ cq ┬ ret ┬ done ┬ scratch ┐   rings region
  *	┌ application's payload arena ──────────────────────────────────┐   arena region
  */
 #ifndef ZS_CHAN_CHAN_H
@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 1
+#define CHAN_VERSION 2
 
 /* ---- names ---- */
 
@@ -112,8 +112,8 @@ enum chan_op {
 	CHAN_OP_CLOSE,
 	/* opt.level, opt.name, opt.value, len = length of value. */
 	CHAN_OP_SETOPT,
-	/* opt.level, opt.name; result: res = length, value in data[]. TCP_INFO: into the arena at
-	 * off, at most len bytes, res = length written. */
+	/* opt.level, opt.name; result: res = length, value in data[]. TCP_INFO: into the scratch
+	 * area at off, at most len bytes, res = length written. */
 	CHAN_OP_GETOPT,
 	/* arg[0] = 0 local, 1 peer: result has addr, port. */
 	CHAN_OP_NAME,
@@ -121,8 +121,9 @@ enum chan_op {
 	 * CHAN_EV_ACCEPT), rather not one by one. No meaning for others: ret tells what was read.
 	 */
 	CHAN_OP_RCVBUF_MORE,
-	/* Text dump into the arena at off, len: arg[0] = CHAN_DUMP_*, arg[1] = cursor, first 0.
-	 * Result: bytes written, whole lines; aux = next cursor, 0 at the end. sid 0, no ticket. */
+	/* Text dump into the scratch area at off, len: arg[0] = CHAN_DUMP_*, arg[1] = cursor, first
+	 * 0. Result: bytes written, whole lines; aux = next cursor, 0 at the end. sid 0, no ticket.
+	 */
 	CHAN_OP_DUMP,
 	CHAN_OP_MAX,
 };
@@ -239,7 +240,13 @@ struct chan_hdr {
 	uint32_t max_loans, max_tokens, max_sockets, pad;
 	uint64_t sq_off, cq_off, ret_off, done_off, idx_off, total_bytes;
 	uint64_t arena_bytes;
+	uint64_t scratch_off;
 };
+
+/* Beside the rings, for answers that are too long for an event: the one place but the rings where
+ * the stack writes. The arena it only reads, so that an arena can be handed from one service to the
+ * next with all writable mappings but the application's own forbidden. */
+#define CHAN_SCRATCH_BYTES (64u << 10)
 
 /* One ring's two indices, each on a line of its own: free-running. */
 struct chan_idx {
@@ -306,6 +313,7 @@ int chan_check(const void *base, uint64_t bytes, struct chan_hdr *copy);
 struct chan_end {
 	struct chan_ring sq, cq, ret, done;
 	struct chan_shared *sh;
+	uint8_t *scratch;    /* CHAN_SCRATCH_BYTES; one command at a time */
 	struct chan_hdr hdr; /* private copy */
 };
 /* One side takes its place, once, before the other moves: hdr is what chan_check() accepted. */

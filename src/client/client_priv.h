@@ -218,6 +218,7 @@ struct core {
 	struct csock *sock;
 	uint32_t max_socks;
 	uint8_t id;
+	bool scratch_taken;
 	bool arena_short; /* an allocation failed since the last block came back */
 	struct loan *loan;
 	struct dgram *dgram;
@@ -384,6 +385,9 @@ struct chan_sqe *cmd_slot(struct core *c);
  * without a socket). The lock is released meanwhile; -EBADF when the descriptor was closed. */
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
 	     struct chan_cqe *e) must_check;
+/* The channel's scratch area is the caller's until he clears core->scratch_taken: it is for one
+ * answer at a time. 0, -EBADF (the stack stops). */
+int scratch_take(struct core *c) must_check;
 void cmd_result(struct core *c, const struct chan_cqe *e);
 /* Says CLOSE now, or as soon as there is room. */
 void cmd_close(struct csock *s);

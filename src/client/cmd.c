@@ -81,6 +81,19 @@ int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct
 	return e->res >= -4095 ? e->res : -EPROTO;
 }
 
+int scratch_take(struct core *c)
+{
+	while (c->scratch_taken && !client.stopping) {
+		client_turn();
+		client_breathe();
+		sched_yield();
+	}
+	if (client.stopping)
+		return -EBADF;
+	c->scratch_taken = true;
+	return 0;
+}
+
 static void reply_done(struct core *c, const struct chan_cqe *e)
 {
 	struct reply *r = &c->reply[e->loan % REPLIES];

@@ -11,7 +11,7 @@
 #include "client/client_priv.h"
 #include "zstack/zstack.h"
 
-#define INFO_MAX 1024u /* of TCP_INFO, which comes through the arena */
+#define INFO_MAX 1024u /* of TCP_INFO, which comes through the scratch area */
 
 /* ---- kept here ---- */
 
@@ -186,25 +186,20 @@ static int info_get(struct csock *s, void *value, socklen_t *len)
 	struct chan_sqe cmd = {.op = CHAN_OP_GETOPT, .len = *len < INFO_MAX ? *len : INFO_MAX};
 	struct core *c = csock_core(s);
 	struct chan_cqe e;
-	uint64_t off = block_alloc(c, INFO_MAX);
-	int r;
+	int r = scratch_take(c);
 
-	if (off == ARENA_NONE)
-		return -ENOBUFS;
+	if (r < 0)
+		return r;
 	cmd.opt.level = IPPROTO_TCP;
 	cmd.opt.name = TCP_INFO;
-	cmd.off = off;
 	r = cmd_call(c, s, &cmd, &e);
-	/* The stack has stopped, and may still write there: the arena is about to go. */
-	if (r == -EBADF && client.stopping)
-		return r;
 	if (r > (int)cmd.len)
 		r = -EPROTO;
 	if (r >= 0) {
-		memcpy(value, (uint8_t *)c->map->arena + off, (size_t)r);
+		memcpy(value, c->end.scratch, (size_t)r);
 		*len = (socklen_t)r;
 	}
-	block_free(c, off);
+	c->scratch_taken = false;
 	return r < 0 ? r : 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Counters and dumps. The stack's tables come as text, a piece at a time, into a block of the arena
- * (CHAN_OP_DUMP); a counter of the stack is found by its name in that text, so that there is one
- * list of counters and not two.
+ * Counters and dumps. The stack's tables come as text, a piece at a time, through the scratch area
+ * of the channel (CHAN_OP_DUMP); a counter of the stack is found by its name in that text, so that
+ * there is one list of counters and not two.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,20 +16,23 @@
 /* Takes one piece of text; a value below 0 ends the dump. */
 typedef int dump_sink(void *to, const char *text, size_t len);
 
-/* Inside: everything the program's side may see of the block is copied out of it here. */
-static int dump_piece(struct core *c, uint64_t off, int what, uint32_t *cursor, char *text)
+/* Inside: everything the program's side may see of the piece is copied out of the channel here. */
+static int dump_piece(struct core *c, int what, uint32_t *cursor, char *text)
 {
-	struct chan_sqe cmd = {.op = CHAN_OP_DUMP, .off = off, .len = PIECE};
+	struct chan_sqe cmd = {.op = CHAN_OP_DUMP, .len = PIECE};
 	struct chan_cqe e;
-	int n;
+	int n = scratch_take(c);
 
+	if (n < 0)
+		return n;
 	cmd.arg[0] = what;
 	cmd.arg[1] = (int32_t)*cursor;
 	n = cmd_call(c, NULL, &cmd, &e);
 	if (n > (int)PIECE)
-		return -EPROTO;
+		n = -EPROTO;
 	if (n > 0)
-		memcpy(text, (uint8_t *)c->map->arena + off, (size_t)n);
+		memcpy(text, c->end.scratch, (size_t)n);
+	c->scratch_taken = false;
 	*cursor = e.aux;
 	return n;
 }
@@ -38,14 +41,11 @@ static int dump_piece(struct core *c, uint64_t off, int what, uint32_t *cursor, 
 static int dump_core(unsigned core, int what, char *text, dump_sink *sink, void *to)
 {
 	struct core *c = &client.core[core];
-	uint64_t off = block_alloc(c, PIECE);
 	uint32_t cursor = 0;
 	int n, r = 0, pieces = 0;
 
-	if (off == ARENA_NONE)
-		return -ENOBUFS;
 	do {
-		n = dump_piece(c, off, what, &cursor, text);
+		n = dump_piece(c, what, &cursor, text);
 		if (n < 0 && client.stopping)
 			return -ENXIO;
 		client.waiting++;
@@ -54,7 +54,6 @@ static int dump_core(unsigned core, int what, char *text, dump_sink *sink, void 
 		client_lock();
 		client.waiting--;
 	} while (r >= 0 && cursor != 0 && ++pieces < PIECES_MAX);
-	block_free(c, off);
 	return r;
 }
 

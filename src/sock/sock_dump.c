@@ -314,18 +314,17 @@ static int dump_other(struct sock_cmd *c, uint32_t *cursor, struct text *t)
 int cmd_dump(struct sock_cmd *c)
 {
 	const struct chan_sqe *q = c->q;
-	uint64_t bytes = c->app->end.hdr.arena_bytes;
 	uint32_t cursor = (uint32_t)q->arg[1];
 	struct text t = {.len = q->len};
 	int err = 0;
 
-	if (q->off > bytes || q->len > bytes - q->off) {
+	if (q->off > CHAN_SCRATCH_BYTES || q->len > CHAN_SCRATCH_BYTES - q->off) {
 		c->s->n.bad_commands++;
 		return -EFAULT;
 	}
 	if (q->len < LINE_MAX_BYTES)
 		return -ENOSPC;
-	t.out = (char *)c->app->map->arena + q->off;
+	t.out = (char *)c->app->end.scratch + q->off;
 	if (q->arg[0] == CHAN_DUMP_SOCKETS)
 		cursor = dump_socks(c->app, cursor, &t);
 	else if (q->arg[0] == CHAN_DUMP_COUNTERS && cursor < CURSOR_STACK)

@@ -294,19 +294,18 @@ int cmd_setopt(struct sock_cmd *c)
 	return o->set(c->k, &in);
 }
 
-/* Too long for an event: it goes to the arena. */
+/* Too long for an event: it goes to the scratch area. */
 static int get_tcp_info(struct sock_cmd *c)
 {
 	const struct chan_sqe *q = c->q;
-	uint64_t bytes = c->app->end.hdr.arena_bytes;
 
 	if (c->k->kind == SOCK_UDP)
 		return -ENOPROTOOPT;
-	if (q->off > bytes || q->len > bytes - q->off) {
+	if (q->off > CHAN_SCRATCH_BYTES || q->len > CHAN_SCRATCH_BYTES - q->off) {
 		c->s->n.bad_commands++;
 		return -EFAULT;
 	}
-	return sock_tcp_info(c->k, (char *)c->app->map->arena + q->off, q->len);
+	return sock_tcp_info(c->k, (char *)c->app->end.scratch + q->off, q->len);
 }
 
 int cmd_getopt(struct sock_cmd *c)

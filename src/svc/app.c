@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -59,10 +60,10 @@ static int bells_open(struct app_chan *c)
 static int chan_make(struct app_chan *c, const struct chan_geometry *g,
 		     const struct region *packets)
 {
-	int rc = region_create(&c->rings, "zstack-rings", chan_bytes(g));
+	int rc = region_create(&c->rings, "zstack-rings", chan_bytes(g), PROT_READ | PROT_WRITE);
 
 	if (rc == 0)
-		rc = region_create(&c->arena, "zstack-arena", g->arena_bytes);
+		rc = region_create(&c->arena, "zstack-arena", g->arena_bytes, PROT_READ);
 	if (rc == 0)
 		rc = bells_open(c);
 	if (rc < 0)

@@ -8,6 +8,7 @@
  * A packet region holds the data of packets, nothing else: the mbufs are in EAL's memory.
  */
 #include <errno.h>
+#include <sys/mman.h>
 #include <string.h>
 
 #include "svc/service.h"
@@ -21,7 +22,7 @@ int domains_packets(struct service *s, const struct svc_err *err)
 
 	if (s->cfg.policy.n_domains > 1 || bytes == 0)
 		return 0;
-	rc = region_create(&s->packets, "zstack-packets", bytes);
+	rc = region_create(&s->packets, "zstack-packets", bytes, PROT_READ | PROT_WRITE);
 	if (rc == 0)
 		rc = region_seal(&s->packets);
 	if (rc < 0)
@@ -35,7 +36,8 @@ static int open_domain(struct service *s, unsigned d, const struct svc_err *err)
 {
 	size_t each = dev_pool_bytes(DOMAIN_BUFS, 0);
 	struct domain *dom = &s->domain[d];
-	int rc = region_create(&dom->packets, "zstack-domain", s->node.n * each);
+	int rc = region_create(&dom->packets, "zstack-domain", s->node.n * each,
+			       PROT_READ | PROT_WRITE);
 
 	if (rc == 0)
 		rc = region_seal(&dom->packets);

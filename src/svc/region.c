@@ -17,12 +17,11 @@
 #define SEALS_LENGTH (F_SEAL_SHRINK | F_SEAL_GROW)
 #define SEALS_ALL    (SEALS_LENGTH | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
 
-static int fill(struct region *r)
+static int fill(struct region *r, int prot)
 {
 	if (ftruncate(r->fd, (off_t)r->bytes) < 0 || fcntl(r->fd, F_ADD_SEALS, SEALS_LENGTH) < 0)
 		return -errno;
-	r->base =
-		mmap(NULL, r->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, r->fd, 0);
+	r->base = mmap(NULL, r->bytes, prot, MAP_SHARED | MAP_NORESERVE, r->fd, 0);
 	if (r->base == MAP_FAILED) {
 		r->base = NULL;
 		return -errno;
@@ -30,7 +29,7 @@ static int fill(struct region *r)
 	return madvise(r->base, r->bytes, MADV_DONTFORK) < 0 ? -errno : 0;
 }
 
-int region_create(struct region *r, const char *name, uint64_t bytes)
+int region_create(struct region *r, const char *name, uint64_t bytes, int prot)
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	int rc;
@@ -41,7 +40,7 @@ int region_create(struct region *r, const char *name, uint64_t bytes)
 		r->fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (r->fd < 0)
 		return -errno;
-	rc = fill(r);
+	rc = fill(r, prot);
 	if (rc < 0)
 		region_destroy(r);
 	return rc;

@@ -17,8 +17,9 @@ struct region {
 	int fd;
 };
 
-/* Zeroed memory, whole pages. Others can map it writable. -errno. */
-int region_create(struct region *r, const char *name, uint64_t bytes) must_check;
+/* Zeroed memory, whole pages. Others can map it writable; here it is mapped as prot says
+ * (PROT_READ, PROT_WRITE). -errno. */
+int region_create(struct region *r, const char *name, uint64_t bytes, int prot) must_check;
 /* From now on no new writable mapping, by nobody; those that exist stay. -errno. */
 int region_seal(struct region *r) must_check;
 void region_destroy(struct region *r);

@@ -157,7 +157,7 @@ static void congestion_control_is_chosen_by_name(void **state)
 
 static void tcp_info_is_as_linux_has_it(void **state)
 {
-	struct chan_sqe q = {.op = CHAN_OP_GETOPT, .off = 65536, .len = sizeof(struct tcp_info)};
+	struct chan_sqe q = {.op = CHAN_OP_GETOPT, .off = 8192, .len = sizeof(struct tcp_info)};
 	struct tcp_info i;
 	struct chan_cqe e;
 
@@ -170,14 +170,14 @@ static void tcp_info_is_as_linux_has_it(void **state)
 	q.opt.name = TCP_INFO;
 	e = call(A, q);
 	assert_int_equal(e.res, sizeof(i));
-	memcpy(&i, (char *)A->map.arena + 65536, sizeof(i));
+	memcpy(&i, (char *)A->end.scratch + 8192, sizeof(i));
 	assert_int_equal(i.tcpi_state, 1);
 	assert_int_equal(i.tcpi_bytes_acked, 1000);
 	assert_int_equal(i.tcpi_unacked, 0);
 	assert_in_range(i.tcpi_snd_mss, 1000, 1460);
 	assert_in_range(i.tcpi_snd_cwnd, 2, 100);
 	assert_true(i.tcpi_options & TCPI_OPT_SACK);
-	q.off = A->end.hdr.arena_bytes - 10;
+	q.off = CHAN_SCRATCH_BYTES - 10;
 	assert_int_equal(call(A, q).res, -EFAULT);
 	q.off = 0;
 	q.len = 8;
@@ -192,12 +192,11 @@ static char *dump(struct host *h, int what, uint32_t len)
 
 	do {
 		struct chan_cqe e = call(h, (struct chan_sqe){.op = CHAN_OP_DUMP,
-							      .off = 4096,
 							      .len = len,
 							      .arg = {what, (int32_t)cursor}});
 
 		assert_true(e.res >= 0);
-		memcpy(text + at, (char *)h->map.arena + 4096, (size_t)e.res);
+		memcpy(text + at, (char *)h->end.scratch, (size_t)e.res);
 		at += (uint32_t)e.res;
 		cursor = e.aux;
 	} while (cursor != 0);
@@ -248,7 +247,7 @@ static void counters_are_dumped_by_name(void **state)
 	assert_non_null(strstr(text, "\ndrop_shutdown 0\n"));
 }
 
-static void dump_outside_the_arena_is_refused(void **state)
+static void dump_outside_the_scratch_area_is_refused(void **state)
 {
 	struct chan_sqe q = {.op = CHAN_OP_DUMP, .off = UINT64_MAX - 10, .len = 4096};
 
@@ -276,7 +275,7 @@ int main(void)
 		T(sockets_are_dumped_in_pieces),
 		T(closing_connections_are_dumped_too),
 		T(counters_are_dumped_by_name),
-		T(dump_outside_the_arena_is_refused),
+		T(dump_outside_the_scratch_area_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
