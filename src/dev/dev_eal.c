@@ -38,6 +38,8 @@ static struct {
 	unsigned n_ports;
 	uint16_t port[RTE_MAX_ETHPORTS];
 	uint32_t rx_room; /* bytes of data in a buffer of the receive pool */
+	unsigned n_taps;
+	int tap[RTE_MAX_ETHPORTS]; /* devices made while DPDK starts (dev_tap.c) */
 } eal;
 
 struct args {
@@ -171,6 +173,21 @@ static bool name_again(const char *const *first, const char *const *s)
 	return false;
 }
 
+/* Held until its driver has the device. */
+static void tap_keep(char *spec, size_t len)
+{
+	int fd = eal.n_taps < RTE_MAX_ETHPORTS ? dev_tap_make(spec, len) : -1;
+
+	if (fd >= 0)
+		eal.tap[eal.n_taps++] = fd;
+}
+
+static void taps_release(void)
+{
+	while (eal.n_taps > 0)
+		close(eal.tap[--eal.n_taps]);
+}
+
 static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, char *err,
 		      size_t err_len)
 {
@@ -194,6 +211,7 @@ static int args_ports(struct args *a, const struct dev_eal_cfg *cfg, bool huge, 
 		rc = dev_spec_complete(*s, &env, spec, sizeof(spec), err, err_len);
 		if (rc < 0)
 			return rc;
+		tap_keep(spec, sizeof(spec));
 		args_add(a, "--vdev=%s", spec);
 	}
 	if (cfg->pci == NULL || cfg->pci[0] == NULL)
@@ -339,6 +357,7 @@ int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 		if (rc < 0)
 			init_fail(err, err_len, rc, why_refused(rc, cfg));
 	}
+	taps_release();
 	/* EAL keeps pointers to some arguments only until it returns. */
 	for (int i = 0; i < a.n; i++)
 		free(a.v[i]);

@@ -270,6 +270,14 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 		d->q[q].offer = PKT_BURST;
 	dev_wake_find(d);
 	dev_whole_open(d);
+	*what = "cannot turn its offloads on";
+	rc = dev_tap_open(d, cfg->rx_pools);
+	if (rc < 0) {
+		dev_tap_close(d);
+		dev_wake_close(d);
+		rte_eth_dev_stop(d->port_id);
+		return rc;
+	}
 	d->was_up = dev_link_up(d);
 	return 0;
 }
@@ -300,6 +308,7 @@ void dev_close(struct dev *d)
 {
 	if (d == NULL)
 		return;
+	dev_tap_close(d);
 	dev_wake_close(d);
 	dev_guard_close(d);
 	dev_reclaim_close(d);
@@ -337,7 +346,10 @@ void dev_describe(const struct dev *d, FILE *out)
 		c->tso || d->row->tso_by_peer ? "" : " TSO", c->multi_seg ? "" : " chains (copied)",
 		c->external ? "" : " outside memory (copied)",
 		d->n_queues > 1 && !c->rss ? " RSS" : "",
-		c->tx_l4_csum && c->tso && c->multi_seg && c->external ? " nothing" : "");
+		c->tx_l4_csum && c->tso && c->multi_seg && c->external &&
+				(d->n_queues == 1 || c->rss)
+			? " nothing"
+			: "");
 	fprintf(out, "; wakes by %s%s%s\n", wake[dev_wake_kind(d, 0)],
 		c->shares_memory ? "; its peer can write our memory: trust it" : "",
 		d->was_up ? "" : "; link down");

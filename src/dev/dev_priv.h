@@ -67,6 +67,7 @@ struct dev_queue {
 	bool intr;		 /* wake_fd is a queue interrupt's */
 	bool proxy;		 /* wake_fd is an epoll of ours around real_fd */
 	bool warned_cut;
+	struct dev_tap *tap; /* own_io */
 	bool whole;	/* af_packet: what its ring cuts lies in its socket's queue (dev_whole.c) */
 	bool busy;	/* in the PMD, where the port is guarded */
 	uint32_t polls; /* guarded: until the next look at the peer */
@@ -97,6 +98,7 @@ struct dev {
 	bool was_up, gone; /* what dev_check() found last */
 	bool deleted;	   /* the interface, for good */
 	uint64_t check_tsc;
+	bool own_io;			  /* dev_tap.c moves the frames, not the PMD */
 	bool guarded, paused, guard_slow; /* dev_guard.c */
 	int control, stand_in;
 	char socket[109]; /* role and path, see dev_guard.c */
@@ -184,8 +186,19 @@ void dev_intr_thread_park(void);
 uint16_t dev_guard_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
 uint16_t dev_guard_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
 
+/* dev_tap.c. Makes the device that the SPEC of a tap port names, and adds its name if it has none.
+ * A descriptor that keeps it until DPDK's driver has it, or -1: not for us. */
+int dev_tap_make(char *spec, size_t len);
+/* Of a port whose wake sources are known. 0 or -errno. */
+int dev_tap_open(struct dev *d, struct rte_mempool *const *pools) must_check;
+void dev_tap_close(struct dev *d);
+uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+uint16_t dev_tap_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+
 static inline uint16_t dev_pmd_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
 {
+	if (unlikely(d->own_io))
+		return dev_tap_rx(d, queue, m, n);
 	if (unlikely(d->guarded))
 		return dev_guard_rx(d, queue, m, n);
 	return rte_eth_rx_burst(d->port_id, queue, m, n);
@@ -193,6 +206,8 @@ static inline uint16_t dev_pmd_rx(struct dev *d, uint16_t queue, struct rte_mbuf
 
 static inline uint16_t dev_pmd_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
 {
+	if (unlikely(d->own_io))
+		return dev_tap_tx(d, queue, m, n);
 	if (unlikely(d->guarded))
 		return dev_guard_tx(d, queue, m, n);
 	return rte_eth_tx_burst(d->port_id, queue, m, n);

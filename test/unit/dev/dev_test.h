@@ -116,6 +116,22 @@ static inline uint32_t udp_sum(const uint8_t *f, uint32_t len)
 	return sum;
 }
 
+/* A frame of one TCP segment; its checksum field holds the pseudo-header's sum. */
+static inline void tcp_header_make(uint8_t *f, uint32_t len)
+{
+	uint32_t sum;
+
+	frame_make(f, len - 42);
+	f[23] = 6;
+	sum = (10 << 8) + 1 + (10 << 8) + 2 + 6 + (len - 34);
+	memset(f + 38, 0, 16);
+	f[46] = 5 << 4;
+	sum = (sum & 0xffff) + (sum >> 16);
+	f[50] = (uint8_t)(sum >> 8);
+	f[51] = (uint8_t)sum;
+	f[52] = f[53] = 0;
+}
+
 /* The frame as headers in one buffer and payload in n slices, of pool memory or outside memory. */
 static inline struct rte_mbuf *chain_make(const uint8_t *f, uint32_t len, unsigned n,
 					  struct rte_mbuf *body)

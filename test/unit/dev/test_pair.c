@@ -356,21 +356,6 @@ static void every_queue_sends_and_receives(void **state)
 		}
 }
 
-static void tcp_header_make(uint8_t *f, uint32_t len)
-{
-	uint32_t sum;
-
-	frame_make(f, len - 42);
-	f[23] = 6;
-	sum = (10 << 8) + 1 + (10 << 8) + 2 + 6 + (len - 34);
-	memset(f + 38, 0, 16);
-	f[46] = 5 << 4;
-	sum = (sum & 0xffff) + (sum >> 16);
-	f[50] = (uint8_t)(sum >> 8);
-	f[51] = (uint8_t)sum;
-	f[52] = f[53] = 0;
-}
-
 /* One packet of 16 KB goes as one, out of slices, to a peer that takes it (LRO). */
 static void segmentation_is_left_to_the_port(void **state)
 {

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * tap with the kernel's offloads. DPDK's driver opens the device for plain frames and cuts large
+ * ones itself, a system call for each piece. The kernel would take and give up to 64 KB at once
+ * without a checksum, behind a header of ten bytes (struct virtio_net_hdr, VIRTIO 1.1 §5.1.6), if
+ * the device is made so: whoever opens it first decides for all.
+ *
+ *	dev_tap_make()   makes the device before DPDK starts; its driver then joins as one more
+ *queue dev_tap_open()   takes the descriptors of the driver's queues; it moves no frame from then
+ *on dev_tap_rx, _tx  one readv or writev for each packet, out of and into buffers of the pools
+ *
+ * All else (address, link, name, closing) stays the driver's. A device that was there before, or
+ * one with a `remote`, is used as the driver does.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/virtio_net.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "dev/dev_priv.h"
+
+/* Buffers behind one another for the largest packet: IP's 64 KB and its Ethernet header. */
+#define PIECES	   34
+#define PIECES_OUT 256
+/* A burst ends with this much: a few large packets fill the caches. */
+#define BURST_BYTES (256u << 10)
+
+/* The next packet's buffers of a queue. */
+struct dev_tap {
+	struct rte_mempool *pool;
+	unsigned missing; /* of m, from its begin */
+	struct rte_mbuf *m[PIECES];
+	struct virtio_net_hdr hdr;
+	struct iovec iov[1 + PIECES];
+};
+
+int dev_tap_make(char *spec, size_t len)
+{
+	struct ifreq ifr = {.ifr_flags =
+				    IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE | (short)IFF_VNET_HDR};
+	const char *args = spec + strcspn(spec, ",");
+	size_t used = strlen(spec);
+	char word[IF_NAMESIZE];
+	bool named;
+	int fd;
+
+	if (strncmp(spec, "net_tap", 7) != 0 || dev_args_get(args, "remote", word, sizeof(word)))
+		return -1;
+	named = dev_args_get(args, "iface", ifr.ifr_name, sizeof(ifr.ifr_name));
+	if (named && if_nametoindex(ifr.ifr_name) != 0)
+		return -1;
+	if (!named)
+		strcpy(ifr.ifr_name, "dtap%d");
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0)
+		goto fail;
+	if (!named &&
+	    (size_t)snprintf(spec + used, len - used, ",iface=%s", ifr.ifr_name) >= len - used) {
+		spec[used] = '\0';
+		goto fail;
+	}
+	ifr.ifr_flags = IFF_DETACH_QUEUE;
+	if (ioctl(fd, TUNSETQUEUE, &ifr) == 0)
+		return fd;
+fail:
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* What the kernel may hand us, and takes from us. */
+static bool offloads(int fd)
+{
+	int hdr = sizeof(struct virtio_net_hdr);
+
+	return ioctl(fd, TUNSETVNETHDRSZ, &hdr) == 0 &&
+	       ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) == 0;
+}
+
+static bool has_header(int fd)
+{
+	struct ifreq ifr = {0};
+
+	return fd >= 0 && ioctl(fd, TUNGETIFF, &ifr) == 0 &&
+	       (ifr.ifr_flags & (short)IFF_VNET_HDR) != 0;
+}
+
+int dev_tap_open(struct dev *d, struct rte_mempool *const *pools)
+{
+	if (!d->row->intr_is_fd || !has_header(d->q[0].real_fd))
+		return 0;
+	for (unsigned q = 0; q < d->n_queues; q++) {
+		struct dev_tap *t = calloc(1, sizeof(*t));
+
+		if (t == NULL)
+			return -ENOMEM;
+		t->pool = pools[q];
+		t->missing = PIECES;
+		t->iov[0] = (struct iovec){&t->hdr, sizeof(t->hdr)};
+		d->q[q].tap = t;
+	}
+	d->own_io = true;
+	if (!offloads(d->q[0].real_fd))
+		return -errno;
+	d->caps.tx_l4_csum = d->caps.rx_l4_csum = d->caps.tso = d->caps.lro = true;
+	d->caps.tso_max_bytes = UINT16_MAX;
+	return 0;
+}
+
+void dev_tap_close(struct dev *d)
+{
+	for (unsigned q = 0; q < d->n_queues; q++) {
+		struct dev_tap *t = d->q[q].tap;
+
+		if (t == NULL)
+			continue;
+		for (unsigned i = t->missing; i < PIECES; i++)
+			rte_pktmbuf_free(t->m[i]);
+		free(t);
+		d->q[q].tap = NULL;
+	}
+}
+
+/* ---- receive ---- */
+
+static bool fill(struct dev_tap *t)
+{
+	if (likely(t->missing == 0))
+		return true;
+	if (rte_pktmbuf_alloc_bulk(t->pool, t->m, t->missing) != 0)
+		return false;
+	for (unsigned i = 0; i < t->missing; i++)
+		t->iov[1 + i] = (struct iovec){rte_pktmbuf_mtod(t->m[i], void *),
+					       rte_pktmbuf_tailroom(t->m[i])};
+	t->missing = 0;
+	return true;
+}
+
+/* The packet of len bytes that lies in the first of the buffers. */
+static struct rte_mbuf *take(struct dev_tap *t, uint16_t port, uint32_t len)
+{
+	struct rte_mbuf *head = t->m[0], **link = &head;
+	unsigned n = 0;
+
+	head->pkt_len = len;
+	head->port = port;
+	for (; len > 0; n++) {
+		struct rte_mbuf *m = t->m[n];
+
+		m->data_len = (uint16_t)RTE_MIN(len, t->iov[1 + n].iov_len);
+		len -= m->data_len;
+		*link = m;
+		link = &m->next;
+	}
+	head->nb_segs = (uint16_t)n;
+	if (t->hdr.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
+		head->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	t->missing = n;
+	return head;
+}
+
+uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
+{
+	struct dev_queue *q = &d->q[queue];
+	uint32_t bytes = 0;
+	uint16_t got = 0;
+
+	while (got < n && bytes < BURST_BYTES && q->real_fd >= 0) {
+		ssize_t len;
+
+		if (unlikely(!fill(q->tap))) {
+			q->count.rx_nombuf++;
+			break;
+		}
+		len = readv(q->real_fd, q->tap->iov, 1 + PIECES);
+		if (len <= (ssize_t)sizeof(q->tap->hdr))
+			break;
+		bytes += (uint32_t)len;
+		m[got++] = take(q->tap, d->port_id, (uint32_t)(len - (ssize_t)sizeof(q->tap->hdr)));
+	}
+	return got;
+}
+
+/* ---- send ---- */
+
+/* What the port was asked to do with the packet, in the kernel's words. */
+static struct virtio_net_hdr header(const struct rte_mbuf *m)
+{
+	struct virtio_net_hdr h = {0};
+
+	if ((m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG)) == 0)
+		return h;
+	h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	h.csum_start = (uint16_t)(m->l2_len + m->l3_len);
+	h.csum_offset = (m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM ? 6 : 16;
+	if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) {
+		h.gso_type = m->ol_flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_HDR_GSO_TCPV6
+							      : VIRTIO_NET_HDR_GSO_TCPV4;
+		h.gso_size = m->tso_segsz;
+		h.hdr_len = (uint16_t)(h.csum_start + m->l4_len);
+	}
+	return h;
+}
+
+/* DPDK leaves the length out of a TSO packet's pseudo-header, the kernel wants it in. Returns the
+ * field, to be put back, or NULL. */
+static uint8_t *length_in(struct rte_mbuf *m, const struct virtio_net_hdr *h, uint16_t *was)
+{
+	uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *, h->csum_start + h->csum_offset);
+	uint32_t sum;
+
+	if (h->gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return NULL;
+	memcpy(was, field, 2);
+	sum = *was + (uint32_t)rte_cpu_to_be_16((uint16_t)(m->pkt_len - h->csum_start));
+	sum = (sum & 0xffff) + (sum >> 16);
+	memcpy(field, &(uint16_t){(uint16_t)sum}, 2);
+	return field;
+}
+
+/* True: it is gone, or can never go, which is counted. */
+static bool send_one(struct dev_queue *q, struct rte_mbuf *m)
+{
+	struct virtio_net_hdr h = header(m);
+	struct iovec iov[1 + PIECES_OUT];
+	uint16_t was;
+	uint8_t *field = length_in(m, &h, &was);
+	int n = 0;
+
+	iov[n++] = (struct iovec){&h, sizeof(h)};
+	for (struct rte_mbuf *s = m; s != NULL && n <= PIECES_OUT; s = s->next)
+		iov[n++] = (struct iovec){rte_pktmbuf_mtod(s, void *), s->data_len};
+	if (likely(writev(q->real_fd, iov, n) >= 0))
+		return true;
+	if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM && errno != EINTR) {
+		q->count.tx_errors++;
+		return true;
+	}
+	if (field != NULL)
+		memcpy(field, &was, 2);
+	return false;
+}
+
+uint16_t dev_tap_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
+{
+	struct dev_queue *q = &d->q[queue];
+	uint16_t done;
+
+	for (done = 0; done < n && q->real_fd >= 0; done++) {
+		if (!send_one(q, m[done]))
+			break;
+		rte_pktmbuf_free(m[done]);
+	}
+	return done;
+}
