@@ -32,6 +32,9 @@ void front_update(const struct eth *e, struct neigh *n)
 	struct wire_eth h = {n->mac, i->mac, be16(type)};
 	struct wire_vlan tag = {be16(i->vlan), be16(type)};
 
+	n->port = i->port;
+	n->vlan = i->vlan;
+	n->front_len = i->vlan != 0 ? ETH_FRONT_MAX : sizeof(h);
 	if (i->vlan == 0) {
 		memcpy(n->front + sizeof(tag), &h, sizeof(h));
 		return;
@@ -43,15 +46,12 @@ void front_update(const struct eth *e, struct neigh *n)
 
 /* An IP packet to a neighbour whose MAC is known. As many bytes are always written; without a tag
  * the first four are of the headroom. */
-static void front_push(const struct eth *e, struct pkt *p, const struct neigh *n)
+static inline void front_push(struct pkt *p, const struct neigh *n)
 {
-	const struct eth_if *i = &e->ifs[n->ifindex];
-	uint16_t len = i->vlan != 0 ? ETH_FRONT_MAX : sizeof(struct wire_eth);
-
 	memcpy(pkt_data(p->m) - ETH_FRONT_MAX, n->front, ETH_FRONT_MAX);
-	(void)pkt_push(p->m, len);
-	p->port = i->port;
-	p->vlan = i->vlan;
+	(void)pkt_push(p->m, n->front_len);
+	p->port = n->port;
+	p->vlan = n->vlan;
 }
 
 static bool group_mac(const struct ip_addr *a, struct eth_addr *mac)
@@ -96,7 +96,7 @@ enum next eth_output(struct eth *e, struct pkt *p, uint8_t ifindex)
 	return NEXT_TX;
 }
 
-static struct neigh *path_neigh(const struct eth *e, uint32_t path)
+static inline struct neigh *path_neigh(const struct eth *e, uint32_t path)
 {
 	uint32_t slot = path & ((1u << e->path_bits) - 1);
 	struct neigh *n;
@@ -133,7 +133,7 @@ bool eth_output_path(struct eth *e, struct pkt *p)
 		return false;
 	if (unlikely(n->state != NEIGH_REACHABLE || n->reachable_until <= e->now))
 		neigh_use(e, n);
-	front_push(e, p, n);
+	front_push(p, n);
 	return true;
 }
 

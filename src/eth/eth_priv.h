@@ -75,6 +75,9 @@ struct neigh {
 	bool router; /* ND: said so in its last advertisement */
 	struct eth_addr mac;
 	uint8_t front[ETH_FRONT_MAX]; /* the header of frames to it, at the end; with a MAC only */
+	uint8_t front_len;
+	uint8_t port; /* of the interface, as vlan */
+	uint16_t vlan;
 	struct ip_addr addr;
 
 	struct waiter *first, **last;

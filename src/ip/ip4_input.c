@@ -64,9 +64,22 @@ static bool csum_good(const struct ip4_hdr *h, unsigned ihl)
 	return csum_fold(csum_fold64(sum)) == 0xffff;
 }
 
+/* Nearly every packet: no options, and all of it lies in its first buffer. False: not so, or its
+ * sum is wrong; check_header() finds out. */
+static inline bool header_is_plain(const struct pkt *p, const struct ip4_hdr *h)
+{
+	unsigned total;
+
+	if (p->m->data_len < p->l3_off + IP4_HDR_LEN)
+		return false;
+	total = be16_host(h->total_len);
+	return h->ver_ihl == 0x45 && total >= IP4_HDR_LEN && p->l3_off + total <= p->m->data_len &&
+	       ((p->flags & PKT_F_IPCSUM_OK) || csum_good(h, IP4_HDR_LEN));
+}
+
 /* Header and total length, 0 or why not. H04, H05. The header is contiguous afterwards. */
-static enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigned *ihl,
-				     unsigned *total)
+static slow_path enum drop_reason check_header(const struct ip *ip, struct pkt *p, unsigned *ihl,
+					       unsigned *total)
 {
 	const struct ip4_hdr *h;
 	uint32_t room;
@@ -110,15 +123,20 @@ static enum next fragment_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 
 enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
-	const struct ip4_hdr *h;
-	unsigned ihl = 0, total = 0;
-	enum drop_reason why = check_header(ip, p, &ihl, &total);
+	const struct ip4_hdr *h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
+	unsigned ihl = IP4_HDR_LEN, total;
+	enum drop_reason why;
 	uint16_t frag;
 
 	ip->counters.in_receives++;
-	if (why != DROP_NONE)
-		return pkt_refuse(p, why);
-	h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
+	if (likely(header_is_plain(p, h))) {
+		total = be16_host(h->total_len);
+	} else {
+		why = check_header(ip, p, &ihl, &total);
+		if (why != DROP_NONE)
+			return pkt_refuse(p, why);
+		h = (const struct ip4_hdr *)(pkt_data(p->m) + p->l3_off);
+	}
 	p->flags &= (uint16_t)~PKT_F_V6;
 	p->src = ip_addr_v4(h->src);
 	p->dst = ip_addr_v4(h->dst);
@@ -136,5 +154,9 @@ enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 		pkt_trim_back(p->m, p->l3_off + total);
 	if (unlikely(frag & (IP4_FRAG_MF | IP4_FRAG_OFFSET)))
 		return fragment_input(ip, p, ifindex);
+	if (likely(ip_is_plain_tcp(p))) {
+		ip->counters.in_delivers++;
+		return NEXT_TCP;
+	}
 	return ip_deliver(ip, p, ifindex);
 }

@@ -116,6 +116,17 @@ static void push_v6(struct pkt *p, uint8_t ttl)
 	memcpy(h->dst, p->dst.b, 16);
 }
 
+/* The usual segment of IPv4, whose path is known, and its size too, therefore. */
+static inline bool push_plain(struct ip *ip, struct pkt *p, uint8_t ifindex)
+{
+	if (p->path == PATH_NONE || (p->flags & (PKT_F_V6 | PKT_F_TSO)) || p->ttl == 0 ||
+	    p->m->pkt_len + IP4_HDR_LEN > link_mtu(ip, ifindex, true))
+		return false;
+	push_v4(ip, p, p->ttl);
+	ip->counters.out_requests++;
+	return true;
+}
+
 /* With a path there is nothing to look up: TCP knows its path MTU, and p->src is set. */
 enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 {
@@ -125,7 +136,9 @@ enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 	enum drop_reason why;
 	uint16_t mtu;
 
-	if (likely(p->path != PATH_NONE)) {
+	if (likely(push_plain(ip, p, *ifindex)))
+		return NEXT_NEIGH_OUT;
+	if (p->path != PATH_NONE) {
 		mtu = link_mtu(ip, *ifindex, v4);
 	} else {
 		why = ip_resolve(ip, p, ifindex);

@@ -216,4 +216,11 @@ static inline bool ip_head(const struct ip *ip, struct pkt *p, uint32_t n)
 	return likely(p->m->data_len >= n) || ip_head_slow(ip, p, n);
 }
 
+/* What ip_deliver() would hand to TCP as it is. */
+static inline bool ip_is_plain_tcp(const struct pkt *p)
+{
+	return p->proto == IP_PROTO_TCP && (p->flags & PKT_F_BCAST) == 0 &&
+	       p->m->data_len >= p->l4_off + (p->l4_len < L4_HDR_MAX ? p->l4_len : L4_HDR_MAX);
+}
+
 #endif

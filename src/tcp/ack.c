@@ -494,17 +494,37 @@ void tcp_ack_process(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s,
 		scoreboard_idle(t, c);
 }
 
+/* In slow start a window that was not used does not grow, and its algorithm keeps no time: nothing
+ * is to be told. */
+static inline bool growth_is_unearned(const struct tcp_conn *c, uint64_t flight)
+{
+	return !c->cwnd_used && tcp_cc_slow_start(&c->cc) && flight * 2 < c->cc.cwnd_bytes;
+}
+
+static inline void grow(struct tcp *t, struct tcp_conn *c, uint64_t acked, uint64_t flight,
+			uint32_t rtt_us)
+{
+	struct tcp_cc_ack a = {
+		.acked_bytes = acked,
+		.flight_bytes = tcp_sent_outstanding(&c->sent),
+		.now_ns = t->now_ns,
+		.rtt_us = rtt_us,
+		.app_limited = app_limited(c, flight),
+	};
+
+	c->cc.ops->on_ack(&c->cc, &a);
+	sndbuf_grow(t, c);
+}
+
 /* tcp_ack_process for the fast path (input.c), which has asked whether anything is amiss: new data
  * is acknowledged, in order, nothing is lost, probed for or told by SACK, the window is as it was.
  * What is still outstanding was sent after what was delivered, so RACK has nothing to detect. */
 void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, uint64_t seq,
 		  uint64_t ack)
 {
-	struct ack k = {.s = s, .ack = ack, .flight = tcp_sent_outstanding(&c->sent)};
-	uint64_t xmit_ns;
+	uint64_t flight = tcp_sent_outstanding(&c->sent), acked = ack - c->sent.una, xmit_ns;
 	uint32_t rtt_us;
 
-	k.a.acked_bytes = ack - c->sent.una;
 	if (unlikely(!tcp_sent_ack_clean(&c->sent, ack, &xmit_ns))) {
 		tcp_ack_process(t, c, s, seq, ack);
 		return;
@@ -522,8 +542,8 @@ void tcp_ack_fast(struct tcp *t, struct tcp_conn *c, const struct tcp_seg *s, ui
 	if (unlikely(c->repair != NULL))
 		tcp_rack_in_order(&c->repair->rack, t->now_ns, xmit_ns, ack);
 	tcp_timer_acked(t, c);
-	cwnd_update(t, c, &k, rtt_us);
-	sndbuf_grow(t, c);
+	if (!growth_is_unearned(c, flight))
+		grow(t, c, acked, flight, rtt_us);
 	if (tcp_sent_outstanding(&c->sent) == 0)
 		scoreboard_idle(t, c);
 }

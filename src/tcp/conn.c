@@ -133,16 +133,6 @@ void tcp_conn_set_path(struct tcp_conn *c, uint32_t path)
 
 /* ---- what the application is told ------------------------------------------------------------ */
 
-void tcp_event(struct tcp *t, struct tcp_conn *c, unsigned events)
-{
-	if (c->orphan)
-		return;
-	c->events |= (uint16_t)events;
-	/* What waits for accept is told of when it was accepted. */
-	if (c->listener == NULL && !list_linked(&c->ev_link))
-		list_add_tail(&t->events, &c->ev_link);
-}
-
 struct tcp_conn *tcp_event_next(struct tcp *t, uint32_t *events)
 {
 	struct list *l = list_pop(&t->events);
@@ -154,14 +144,6 @@ struct tcp_conn *tcp_event_next(struct tcp *t, uint32_t *events)
 	*events = c->events;
 	c->events = 0;
 	return c;
-}
-
-void tcp_want_output(struct tcp *t, struct tcp_conn *c)
-{
-	if (list_linked(&c->out_link))
-		return;
-	list_add_tail(&t->out, &c->out_link);
-	t->n_out++;
 }
 
 static void leave_output(struct tcp *t, struct tcp_conn *c)

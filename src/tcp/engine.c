@@ -118,6 +118,8 @@ struct tcp *tcp_create(const struct tcp_cfg *cfg)
 	if (t->cc == NULL)
 		t->cc = &tcp_cc_cubic;
 	t->rcv_wscale = wscale_for(cfg->rcvbuf_max_bytes);
+	t->rcv_mem_tight = cfg->mem_max_bytes / 4 * 3;
+	t->rcv_mem_gone = cfg->mem_max_bytes + cfg->mem_max_bytes / 2;
 	t->link4 = (struct tcp_link){.mtu = 1500, .tso_segs = 1, .path = PATH_NONE};
 	t->link6 = t->link4;
 	init_lists(t);

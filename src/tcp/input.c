@@ -418,6 +418,15 @@ static inline void take_window(struct tcp_conn *c, uint16_t field)
 		c->snd_wnd_max = c->snd_wnd;
 }
 
+/* No text, or some that wants a closer look. */
+static void fast_contents(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s,
+			  uint64_t seq)
+{
+	p->drop = DROP_TCP_PURE_ACK;
+	if (s->len == 0 || tcp_data_process(t, c, p, seq, s->len) == TCP_STOP)
+		pkt_drop(t->cfg.drops, p->m, p->drop);
+}
+
 static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s)
 {
 	uint64_t seq = c->rcvq.rcv_nxt;
@@ -432,9 +441,8 @@ static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, 
 		take_window(c, s->wnd);
 	if (s->ack != (uint32_t)c->sent.una)
 		tcp_ack_fast(t, c, s, seq, seq_unwrap(c->sent.una, s->ack));
-	p->drop = DROP_TCP_PURE_ACK;
-	if (s->len == 0 || tcp_data_process(t, c, p, seq, s->len) == TCP_STOP)
-		pkt_drop(t->cfg.drops, p->m, p->drop);
+	if (s->len == 0 || !tcp_data_fast(t, c, p, s->len))
+		fast_contents(t, c, p, s, seq);
 	output_if_any(t, c);
 }
 

@@ -101,6 +101,7 @@ void tcp_unlisten(struct tcp *t, struct tcp_listener *l)
 		struct tcp_conn *c = container_of(i, struct tcp_conn, ev_link);
 
 		c->listener = NULL;
+		c->unaccepted = false;
 		tcp_abort(t, c);
 	}
 	free(l);
@@ -130,6 +131,7 @@ void tcp_accept_remove(struct tcp_conn *c)
 		c->listener->queued--;
 	}
 	c->listener = NULL;
+	c->unaccepted = false;
 }
 
 struct tcp_listener *tcp_accept_next(struct tcp *t)
@@ -298,6 +300,7 @@ static struct tcp_conn *make_conn(struct tcp *t, struct tcp_listener *l, const s
 	if (c == NULL)
 		return NULL;
 	c->listener = l;
+	c->unaccepted = true;
 	c->passive = true;
 	c->syn_rtx = e->tries > 1;
 	tcp_apply_syn(t, c, &syn);

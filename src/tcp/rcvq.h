@@ -75,15 +75,15 @@ static inline uint32_t tcp_rcvq_tight_at(const struct tcp_rcvq *q)
 	return q->max_charge >> q->env->tight_shift;
 }
 
-/* The same for what nearly every segment is: one buffer that continues the stream, of a queue
- * without holes that is not short of room. False: not so, nothing was done. */
-static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
+/* Is there room for one more buffer, without looking at what is there? */
+static inline bool tcp_rcvq_may_append(const struct tcp_rcvq *q, uint32_t charge)
 {
-	uint32_t charge = pkt_charge(m);
+	return q->ready.charge + charge < tcp_rcvq_tight_at(q);
+}
 
-	if (start != q->rcv_nxt || q->n_blocks > 0 || m->next != NULL || m->data_len == 0 ||
-	    q->ready.charge + charge >= tcp_rcvq_tight_at(q) || start + m->data_len > q->fin)
-		return false;
+/* One buffer that continues the stream, of a queue without holes. */
+static inline void tcp_rcvq_append_one(struct tcp_rcvq *q, struct rte_mbuf *m, uint32_t charge)
+{
 	q->dsack = (struct tcp_range){0};
 	if (q->ready.tail != NULL)
 		q->ready.tail->next = m;
@@ -93,6 +93,18 @@ static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rt
 	q->ready.bytes += m->data_len;
 	q->ready.charge += charge;
 	q->rcv_nxt += m->data_len;
+}
+
+/* The same as tcp_rcvq_insert for what nearly every segment is: one buffer that continues the
+ * stream, of a queue without holes that is not short of room. False: not so, nothing was done. */
+static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
+{
+	uint32_t charge = pkt_charge(m);
+
+	if (start != q->rcv_nxt || q->n_blocks > 0 || m->next != NULL || m->data_len == 0 ||
+	    !tcp_rcvq_may_append(q, charge) || start + m->data_len > q->fin)
+		return false;
+	tcp_rcvq_append_one(q, m, charge);
 	return true;
 }
 

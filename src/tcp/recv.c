@@ -26,13 +26,13 @@
 /* Memory is short when this part of all that may be held is used: windows shrink to the floor. */
 static bool memory_tight(const struct tcp *t)
 {
-	return t->rcv_mem > t->cfg.mem_max_bytes / 4 * 3;
+	return t->rcv_mem > t->rcv_mem_tight;
 }
 
 /* Floors together may pass what all may hold, by half of that at most. */
 static bool memory_gone(const struct tcp *t)
 {
-	return t->rcv_mem > t->cfg.mem_max_bytes + t->cfg.mem_max_bytes / 2;
+	return t->rcv_mem > t->rcv_mem_gone;
 }
 
 /* Charge that a connection may hold now. */
@@ -48,7 +48,7 @@ static uint64_t to_bytes(const struct tcp_conn *c, uint64_t charge)
 
 static uint64_t full_window(const struct tcp_conn *c)
 {
-	uint64_t most = c->wscale ? 65535ull << c->rcv_wscale : 65535;
+	uint64_t most = 65535ull << c->rcv_wscale; /* 0 where it was not agreed on */
 	uint64_t full = to_bytes(c, c->rcvbuf);
 
 	return full < most ? full : most;
@@ -279,6 +279,34 @@ static enum tcp_step discard_data(struct tcp *t, struct tcp_conn *c, struct rte_
 	if (kept <= 0)
 		t->cfg.drops->n[kept == 0 ? DROP_TCP_DUP : DROP_TCP_OOO_LIMIT]++;
 	return TCP_TAKEN;
+}
+
+/* In order, of a queue without holes; data_arrived() for that. */
+static inline void in_order(struct tcp *t, struct tcp_conn *c)
+{
+	c->last_data_rcv_ms = t->now_ms;
+	tcp_event(t, c, TCP_EV_DATA);
+	measure_rtt(t, c);
+	ack_owed(t, c, false);
+}
+
+bool tcp_data_fast(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint32_t len)
+{
+	struct rte_mbuf *m = p->m;
+	uint32_t used = tcp_rcvq_charge(&c->rcvq) + c->lent, charge = pkt_charge(m);
+	uint32_t hdr = p->l4_off + p->l4_hdr;
+
+	if (c->orphan || memory_tight(t) || used > c->rcvbuf || m->next != NULL ||
+	    m->data_len != hdr + len || !tcp_rcvq_may_append(&c->rcvq, charge))
+		return false;
+	c->data_segs_in++;
+	pkt_pull(m, (uint16_t)hdr);
+	p->m = NULL;
+	learn_segment_size(c, m, len);
+	tcp_rcvq_append_one(&c->rcvq, m, charge);
+	t->rcv_mem += charge;
+	in_order(t, c);
+	return true;
 }
 
 enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint64_t seq,

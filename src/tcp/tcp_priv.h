@@ -113,6 +113,7 @@ struct tcp_conn {
 	bool snd_auto : 1, rcv_auto : 1; /* the buffers' sizes are ours to choose */
 	bool cwnd_used : 1;		 /* the last turn was ended by the congestion window */
 	bool passive : 1;		 /* made by a listener */
+	bool unaccepted : 1;		 /* has a listener: waits for accept, or will */
 	uint16_t events;		 /* TCP_EV_… that were not reported */
 	uint16_t mss;			 /* payload of a full segment, timestamps taken off */
 	uint16_t rcv_mss;   /* largest payload seen: what a full segment of the peer is */
@@ -233,8 +234,9 @@ struct tcp {
 	struct list accept_news;
 	struct list listen[TCP_LISTEN_HEADS];
 	struct syncache syncache;
-	uint64_t cookies_until_ns; /* cookies were sent not long ago */
-	uint64_t rcv_mem;	   /* charge of received data, lent included */
+	uint64_t cookies_until_ns;	      /* cookies were sent not long ago */
+	uint64_t rcv_mem;		      /* charge of received data, lent included */
+	uint64_t rcv_mem_tight, rcv_mem_gone; /* what that means for windows: recv.c */
 	struct tcp_mem mem;
 	struct tcp_rcvq_env rcvq_env;
 	uint32_t reply_head, reply_count;
@@ -342,8 +344,22 @@ struct tcp_conn *tcp_find(const struct tcp *t, const struct tcp_key *k, uint32_t
 /* A connection in CLOSED, known to the demultiplexer. NULL at the limit. */
 struct tcp_conn *tcp_conn_new(struct tcp *t, const struct tcp_key *k, const struct tcp_link *link,
 			      const struct tcp_opt *opt);
-void tcp_event(struct tcp *t, struct tcp_conn *c, unsigned events);
-void tcp_want_output(struct tcp *t, struct tcp_conn *c);
+static inline void tcp_event(struct tcp *t, struct tcp_conn *c, unsigned events)
+{
+	if (unlikely(c->orphan))
+		return;
+	c->events |= (uint16_t)events;
+	/* What waits for accept is told of when it was accepted. */
+	if (!list_linked(&c->ev_link) && !c->unaccepted)
+		list_add_tail(&t->events, &c->ev_link);
+}
+static inline void tcp_want_output(struct tcp *t, struct tcp_conn *c)
+{
+	if (list_linked(&c->out_link))
+		return;
+	list_add_tail(&t->out, &c->out_link);
+	t->n_out++;
+}
 void tcp_set_state(struct tcp *t, struct tcp_conn *c, enum tcp_state s);
 /* Over: err is a negative errno or 0. Without a user it is freed: c is gone then. */
 void tcp_conn_end(struct tcp *t, struct tcp_conn *c, int err);
@@ -454,6 +470,9 @@ enum tcp_step tcp_urg_process(struct tcp *t, struct tcp_conn *c, const struct tc
 /* Text. Takes p->m unless it says TCP_GO_ON. *fin_at: where the FIN of the segment stands. */
 enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint64_t seq,
 			       uint32_t len);
+/* The same for the fast path (input.c): the next text of a calm connection, in the window. False:
+ * it is not that simple, nothing was done. */
+bool tcp_data_fast(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint32_t len);
 /* The FIN of a segment that ends at `end`. */
 void tcp_fin_process(struct tcp *t, struct tcp_conn *c, uint64_t end);
 /* Right edge of the window to offer now. */

@@ -8,8 +8,8 @@
  *delayed ACK (RFC 9293 §3.8.6.3) life       keepalive (§3.8.4), FIN-WAIT-2 without a user,
  *TIME-WAIT (§3.6.1)
  *
- * The earliest of the three is in the wheel. Most deadlines only move to later, which costs one
- * store (base/wheel.h).
+ * The earliest of the three is in the wheel, or an earlier time: what moves to later, or is
+ *stopped, costs one store, and is found out when the wheel comes to where it was.
  *
  * How long a peer may leave us without an answer: R2 of §3.8.3 (cfg.retries_us, or the user's
  * time-out of RFC 5482), measured from the last progress. A connection without a user gets
@@ -31,11 +31,25 @@ static void arm(struct tcp *t, struct tcp_conn *c)
 	wheel_arm(&t->wheel, &c->timer, at);
 }
 
-static void arm_rtx(struct tcp *t, struct tcp_conn *c, enum tcp_rtx_kind kind, uint64_t us)
+/* One of the three is at `at_ns` now. A node that the wheel has just given out counts as armed: it
+ * is put back when all three were looked at. */
+static inline void arm_by(struct tcp *t, struct tcp_conn *c, uint64_t at_ns)
+{
+	if (at_ns < c->timer.deadline_ns)
+		wheel_arm(&t->wheel, &c->timer, at_ns);
+}
+
+static inline void stop_rtx(struct tcp_conn *c)
+{
+	c->rtx_kind = TCP_RTX_NONE;
+	c->rtx_at_ns = TCP_NEVER;
+}
+
+static inline void arm_rtx(struct tcp *t, struct tcp_conn *c, enum tcp_rtx_kind kind, uint64_t us)
 {
 	c->rtx_kind = kind;
-	c->rtx_at_ns = kind == TCP_RTX_NONE ? TCP_NEVER : t->now_ns + us * 1000;
-	arm(t, c);
+	c->rtx_at_ns = t->now_ns + us * 1000;
+	arm_by(t, c, c->rtx_at_ns);
 }
 
 /* ---- what happened: sending ------------------------------------------------------------------ */
@@ -72,7 +86,7 @@ void tcp_timer_data_sent(struct tcp *t, struct tcp_conn *c)
 void tcp_timer_acked(struct tcp *t, struct tcp_conn *c)
 {
 	if (tcp_sent_outstanding(&c->sent) == 0)
-		arm_rtx(t, c, TCP_RTX_NONE, 0);
+		stop_rtx(c);
 	else
 		arm_tlp_or_rto(t, c);
 }
@@ -83,7 +97,7 @@ void tcp_timer_reorder(struct tcp *t, struct tcp_conn *c, uint64_t at_ns)
 		return;
 	c->rtx_kind = TCP_RTX_REORDER;
 	c->rtx_at_ns = at_ns;
-	arm(t, c);
+	arm_by(t, c, at_ns);
 }
 
 void tcp_timer_blocked(struct tcp *t, struct tcp_conn *c, bool by_window)
@@ -102,7 +116,7 @@ void tcp_timer_unblocked(struct tcp *t, struct tcp_conn *c)
 		return;
 	c->probes = 0;
 	tcp_rtt_backoff_clear(&c->rtt);
-	arm_rtx(t, c, TCP_RTX_NONE, 0);
+	stop_rtx(c);
 }
 
 /* ---- what happened: receiving ---------------------------------------------------------------- */
@@ -112,10 +126,9 @@ void tcp_timer_ack_owed(struct tcp *t, struct tcp_conn *c)
 	if (c->delack_at_ns != TCP_NEVER)
 		return;
 	c->delack_at_ns = t->now_ns + t->cfg.delack_us * 1000ull;
-	arm(t, c);
+	arm_by(t, c, c->delack_at_ns);
 }
 
-/* The wheel finds out by itself that nothing is due. */
 void tcp_timer_ack_sent(struct tcp *t, struct tcp_conn *c)
 {
 	c->delack_at_ns = TCP_NEVER;
@@ -126,7 +139,7 @@ void tcp_timer_ack_sent(struct tcp *t, struct tcp_conn *c)
 static void arm_life(struct tcp *t, struct tcp_conn *c, uint64_t at_ns)
 {
 	c->life_at_ns = at_ns;
-	arm(t, c);
+	arm_by(t, c, at_ns);
 }
 
 void tcp_timer_established(struct tcp *t, struct tcp_conn *c)
@@ -148,8 +161,7 @@ void tcp_timer_orphaned(struct tcp *t, struct tcp_conn *c)
 
 void tcp_timer_time_wait(struct tcp *t, struct tcp_conn *c)
 {
-	c->rtx_kind = TCP_RTX_NONE;
-	c->rtx_at_ns = TCP_NEVER;
+	stop_rtx(c);
 	arm_life(t, c, t->now_ns + 2000ull * t->cfg.msl_us);
 }
 
@@ -252,8 +264,7 @@ static bool rtx_fired(struct tcp *t, struct tcp_conn *c)
 {
 	enum tcp_rtx_kind kind = c->rtx_kind;
 
-	c->rtx_kind = TCP_RTX_NONE;
-	c->rtx_at_ns = TCP_NEVER;
+	stop_rtx(c);
 	tcp_want_output(t, c);
 	switch (kind) {
 	case TCP_RTX_NONE:
