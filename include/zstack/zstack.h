@@ -70,7 +70,8 @@ void zs_config_free(struct zs_config *config);
  *	congestion "cubic" or "newreno"; default cubic
  *	max-sockets default 65536
  *	spin       microseconds to look for work before sleeping; default 50, 0 on a single CPU
- *	linger     milliseconds zs_stop() waits for sent data to be acknowledged; default 1000
+ *	linger     milliseconds zs_stop() waits for sent data to be acknowledged; default 1000.
+ *	           What is not by then is lost, and its connection reset
  *
  * A NULL value stands for "1". Texts are copied. Returns 0, -ENOENT (no such key), -EINVAL (not a
  * value of it), -ENOMEM; then zs_config_error() has a sentence. Addresses, ports and files are

@@ -314,6 +314,29 @@ static void unsettled(void *arg, struct tcp_conn *c)
 		++*(unsigned *)arg;
 }
 
+/* Connections that one stack_reset() looks at: their resets find room in the ring of replies. */
+#define RESET_BURST 512
+
+static void reset(void *arg, struct tcp_conn *c)
+{
+	struct stack *s = arg;
+	unsigned n = 0;
+
+	unsettled(&n, c);
+	if (n == 0)
+		return;
+	tcp_abort(s->tcp, c);
+	s->resets++;
+}
+
+bool stack_reset(struct stack *s)
+{
+	uint64_t before = s->resets;
+
+	tcp_each(s->tcp, &s->reset_cursor, RESET_BURST, reset, s);
+	return s->resets != before || s->reset_cursor != 0;
+}
+
 bool stack_idle(struct stack *s)
 {
 	unsigned n = 0;

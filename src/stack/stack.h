@@ -83,6 +83,11 @@ bool stack_ports_gone(const struct stack *s);
 /* Nothing left to be sent or acknowledged? For an orderly end; looks at every connection. */
 bool stack_idle(struct stack *s);
 
+/* Resets some of the connections that stack_idle() waits for: their peers must learn that what they
+ * did not acknowledge is lost. For the end, when nobody waits any longer; until it returns false,
+ * with a stack_poll() after each call. */
+bool stack_reset(struct stack *s);
+
 /* Sleeps until a frame, a command, a deadline or a write to extra_fd (-1: none); at most timeout_ns
  * (-1: no limit). Does not sleep when there is work. 0, -EINTR, other -errno. */
 int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd);

@@ -48,6 +48,8 @@ struct stack {
 	int port_fd[STACK_PORTS_MAX]; /* in epoll_fd, -1 = none */
 	unsigned group_turn;	      /* core whose messages are looked at next */
 	uint64_t polls, idle_polls, sleeps;
+	uint64_t resets; /* at the end, by stack_reset() */
+	uint32_t reset_cursor;
 	struct drop_counters drops;
 	struct stack_txq txq[STACK_PORTS_MAX];
 };

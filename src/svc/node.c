@@ -13,6 +13,8 @@
 #define DAD_POLL_NS 10000000
 /* The same while the last acknowledgements are awaited. */
 #define SETTLE_NS 10000000
+/* And for the last resets to leave. */
+#define RESET_NS 200000000
 
 static int choose_cores(struct node *n, const struct embed_cfg *cfg, const struct svc_err *err)
 {
@@ -137,7 +139,8 @@ int node_start(struct node *n, const struct svc_err *err)
 	return rc;
 }
 
-static void settle(struct node_core *c)
+/* True: everything was acknowledged. */
+static bool settled(struct node_core *c)
 {
 	int64_t end = node_now_ns() + c->node->linger_ns;
 
@@ -145,9 +148,25 @@ static void settle(struct node_core *c)
 		if (stack_poll(c->stack) != 0)
 			continue;
 		if (stack_idle(c->stack))
-			return;
+			return true;
 		(void)!stack_wait(c->stack, SETTLE_NS, -1);
 	} while (node_now_ns() < end);
+	return false;
+}
+
+/* RFC 9293 §3.10.5: who waits for data that will not come any more is told. */
+static void settle(struct node_core *c)
+{
+	int64_t end;
+	bool more;
+
+	if (settled(c))
+		return;
+	end = node_now_ns() + RESET_NS;
+	do {
+		more = stack_reset(c->stack);
+		stack_poll(c->stack);
+	} while ((more || !stack_idle(c->stack)) && node_now_ns() < end);
 }
 
 void node_settle(struct node *n)

@@ -32,6 +32,10 @@ static bool reset_is_due(const struct tcp_conn *c)
 	case TCP_FIN_WAIT_2:
 	case TCP_CLOSE_WAIT:
 		return true;
+	case TCP_CLOSING:
+	case TCP_LAST_ACK:
+		/* The RFC enters these when the FIN leaves; here data may stand before it. */
+		return c->sndq.end_off > c->sndq.head_off;
 	default:
 		return false;
 	}

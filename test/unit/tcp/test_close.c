@@ -217,6 +217,21 @@ static void abort_sends_rst_and_frees(void **state)
 	assert_null(tcp_event_next(t, &(uint32_t){0}));
 }
 
+static void abort_of_a_close_with_data_left_sends_rst(void **state)
+{
+	/* RFC 9293 §3.10.5, where LAST-ACK begins when the FIN leaves, not when the user closes */
+	establish(0);
+	rx((struct in){.flags = "FA", .seq = 1, .ack = 1});
+	expect("A 1:1 ack 2");
+	app_send(10);
+	tcp_close(t, conn);
+	assert_int_equal(tcp_conn_state(conn), TCP_LAST_ACK);
+	expect("FPA 1:11 ack 2");
+	tcp_abort(t, conn);
+	expect("RA 12:12 ack 2");
+	assert_int_equal(live(), 0);
+}
+
 static void time_wait_is_reused_by_our_own_connect(void **state)
 {
 	/* RFC 6191, RFC 7323 §5.8: our clock of timestamps has moved on */
@@ -249,6 +264,7 @@ int main(void)
 		T(fin_ahead_of_a_hole_waits_for_it),
 		T(lost_fin_is_sent_again),
 		T(abort_sends_rst_and_frees),
+		T(abort_of_a_close_with_data_left_sends_rst),
 		T(time_wait_is_reused_by_our_own_connect),
 	};
 
