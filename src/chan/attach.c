@@ -62,6 +62,17 @@ void attach_close_fds(struct attach_msg *m)
 		close(m->fd[--m->n_fds]);
 }
 
+/* Alignment, and credentials that did not come, leave room in the buffer for more than we take. */
+static void take_fds(struct attach_msg *m, const int *fd, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (m->n_fds < ATTACH_FDS_MAX)
+			m->fd[m->n_fds++] = fd[i];
+		else
+			close(fd[i]);
+	}
+}
+
 static void take_control(struct attach_msg *m, struct msghdr *h)
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c != NULL; c = CMSG_NXTHDR(h, c)) {
@@ -70,8 +81,7 @@ static void take_control(struct attach_msg *m, struct msghdr *h)
 		if (c->cmsg_level != SOL_SOCKET)
 			continue;
 		if (c->cmsg_type == SCM_RIGHTS) {
-			m->n_fds = (unsigned)(bytes / sizeof(int));
-			memcpy(m->fd, CMSG_DATA(c), m->n_fds * sizeof(int));
+			take_fds(m, (const int *)CMSG_DATA(c), bytes / sizeof(int));
 		} else if (c->cmsg_type == SCM_CREDENTIALS && bytes == sizeof(struct ucred)) {
 			struct ucred u;
 

@@ -51,6 +51,9 @@ struct sock_app_cfg {
 	/* A formatted channel; stays the caller's and outlives the application. Its regions are
 	 * where the application can see payload. */
 	const struct chan_map *map;
+	/* The channel's header, from a time when nobody else could write it. NULL: the application
+	 * is this process's own, the header is read where it lies. */
+	const struct chan_hdr *hdr;
 	/* NULL, or buffers in one of the regions, which payload that lies elsewhere is copied to
 	 * (and counted); at most own_max may be held. */
 	struct rte_mempool *own;

@@ -53,8 +53,12 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	const struct chan_map *map = cfg->map;
 	struct chan_hdr hdr;
 	struct sock_app *a;
-	/* The service made the region and its header: its length is what the header says. */
-	int err = chan_check(map->base, UINT64_MAX, &hdr);
+	int err = 0;
+
+	if (cfg->hdr != NULL)
+		hdr = *cfg->hdr;
+	else
+		err = chan_check(map->base, UINT64_MAX, &hdr);
 
 	if (err != 0)
 		return err;

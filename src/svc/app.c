@@ -30,6 +30,7 @@
 #define HANDSHAKE_NS  10000000000 /* for the program to map its memory */
 #define LOOK_AGAIN_NS 1000000000
 #define REAP_NS	      20000000
+#define LAST_TURNS    16 /* of the stack, for commands of a program that is gone */
 #define PENDING_MAX   16 /* connections of one user that have not got further */
 #define ARENA_DEFAULT (64u << 20)
 
@@ -69,6 +70,9 @@ static int chan_make(struct app_chan *c, const struct chan_geometry *g,
 	if (rc < 0)
 		return rc;
 	chan_format(c->rings.base, g);
+	rc = chan_check(c->rings.base, c->rings.bytes, &c->hdr);
+	if (rc < 0)
+		return rc;
 	c->map.base = c->rings.base;
 	c->map.arena = c->arena.base;
 	c->map.arena_bytes = g->arena_bytes;
@@ -146,20 +150,22 @@ __attribute__((format(printf, 4, 5))) static void refuse(struct service *s, stru
 	vsnprintf(r.text, sizeof(r.text), fmt, ap);
 	va_end(ap);
 	s->n.refused++;
-	svc_log("refused process %d of user %u: %s", (int)a->pid, (unsigned)a->uid, r.text);
+	if (service_may_log(s))
+		svc_log("refused process %d of user %u: %s", (int)a->pid, (unsigned)a->uid, r.text);
 	(void)!attach_send(a->sock, ATTACH_REFUSED, &r, sizeof(r), NULL, 0);
 	app_free(s, a);
 }
 
-static unsigned programs_of(const struct service *s, uid_t uid, bool attached)
+/* Programs of a user in states from first to last. */
+static unsigned programs_of(const struct service *s, uid_t uid, enum app_state first,
+			    enum app_state last)
 {
 	unsigned n = 0;
 
 	LIST_EACH (l, &s->apps) {
 		const struct app *a = container_of(l, struct app, link);
 
-		n += a->uid == uid &&
-		     (a->state == APP_READY || a->state == APP_LEAVING) == attached;
+		n += a->uid == uid && a->state >= first && a->state <= last;
 	}
 	return n;
 }
@@ -174,7 +180,7 @@ static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
 		refuse(s, a, -EACCES, "user %u may not attach to this service", (unsigned)a->uid);
 		return;
 	}
-	if (programs_of(s, a->uid, true) >= d->max_programs) {
+	if (programs_of(s, a->uid, APP_MAPPING, APP_LEAVING) >= d->max_programs) {
 		refuse(s, a, -EAGAIN, "user %u has %u programs attached, which is the limit",
 		       (unsigned)a->uid, d->max_programs);
 		return;
@@ -215,6 +221,7 @@ static void attach(struct node_core *core, void *arg)
 	struct rte_mempool *own = call->s->domain[call->a->domain].pool[call->core];
 	struct sock_app_cfg cfg = {
 		.map = &c->map,
+		.hdr = &c->hdr,
 		.own = own,
 		.own_max = own != NULL ? pkt_pool_size(own) / 2 : 0,
 		.owner = call->a->uid,
@@ -282,7 +289,7 @@ static void grant(struct node_core *core, void *arg)
 }
 
 /* The user is that of the message, as the kernel says it: programs change theirs after attaching.
- */
+ * Who has left the domain's users asks for nothing of theirs. */
 static void take_grant(struct service *s, struct app *a, const struct attach_msg *m)
 {
 	const struct policy_domain *d = &s->cfg.policy.domain[a->domain];
@@ -290,7 +297,8 @@ static void take_grant(struct service *s, struct app *a, const struct attach_msg
 	struct grant_call g = {.port = m->grant.port};
 
 	memcpy(&g.addr, m->grant.addr, sizeof(g.addr));
-	if (m->has_cred && policy_may_bind(d, m->cred.uid, &g.addr, g.port)) {
+	if (m->has_cred && (m->cred.uid == 0 || policy_find(&s->cfg.policy, m->cred.uid) == d) &&
+	    policy_may_bind(d, m->cred.uid, &g.addr, g.port)) {
 		for (unsigned i = 0; i < s->node.n; i++) {
 			g.chan = &a->chan[i];
 			node_call(&s->node.core[i], grant, &g);
@@ -390,8 +398,8 @@ static void detach(struct node_core *core, void *arg)
 	struct detach_call *d = arg;
 
 	/* What it said last is still in the ring. */
-	if (d->orderly)
-		(void)!stack_poll(core->stack);
+	for (unsigned i = 0; d->orderly && i < LAST_TURNS && stack_poll(core->stack) != 0; i++)
+		;
 	stack_detach(core->stack, d->chan->app, d->chan->map.stack_bell_fd, d->orderly);
 }
 
@@ -570,12 +578,15 @@ void app_accept(struct service *s, int sock)
 	list_add_tail(&s->apps, &a->link);
 	s->n_apps++;
 	rc = who(a);
-	if (rc == 0 && programs_of(s, a->uid, false) > PENDING_MAX)
-		rc = -EAGAIN;
+	if (rc == 0 && programs_of(s, a->uid, APP_NEW, APP_MAPPING) > PENDING_MAX) {
+		refuse(s, a, -EAGAIN, "user %u attaches more than %d programs at once",
+		       (unsigned)a->uid, PENDING_MAX);
+		return;
+	}
 	if (rc == 0)
 		rc = service_watch(s, &a->control, a->sock);
 	if (rc == 0)
 		rc = service_watch(s, &a->process, a->pidfd);
 	if (rc < 0)
-		refuse(s, a, rc, "too many programs attach at once: %s", strerror(-rc));
+		refuse(s, a, rc, "the process can't be watched: %s", strerror(-rc));
 }

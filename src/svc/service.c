@@ -11,11 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "svc/service.h"
+
+#define LOG_LINES 20 /* about refusals, in a second */
 
 void svc_log(const char *fmt, ...)
 {
@@ -26,6 +29,21 @@ void svc_log(const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "zstackd: %s\n", line);
+}
+
+bool service_may_log(struct service *s)
+{
+	int64_t now = node_now_ns();
+
+	if (now - s->log.since_ns > 1000000000) {
+		if (s->log.hidden > 0)
+			svc_log("%u more were refused", s->log.hidden);
+		s->log = (struct svc_log_limit){.since_ns = now};
+	}
+	if (s->log.lines++ < LOG_LINES)
+		return true;
+	s->log.hidden++;
+	return false;
 }
 
 int service_watch(struct service *s, struct source *src, int fd)
@@ -42,6 +60,33 @@ void service_unwatch(struct service *s, int fd)
 
 /* ---- the socket ---- */
 
+/* Without a descriptor the connection could not even be closed, and would be announced for ever:
+ * one is kept for this. */
+static void turn_away(struct service *s)
+{
+	if (s->spare >= 0)
+		close(s->spare);
+	s->spare = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+	if (s->spare >= 0)
+		close(s->spare);
+	s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	s->n.refused++;
+	if (service_may_log(s))
+		svc_log("no descriptors left: raise LimitNOFILE (ulimit -n)");
+}
+
+/* Each program takes several descriptors. */
+static void descriptors_raise(struct service *s)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
+	s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void listener_ready(struct service *s, struct source *src, uint32_t events)
 {
 	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -51,20 +96,20 @@ static void listener_ready(struct service *s, struct source *src, uint32_t event
 	if (fd >= 0)
 		app_accept(s, fd);
 	else if (errno == EMFILE || errno == ENFILE)
-		svc_log("no descriptors left: raise LimitNOFILE (ulimit -n)");
+		turn_away(s);
 }
 
 /* A socket file that nobody answers at is what a killed service left behind. */
 static int stale_remove(const struct service *s, const struct sockaddr_un *at, socklen_t len,
 			const struct svc_err *err)
 {
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), rc;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
 
 	if (fd < 0)
 		return -errno;
 	rc = connect(fd, (const struct sockaddr *)at, len) < 0 ? -errno : 0;
 	close(fd);
-	if (rc == 0)
+	if (rc == 0 || rc == -EAGAIN) /* one that is stopped has a full queue */
 		return svc_fail(
 			err, -EADDRINUSE,
 			"another zstackd answers at %s; stop it, or choose another --socket",
@@ -176,6 +221,7 @@ int service_open(struct service *s, const struct svc_err *err)
 	list_init(&s->apps);
 	s->listener = s->signals = -1;
 	s->packets.fd = -1;
+	descriptors_raise(s);
 	for (unsigned d = 0; d < POLICY_DOMAINS_MAX; d++)
 		s->domain[d].packets.fd = -1;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -222,6 +268,8 @@ void service_close(struct service *s)
 	region_destroy(&s->packets);
 	if (s->signals >= 0)
 		close(s->signals);
+	if (s->spare >= 0)
+		close(s->spare);
 	if (s->epoll >= 0)
 		close(s->epoll);
 }

@@ -55,6 +55,7 @@ enum app_state {
 /* A program's channel to one stack, the service's side. */
 struct app_chan {
 	struct chan_map map;
+	struct chan_hdr hdr; /* from before the program could write it (H32) */
 	struct region rings, arena;
 	int shared_bell; /* of map.app_bell_fd, for the program to sleep on */
 	struct sock_app *app;
@@ -87,6 +88,11 @@ struct service {
 	uint64_t next_app;
 	int epoll, listener, signals;
 	struct source on_listener, on_signal;
+	int spare; /* descriptor for when there are no others */
+	struct svc_log_limit {
+		int64_t since_ns;
+		unsigned lines, hidden;
+	} log;
 	bool socket_made;
 	bool ending;
 	struct svc_counters {
@@ -98,6 +104,8 @@ struct service {
 __attribute__((format(printf, 1, 2))) void svc_log(const char *fmt, ...);
 
 /* ---- service.c ---- */
+/* May another line about a refusal be written? Who is refused over and over fills no disk. */
+bool service_may_log(struct service *s);
 /* Opens everything and says what, or fails with one sentence and nothing left behind. */
 int service_open(struct service *s, const struct svc_err *err) must_check;
 /* Serves until SIGTERM or SIGINT. */
