@@ -158,15 +158,26 @@ struct reading {
 	struct place place;
 	FILE *f;
 	int rc; /* of the first line that is wrong */
+	int at; /* which it is */
 };
 
-/* inih does not tell its handler the line, so lines are counted where they are read. */
+/* inih does not tell its handler the line, so lines are counted where they are read; and would take
+ * what is left of a long one for the next. */
 static char *line_read(char *line, int len, void *arg)
 {
 	struct reading *r = arg;
+	size_t n;
 
 	r->place.line++;
-	return r->rc == 0 ? fgets(line, len, r->f) : NULL;
+	if (r->rc < 0 || fgets(line, len, r->f) == NULL)
+		return NULL;
+	n = strlen(line);
+	if (n + 1 < (size_t)len || line[n - 1] == '\n')
+		return line;
+	r->at = r->place.line;
+	r->rc = svc_fail(r->place.err, -EINVAL, "%s:%d: longer than %d letters", r->place.file,
+			 r->at, len - 2);
+	return NULL;
 }
 
 static int domain_users(struct policy_domain *d, const char *value, const struct place *p)
@@ -237,6 +248,7 @@ static int line_take(void *arg, const char *section, const char *name, const cha
 	} else {
 		r->rc = set(r->cfg, k, value, &r->place);
 	}
+	r->at = r->place.line;
 	return r->rc == 0;
 }
 
@@ -250,7 +262,7 @@ static int file_read(struct service_cfg *cfg, const char *path, const struct svc
 		return svc_fail(err, -errno, "-c %s: %s", path, strerror(errno));
 	bad = ini_parse_stream(line_read, &r, line_take, &r);
 	fclose(r.f);
-	if (r.rc == 0 && bad > 0)
+	if (bad > 0 && (r.rc == 0 || bad < r.at))
 		r.rc = svc_fail(err, -EINVAL, "%s:%d: neither [SECTION] nor KEY = VALUE", path,
 				bad);
 	return r.rc;

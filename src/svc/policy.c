@@ -107,7 +107,8 @@ static bool ports_parse(const char *p, struct policy_rule *r)
 	unsigned first, last;
 	int used = 0;
 
-	if (sscanf(p, "%u%n-%u%n", &first, &used, &last, &used) < 1 || used == 0)
+	/* Five digits at most: a longer number has a value of its own choosing. */
+	if (sscanf(p, "%5u%n-%5u%n", &first, &used, &last, &used) < 1 || used == 0)
 		return false;
 	if (strchr(p, '-') == NULL)
 		last = first;

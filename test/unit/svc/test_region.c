@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the holder of a region's descriptor can do to it: H35, H36. The descriptor of another
+ * process is the same open file; reopening it is what /proc permits besides.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "svc/region.h"
+
+#define BYTES 65536u
+
+static struct region r;
+
+static int setup(void **state)
+{
+	return region_create(&r, "test", BYTES - 1, PROT_READ | PROT_WRITE);
+}
+
+static int teardown(void **state)
+{
+	region_destroy(&r);
+	return 0;
+}
+
+static void *map(int fd, int prot)
+{
+	void *p = mmap(NULL, BYTES, prot, MAP_SHARED, fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int reopen(int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", r.fd);
+	return open(path, flags | O_CLOEXEC);
+}
+
+static void region_is_of_whole_pages_and_zero(void **state)
+{
+	assert_int_equal(r.bytes, BYTES);
+	for (unsigned i = 0; i < BYTES; i += 512)
+		assert_int_equal(((char *)r.base)[i], 0);
+	assert_true(fcntl(r.fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static void h35_length_never_changes(void **state)
+{
+	for (int sealed = 0; sealed < 2; sealed++) {
+		assert_int_equal(ftruncate(r.fd, 0), -1);
+		assert_int_equal(ftruncate(r.fd, BYTES - 4096), -1);
+		assert_int_equal(ftruncate(r.fd, BYTES + 4096), -1);
+		assert_int_equal(fallocate(r.fd, 0, BYTES, 4096), -1);
+		assert_int_equal(pwrite(r.fd, "x", 1, BYTES), -1);
+		assert_int_equal(region_seal(&r), sealed ? -EPERM : 0);
+	}
+}
+
+/* H35: the application unmaps what it has; the service's mapping stays what it was. */
+static void h35_unmapping_elsewhere_changes_nothing_here(void **state)
+{
+	char *p = map(r.fd, PROT_READ | PROT_WRITE);
+
+	assert_non_null(p);
+	assert_int_equal(region_seal(&r), 0);
+	p[100] = 'a';
+	assert_int_equal(munmap(p, BYTES), 0);
+	assert_int_equal(((char *)r.base)[100], 'a');
+}
+
+static void before_sealing_it_can_be_mapped_and_stays_so(void **state)
+{
+	char *p = map(r.fd, PROT_READ | PROT_WRITE);
+
+	assert_non_null(p);
+	assert_int_equal(region_seal(&r), 0);
+	p[0] = 'x';
+	((char *)r.base)[1] = 'y';
+	assert_int_equal(((char *)r.base)[0], 'x');
+	assert_int_equal(p[1], 'y');
+	munmap(p, BYTES);
+}
+
+/* H36: each way to get at it for writing that the kernel has. */
+static void h36_sealed_region_is_never_writable_again(void **state)
+{
+	char *p;
+	int fd;
+
+	assert_int_equal(region_seal(&r), 0);
+	assert_null(map(r.fd, PROT_READ | PROT_WRITE));
+	assert_null(map(r.fd, PROT_WRITE));
+	assert_int_equal(write(r.fd, "x", 1), -1);
+	assert_int_equal(pwrite(r.fd, "x", 1, 10), -1);
+	assert_int_equal(fallocate(r.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096), -1);
+	fd = reopen(O_RDWR);
+	if (fd >= 0) {
+		assert_null(map(fd, PROT_READ | PROT_WRITE));
+		assert_int_equal(write(fd, "x", 1), -1);
+		close(fd);
+	}
+	fd = reopen(O_RDWR | O_TRUNC);
+	if (fd >= 0)
+		close(fd);
+	p = map(r.fd, PROT_READ);
+	assert_non_null(p);
+	assert_int_equal(mprotect(p, BYTES, PROT_READ | PROT_WRITE), -1);
+	assert_int_equal(madvise(p, BYTES, MADV_REMOVE), -1);
+	assert_int_equal(p[0], 0);
+	munmap(p, BYTES);
+	((char *)r.base)[5] = 1; /* its maker still can */
+}
+
+static void h36_seals_can_not_be_taken_off(void **state)
+{
+	int seals;
+
+	assert_int_equal(region_seal(&r), 0);
+	seals = fcntl(r.fd, F_GET_SEALS);
+	assert_int_equal(fcntl(r.fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+	assert_int_equal(fcntl(r.fd, F_GET_SEALS), seals);
+}
+
+/* Who seals first, the application, keeps the service from nothing but attaching it. */
+static void h35_region_that_its_holder_sealed_otherwise_is_refused(void **state)
+{
+	assert_int_equal(fcntl(r.fd, F_ADD_SEALS, F_SEAL_SEAL), 0);
+	assert_int_equal(region_seal(&r), -EPERM);
+}
+
+/* A child has no part in it. */
+static void mapping_is_not_inherited(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		unsigned char here;
+
+		_exit(mincore(r.base, 4096, &here) == 0 ? 1 : 0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void impossible_size_is_an_error_and_leaves_nothing(void **state)
+{
+	struct region big;
+
+	assert_true(region_create(&big, "big", 1ull << 62, PROT_READ) < 0);
+	assert_null(big.base);
+	region_destroy(&big);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(region_is_of_whole_pages_and_zero),
+		TEST(h35_length_never_changes),
+		TEST(h35_unmapping_elsewhere_changes_nothing_here),
+		TEST(before_sealing_it_can_be_mapped_and_stays_so),
+		TEST(h36_sealed_region_is_never_writable_again),
+		TEST(h36_seals_can_not_be_taken_off),
+		TEST(h35_region_that_its_holder_sealed_otherwise_is_refused),
+		TEST(mapping_is_not_inherited),
+		cmocka_unit_test(impossible_size_is_an_error_and_leaves_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
