@@ -120,6 +120,34 @@ static void h34_edge_triggered_set_wakes_for_each_ring_without_a_read(void **sta
 	close(fd);
 }
 
+/* H34: what a service hands out instead of its eventfd: it wakes like it, and is none. */
+static void h34_shared_bell_wakes_and_can_not_be_rung(void **state)
+{
+	_Atomic uint32_t armed = 0;
+	int fd = bell_open(), shared = bell_share(fd);
+	uint64_t count = 1;
+
+	assert_true(shared >= 0);
+	assert_int_equal(bell_sleep(shared, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		bell_arm(&armed);
+		assert_true(bell_ring(&armed, fd));
+		assert_int_equal(bell_sleep(shared, -1), 1);
+		assert_int_equal(bell_sleep(shared, 0), 0);
+	}
+	assert_int_equal(write(shared, &count, sizeof(count)), -1);
+	assert_int_equal(read(shared, &count, sizeof(count)), -1);
+	/* Its holder has no name for the eventfd to take it out by. */
+	assert_int_equal(epoll_ctl(shared, EPOLL_CTL_DEL, shared, NULL), -1);
+	bell_drain(shared);
+	bell_wake(fd);
+	bell_drain(shared);
+	assert_int_equal(bell_sleep(shared, 0), 0);
+	close(shared);
+	assert_int_equal(bell_sleep(fd, 0), 1);
+	close(fd);
+}
+
 static void bad_descriptor_is_an_error_not_a_wake_up(void **state)
 {
 	int fd = bell_open();
@@ -319,6 +347,7 @@ int main(void)
 		cmocka_unit_test(h34_descriptor_made_blocking_does_not_block_the_drain),
 		cmocka_unit_test(full_counter_of_a_nonblocking_bell_leaves_it_rung),
 		cmocka_unit_test(h34_edge_triggered_set_wakes_for_each_ring_without_a_read),
+		cmocka_unit_test(h34_shared_bell_wakes_and_can_not_be_rung),
 		cmocka_unit_test(bad_descriptor_is_an_error_not_a_wake_up),
 		cmocka_unit_test(arming_while_the_other_pushes_never_misses_both_ways),
 		cmocka_unit_test(two_threads_answering_each_other_lose_no_wake_up),

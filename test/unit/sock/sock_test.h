@@ -55,6 +55,8 @@ static struct host hosts[2];
 #define A (&hosts[0])
 #define B (&hosts[1])
 static struct pkt_pools pools;
+static struct sock_app_cfg b_cfg; /* how B's application is attached */
+static struct host *guest;	  /* one more application of B, or NULL */
 static uint64_t now;
 static bool cut; /* the wire loses everything */
 static struct chan_geometry geo;
@@ -137,7 +139,7 @@ static void protocols_up(struct host *h, uint8_t last)
 	tcp_begin(h->tcp, now);
 }
 
-static void channel_up(struct host *h)
+static void channel_up(struct host *h, struct sock_app_cfg cfg)
 {
 	struct chan_hdr hdr;
 
@@ -149,15 +151,56 @@ static void channel_up(struct host *h)
 	h->map.stack_bell_fd = bell_open();
 	memset(h->map.base, 0, h->bytes);
 	chan_format(h->map.base, &geo);
-	assert_int_equal(socks_attach(h->socks, &(struct sock_app_cfg){.map = &h->map}, &h->app), 0);
+	cfg.map = &h->map;
+	assert_int_equal(socks_attach(h->socks, &cfg, &h->app), 0);
 	assert_int_equal(chan_check(h->map.base, h->bytes, &hdr), 0);
 	chan_attach(&h->end, &h->map, &hdr);
+}
+
+static void channel_down(struct host *h)
+{
+	free(h->map.base);
+	free(h->map.arena);
+	close(h->map.app_bell_fd);
+	close(h->map.stack_bell_fd);
+}
+
+/* The application sees the buffers of this pool, and its own arena. */
+static void show_pool(struct host *h, struct rte_mempool *pool)
+{
+	uintptr_t range[2] = {UINTPTR_MAX, 0};
+
+	rte_mempool_obj_iter(pool, lowest, range);
+	h->map.region[CHAN_REGION_ARENA].base = h->map.arena;
+	h->map.region[CHAN_REGION_ARENA].bytes = h->map.arena_bytes;
+	h->map.region[CHAN_REGION_PKT].base = (const void *)range[0];
+	h->map.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
+}
+
+static void guest_up(struct host *h, struct sock_app_cfg cfg)
+{
+	memset(h, 0, sizeof(*h));
+	h->socks = B->socks;
+	h->addr = B->addr;
+	h->addr6 = B->addr6;
+	h->peer = A;
+	channel_up(h, cfg);
+	show_pool(h, cfg.own != NULL ? cfg.own : pools.rx);
+	guest = h;
+}
+
+static void guest_down(void)
+{
+	socks_detach(B->socks, guest->app, false);
+	while (socks_reaped(B->socks) != NULL)
+		;
+	channel_down(guest);
+	guest = NULL;
 }
 
 static void host_up(struct host *h, uint8_t last)
 {
 	struct socks_cfg c = {.pools = &pools, .seed = last, .link_of = link_of, .stack = h};
-	uintptr_t range[2] = {UINTPTR_MAX, 0};
 
 	memset(h, 0, sizeof(*h));
 	protocols_up(h, last);
@@ -165,18 +208,17 @@ static void host_up(struct host *h, uint8_t last)
 	c.udp = h->udp;
 	c.tcp = h->tcp;
 	c.drops = &h->drops;
-	rte_mempool_obj_iter(pools.rx, lowest, range);
 	assert_int_equal(socks_create(&c, &h->socks), 0);
 	socks_begin(h->socks, now);
-	channel_up(h);
-	h->map.region[CHAN_REGION_PKT].base = (const void *)range[0];
-	h->map.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
+	channel_up(h, h == B ? b_cfg : (struct sock_app_cfg){0});
+	show_pool(h, h == B && b_cfg.own != NULL ? b_cfg.own : pools.rx);
 }
 
 static int setup(void **state)
 {
 	now = 1000000000000;
 	cut = false;
+	guest = NULL;
 	chan_geometry_defaults(&geo);
 	geo.max_sockets = SIDS;
 	geo.arena_bytes = 4u << 20;
@@ -217,10 +259,7 @@ static void host_down(struct host *h)
 	socks_destroy(h->socks);
 	udp_destroy(h->udp);
 	ip_destroy(h->ip);
-	free(h->map.base);
-	free(h->map.arena);
-	close(h->map.app_bell_fd);
-	close(h->map.stack_bell_fd);
+	channel_down(h);
 }
 
 static int teardown(void **state)
@@ -363,6 +402,8 @@ static void host_step(struct host *h)
 	socks_publish(h->socks);
 	if (h->app != NULL)
 		app_read(h);
+	if (h == B && guest != NULL)
+		app_read(guest);
 }
 
 static void step(unsigned n)

@@ -31,7 +31,8 @@ static void evil_up(uint32_t cq_size)
 	memset(evil.map.base, 0, evil.bytes);
 	memset(evil.map.arena, 0xee, g.arena_bytes);
 	chan_format(evil.map.base, &g);
-	assert_int_equal(socks_attach(B->socks, &(struct sock_app_cfg){.map = &evil.map}, &evil.app), 0);
+	assert_int_equal(
+		socks_attach(B->socks, &(struct sock_app_cfg){.map = &evil.map}, &evil.app), 0);
 	assert_int_equal(chan_check(evil.map.base, evil.bytes, &hdr), 0);
 	chan_attach(&evil.end, &evil.map, &hdr);
 }
@@ -342,6 +343,36 @@ static void sends_without_end_stall_their_sender_only(void **state)
 	good_exchange(4);
 }
 
+/* H32: the service keeps the header that it made; what an application writes over it before it is
+ * attached changes neither sizes nor limits. */
+static void h32_header_written_over_before_attaching_changes_nothing(void **state)
+{
+	struct host h = {.socks = B->socks};
+	struct sock_app_cfg cfg = {.map = &h.map, .hdr = &h.end.hdr};
+	struct chan_geometry g = geo, lie = geo;
+
+	h.bytes = chan_bytes(&g);
+	h.map.base = aligned_alloc(4096, h.bytes);
+	h.map.arena = aligned_alloc(4096, g.arena_bytes);
+	h.map.arena_bytes = g.arena_bytes;
+	h.map.app_bell_fd = h.map.stack_bell_fd = -1;
+	chan_format(h.map.base, &g);
+	assert_int_equal(chan_check(h.map.base, h.bytes, &h.end.hdr), 0);
+	lie.sq_size = lie.cq_size = CHAN_RING_MAX;
+	lie.max_sockets = 1u << SID_INDEX_BITS;
+	lie.arena_bytes = 1ull << 40;
+	chan_format(h.map.base, &lie);
+	assert_int_equal(socks_attach(B->socks, &cfg, &h.app), 0);
+	assert_int_equal(h.app->end.sq.mask + 1, g.sq_size);
+	assert_int_equal(h.app->end.cq.mask + 1, g.cq_size);
+	assert_int_equal(h.app->socks.max, g.max_sockets);
+	assert_int_equal(h.app->end.hdr.arena_bytes, g.arena_bytes);
+	socks_detach(B->socks, h.app, false);
+	assert_ptr_equal(socks_reaped(B->socks), &h.map);
+	free(h.map.base);
+	free(h.map.arena);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
 
 int main(void)
@@ -354,6 +385,7 @@ int main(void)
 		T(send_outside_the_arena_is_refused),
 		T(sid_of_another_generation_is_refused),
 		T(sends_without_end_stall_their_sender_only),
+		T(h32_header_written_over_before_attaching_changes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);

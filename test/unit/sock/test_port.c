@@ -206,6 +206,120 @@ static void ports_run_out_for_one_destination_only(void **state)
 	assert_int_equal(do_connect(A, s, &B->addr6, 80), 0);
 }
 
+/* ---- grants (H37) ---- */
+
+static int setup_grants(void **state)
+{
+	b_cfg = (struct sock_app_cfg){.free_ports_from = 1024, .owner = 1001};
+	return setup_hosts(state);
+}
+
+static int teardown_grants(void **state)
+{
+	b_cfg = (struct sock_app_cfg){0};
+	return teardown(state);
+}
+
+/* Binds a fresh socket, closes it. */
+static int try_bind(int type, const struct ip_addr *a, uint16_t port)
+{
+	uint32_t s = make_socket(B, AF_INET6, type);
+	int res = do_bind(B, s, a, port);
+
+	assert_int_equal(do_close(B, s, -1), 0);
+	return res;
+}
+
+static void h37_port_not_granted_is_refused(void **state)
+{
+	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+		assert_int_equal(try_bind(type, &any6, 80), -EACCES);
+		assert_int_equal(try_bind(type, &any6, 1023), -EACCES);
+		assert_int_equal(try_bind(type, &any6, 1024), 0);
+		assert_int_equal(try_bind(type, &any6, 65535), 0);
+		assert_int_equal(try_bind(type, &any6, 0), 0);
+	}
+}
+
+static void granted_port_may_be_bound_as_often_as_wanted(void **state)
+{
+	assert_int_equal(socks_grant(B->app, &any6, 80), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &B->addr6, 80), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 81), -EACCES);
+}
+
+static void h37_grant_of_one_address_is_none_of_others(void **state)
+{
+	assert_int_equal(socks_grant(B->app, &B->addr6, 80), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &B->addr6, 80), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), -EACCES);
+}
+
+static void h37_grants_of_a_program_have_an_end(void **state)
+{
+	struct ip_addr a = B->addr;
+
+	for (unsigned i = 0; i < SOCK_GRANTS_MAX; i++) {
+		a.b[14] = (uint8_t)(i >> 8);
+		a.b[15] = (uint8_t)i;
+		assert_int_equal(socks_grant(B->app, &a, 80), 0);
+		assert_int_equal(socks_grant(B->app, &a, 80), 0);
+	}
+	assert_int_equal(socks_grant(B->app, &B->addr6, 80), -ENOSPC);
+	assert_int_equal(B->app->n_grants, SOCK_GRANTS_MAX);
+	/* What it has stays. */
+	a.b[14] = a.b[15] = 0;
+	assert_int_equal(socks_grant(B->app, &a, 80), 0);
+}
+
+/* Linux: SO_REUSEPORT shares among sockets of one user. */
+static void port_is_shared_with_the_same_owner_only(void **state)
+{
+	static const struct {
+		uint64_t owner;
+		int res;
+	} table[] = {{1001, 0}, {1002, -EADDRINUSE}};
+	uint32_t s = make_socket(B, AF_INET6, SOCK_STREAM);
+
+	assert_int_equal(set_int(B, s, SOL_SOCKET, SO_REUSEPORT, 1), 0);
+	assert_int_equal(do_bind(B, s, &any6, 8080), 0);
+	assert_int_equal(do_listen(B, s, 1), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		struct host other;
+		uint32_t o;
+
+		guest_up(&other, (struct sock_app_cfg){.owner = table[i].owner});
+		o = make_socket(&other, AF_INET6, SOCK_STREAM);
+		assert_int_equal(set_int(&other, o, SOL_SOCKET, SO_REUSEPORT, 1), 0);
+		assert_int_equal(do_bind(&other, o, &any6, 8080), table[i].res);
+		if (table[i].res == 0)
+			assert_int_equal(do_listen(&other, o, 1), 0);
+		guest_down();
+	}
+}
+
+/* H31: the port is free as soon as its program is gone. */
+static void h31_port_of_a_program_that_died_is_free(void **state)
+{
+	struct host other;
+	uint32_t o;
+
+	guest_up(&other, (struct sock_app_cfg){.owner = 1002});
+	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+		o = make_socket(&other, AF_INET6, type);
+		assert_int_equal(do_bind(&other, o, &any6, 8080), 0);
+		if (type == SOCK_STREAM)
+			assert_int_equal(do_listen(&other, o, 1), 0);
+		assert_int_equal(try_bind(type, &any6, 8080), -EADDRINUSE);
+	}
+	guest_down();
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 8080), 0);
+	assert_int_equal(try_bind(SOCK_DGRAM, &any6, 8080), 0);
+}
+
+#define G(f) cmocka_unit_test_setup_teardown(f, setup_grants, teardown_grants)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
 
 int main(void)
@@ -220,6 +334,12 @@ int main(void)
 		T(scope_chooses_the_interface),
 		T(active_opens_take_ports_that_this_core_owns),
 		T(ports_run_out_for_one_destination_only),
+		G(h37_port_not_granted_is_refused),
+		G(granted_port_may_be_bound_as_often_as_wanted),
+		G(h37_grant_of_one_address_is_none_of_others),
+		G(h37_grants_of_a_program_have_an_end),
+		G(port_is_shared_with_the_same_owner_only),
+		G(h31_port_of_a_program_that_died_is_free),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
