@@ -89,7 +89,7 @@ enum next icmp4_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 	case ICMP4_ECHO:
 		return icmp_echo_reply(ip, p, ICMP4_ECHO_REPLY);
 	case ICMP4_ECHO_REPLY:
-		return pkt_refuse(p, DROP_ICMP_UNMATCHED);
+		return ping_input(ip, p);
 	case ICMP4_UNREACH:
 	case ICMP4_TIME_EXCEEDED:
 	case ICMP4_PARAM:

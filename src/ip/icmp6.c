@@ -101,7 +101,7 @@ enum next icmp6_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 	case ICMP6_ECHO:
 		return icmp_echo_reply(ip, p, ICMP6_ECHO_REPLY);
 	case ICMP6_ECHO_REPLY:
-		return pkt_refuse(p, DROP_ICMP_UNMATCHED);
+		return ping_input(ip, p);
 	case ICMP6_UNREACH:
 	case ICMP6_TOO_BIG:
 	case ICMP6_TIME_EXCEEDED:

@@ -95,10 +95,30 @@ struct icmp_error {
 	uint8_t type, code;
 };
 /* Echo requests become replies in place: NEXT_IP_OUT. Errors: NEXT_ICMP_ERROR with *err filled (the
- * caller then frees m). ND: NEXT_ND (hop limit 255 verified). Also echo replies: NEXT_DROP
- * ICMP_UNMATCHED. */
+ * caller then frees m). ND: NEXT_ND (hop limit 255 verified). Echo replies that nobody asked for:
+ * NEXT_DROP ICMP_UNMATCHED. */
 enum next icmp4_input(struct ip *ip, struct pkt *p, struct icmp_error *err);
 enum next icmp6_input(struct ip *ip, struct pkt *p, struct icmp_error *err);
+/* ---- asking for an echo (RFC 792, RFC 4443 §4.1) ---- */
+struct ip_ping {
+	struct ip_addr dst;
+	uint16_t id, seq;
+	uint16_t bytes; /* of payload, at most IP_PING_MAX */
+};
+#define IP_PING_MAX 512
+struct ip_pong {
+	uint64_t rtt_ns;
+	uint8_t ttl;
+};
+/* Replies to it will be noted, instead of those to an earlier one of the same id: wherever they may
+ * arrive. -ENOSPC: too many ids. */
+int ip_ping_expect(struct ip *ip, const struct ip_ping *p) must_check;
+/* The request: NEXT_IP_OUT, or NEXT_DROP with the reason in out. */
+enum next ip_ping_build(struct ip *ip, const struct ip_ping *p, struct pkt *out);
+/* The reply to the one that is expected; false: not here yet. */
+bool ip_ping_answered(const struct ip *ip, uint16_t id, struct ip_pong *out);
+void ip_ping_forget(struct ip *ip, uint16_t id);
+
 /* After TCP or UDP accepted the quoted flow: remember the path MTU. */
 void ip_pmtu_learn(struct ip *ip, const struct ip_addr *dst, uint16_t mtu);
 uint16_t ip_pmtu(struct ip *ip,
@@ -138,9 +158,10 @@ int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 /* The names are those of the dump, behind "ip_". */
 #define IP_COUNTERS(X)                                                                             \
 	X(in_receives)                                                                             \
-	X(in_delivers) X(out_requests) X(reasm_ok) X(frag_created) X(icmp_echo_in)                 \
-		X(icmp_errors_in) X(icmp_errors_out) X(pmtu_learned) X(group_queries_in)           \
-			X(group_reports_out)
+	X(in_delivers)                                                                             \
+	X(out_requests)                                                                            \
+	X(reasm_ok) X(frag_created) X(icmp_echo_in) X(icmp_errors_in) X(icmp_errors_out)           \
+		X(pmtu_learned) X(group_queries_in) X(group_reports_out)
 struct ip_counters {
 #define X(name) uint64_t name;
 	IP_COUNTERS(X)

@@ -16,6 +16,7 @@
 #define IP_LEARNED_MAX 32 /* routes that routers advertised: a flood must not fill the table */
 #define IP_GROUPS_MAX  (64 + IP_ADDRS_MAX) /* each address has one */
 #define IP_IDENTS      1024
+#define IP_PINGS_MAX   8
 #define IP_LOCALS      512 /* 2^9; at most a quarter is in use */
 #define IP_WAYS	       256 /* a power of two */
 #define L4_HDR_MAX     60u /* TCP with all its options */
@@ -91,6 +92,14 @@ struct way {
 struct frag_table;
 struct pmtu_table;
 
+/* An echo that was asked for. */
+struct ping {
+	bool used, answered;
+	struct ip_ping asked;
+	uint64_t sent_ns;
+	struct ip_pong pong;
+};
+
 struct ip {
 	struct ip_cfg cfg;
 	uint64_t now_ns;
@@ -105,6 +114,7 @@ struct ip {
 	uint64_t route_due_ns; /* of the next learned route to run out; UINT64_MAX: none */
 	uint64_t group_due_ns; /* of the next report; UINT64_MAX: none */
 	struct bucket errors, echoes;
+	struct ping ping[IP_PINGS_MAX];
 	uint8_t group_ifindex; /* where the last packet to an IPv6 group came from */
 	uint64_t rng;
 	uint32_t ident[IP_IDENTS]; /* counters of identifications, see ip_fragment.c */
@@ -180,6 +190,8 @@ struct ip_addr ip_source_on(const struct ip *ip, uint8_t ifindex, bool v6);
 bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 /* Turns a checked echo request at p->l4_off into the reply; p->m starts at ICMP afterwards. */
 enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);
+/* A checked echo reply at p->l4_off. */
+enum next ping_input(struct ip *ip, struct pkt *p);
 /* The ports and sequence number of the quoted 8 bytes, if the flow can be one of ours. */
 enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
 			  struct icmp_error *err);

@@ -106,4 +106,41 @@ struct socks_counters {
 };
 const struct socks_counters *socks_counters(const struct socks *s);
 
+/* ---- what there is to see (sock_look.c) ---- */
+
+/* A socket, or a connection that no socket has. */
+struct sock_info {
+	const struct chan_map *map; /* of its application; NULL: no socket */
+	const char *state;
+	bool udp, listens, has_tcp;
+	uint64_t recv_queue, send_queue; /* bytes; of a listener: connections, and how many may be
+					  */
+	struct tcp_key key;		 /* rport 0: no peer */
+	struct tcp_info_full tcp;	 /* with has_tcp */
+};
+typedef void (*sock_info_fn)(void *arg, const struct sock_info *i);
+/* Calls fn for at most n sockets from *cursor on, which is 0 at the start and again after the last;
+ * in between fn may be called for none. only: of one application; NULL: of all, and connections
+ * without a socket. Returns how many. */
+unsigned socks_each(struct socks *s, const struct sock_app *only, uint32_t *cursor, unsigned n,
+		    sock_info_fn fn, void *arg);
+
+/* A counter by its number, 0 and up; false past the last. Those of dropped packets have a text, and
+ * the reason as their name. A gauge goes down again. */
+struct sock_counter {
+	const char *name, *text;
+	uint64_t value;
+	bool gauge;
+};
+bool socks_counter(struct socks *s, uint32_t n, struct sock_counter *out);
+
+/* What an application has, of what it may have. */
+struct sock_share {
+	uint32_t sockets, sockets_max;
+	uint32_t lent, lent_max; /* received buffers */
+	uint32_t sends;		 /* whose memory has not come home */
+	uint64_t commands;
+};
+void socks_app_share(const struct sock_app *app, struct sock_share *out);
+
 #endif

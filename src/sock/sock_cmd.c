@@ -175,6 +175,7 @@ unsigned app_commands(struct sock_app *a, unsigned budget)
 		chan_pop(r, done);
 		a->popped = true;
 		a->s->n.commands += done;
+		a->commands += done;
 	}
 	return done;
 }

@@ -2,21 +2,15 @@
  *
  * Text dumps: sockets in the manner of `ss`, and counters as lines "name value". A dump is made of
  * whole lines; what does not fit goes on at the cursor in the next command, and a command looks at
- * a bounded number of places, so that it never holds the loop up.
- *
- * The sockets' cursor: 0 start; else 1 + place, places of the applications one after the other.
- * Then come the connections that no socket has (closing in the background, TIME-WAIT), with
- * CURSOR_CONNS set.
+ * a bounded number of places (sock_look.c), so that it never holds the loop up.
  */
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "sock/sock_opt.h"
-#include "sock/sock_udp.h"
+#include "sock/sock_priv.h"
 
 #define LINE_MAX_BYTES 512
-#define PLACES_MAX     4096 /* looked at in one command */
-#define CURSOR_CONNS   (1u << 30)
+#define STEPS_MAX      4 /* of the walk over the sockets, in one command */
 
 /* Where lines go. */
 struct text {
@@ -67,221 +61,53 @@ static void line(struct text *t, const char *proto, const char *state, uint64_t 
 		 (unsigned long long)sq, l, key->rport != 0 ? r : "*");
 }
 
-static void conn_line(struct socks *s, const struct tcp_conn *conn, uint32_t unacked,
-		      struct text *t)
+static void tcp_words(struct text *t, const struct tcp_info_full *i)
 {
-	struct tcp_info_full i;
+	text_add(t, " %s rto:%.3f rtt:%.3f/%.3f mss:%u cwnd:%u", i->cc, i->rto_us / 1e3,
+		 i->srtt_us / 1e3, i->rttvar_us / 1e3, i->snd_mss, i->cwnd_bytes);
+	text_add(t, " wnd:%u/%u acked:%llu received:%llu", i->snd_wnd, i->rcv_wnd,
+		 (unsigned long long)i->bytes_acked, (unsigned long long)i->bytes_received);
+	if (i->total_retrans != 0 || i->lost != 0)
+		text_add(t, " retrans:%u/%u lost:%u", i->retrans, i->total_retrans, i->lost);
+	if (i->notsent_bytes != 0)
+		text_add(t, " notsent:%llu", (unsigned long long)i->notsent_bytes);
+}
 
-	tcp_conn_info(s->cfg.tcp, conn, &i);
-	line(t, "tcp", tcp_state_name(i.state), i.unread_bytes, unacked, tcp_conn_key(conn));
-	text_add(t, " %s rto:%.3f rtt:%.3f/%.3f mss:%u cwnd:%u", i.cc, i.rto_us / 1e3,
-		 i.srtt_us / 1e3, i.rttvar_us / 1e3, i.snd_mss, i.cwnd_bytes);
-	text_add(t, " wnd:%u/%u acked:%llu received:%llu", i.snd_wnd, i.rcv_wnd,
-		 (unsigned long long)i.bytes_acked, (unsigned long long)i.bytes_received);
-	if (i.total_retrans != 0 || i.lost != 0)
-		text_add(t, " retrans:%u/%u lost:%u", i.retrans, i.total_retrans, i.lost);
-	if (i.notsent_bytes != 0)
-		text_add(t, " notsent:%llu", (unsigned long long)i.notsent_bytes);
+static void sock_line(void *arg, const struct sock_info *i)
+{
+	struct text *t = arg;
+
+	line(t, i->udp ? "udp" : "tcp", i->state, i->recv_queue, i->send_queue, &i->key);
+	if (i->has_tcp)
+		tcp_words(t, &i->tcp);
 	text_add(t, "\n");
-}
-
-static struct tcp_key bound_key(const struct sock *k)
-{
-	struct tcp_key key = {.laddr = k->laddr, .lport = k->lport};
-
-	if (k->kind == SOCK_UDP && k->pcb != NULL) {
-		const struct udp_bind *b = udp_binding(k->pcb);
-
-		key = (struct tcp_key){
-			.laddr = b->laddr, .raddr = b->raddr, .lport = b->lport, .rport = b->rport};
-	}
-	return key;
-}
-
-static void sock_line(const struct sock *k, struct text *t)
-{
-	struct tcp_key key = bound_key(k);
-
-	switch (k->kind) {
-	case SOCK_CONN:
-	case SOCK_CONNECTING:
-		conn_line(k->app->s, k->conn, k->unacked, t);
-		return;
-	case SOCK_LINGER:
-		if (k->conn != NULL)
-			conn_line(k->app->s, k->conn, k->unacked, t);
-		return;
-	case SOCK_LISTEN:
-		line(t, "tcp", "LISTEN", k->announced, k->backlog, &key);
-		break;
-	case SOCK_UDP:
-		line(t, "udp", key.rport != 0 ? "CONNECTED" : "UNCONNECTED", k->udp->charge,
-		     k->unacked, &key);
-		break;
-	default:
-		line(t, "tcp", "CLOSED", 0, 0, &key);
-	}
-	text_add(t, "\n");
-}
-
-/* The place-th socket's place of all applications that `asks` may see; false past the last one. */
-static bool place(const struct sock_app *asks, uint32_t n, struct sock **k)
-{
-	LIST_EACH (l, &asks->s->apps) {
-		struct sock_app *a = container_of(l, struct sock_app, link);
-
-		if (asks->alone && a != asks)
-			continue;
-		if (n < a->socks.used) {
-			*k = slab_is_live(&a->socks, n) ? slab_at(&a->socks, n) : NULL;
-			return true;
-		}
-		n -= a->socks.used;
-	}
-	return false;
-}
-
-/* Connections that live without a socket; those that wait for accept are among them. */
-struct conns_dump {
-	struct socks *s;
-	struct text *t;
-};
-
-static void orphan_line(void *arg, struct tcp_conn *conn)
-{
-	struct conns_dump *d = arg;
-
-	if (tcp_conn_user(conn) == 0)
-		conn_line(d->s, conn, 0, d->t);
-}
-
-static uint32_t dump_conns(const struct sock_app *asks, uint32_t cursor, struct text *t)
-{
-	struct socks *s = asks->s;
-	struct conns_dump d = {s, t};
-	uint32_t at = cursor & ~CURSOR_CONNS;
-
-	if (asks->alone)
-		return 0;
-	for (unsigned i = 0; i < PLACES_MAX; i++) {
-		if (!text_room(t))
-			break;
-		tcp_each(s->cfg.tcp, &at, 1, orphan_line, &d);
-		if (at == 0)
-			return 0;
-	}
-	return at | CURSOR_CONNS;
 }
 
 static uint32_t dump_socks(const struct sock_app *asks, uint32_t cursor, struct text *t)
 {
-	uint32_t at = cursor != 0 ? cursor - 1 : 0;
-	struct sock *k;
-
-	if (cursor & CURSOR_CONNS)
-		return dump_conns(asks, cursor, t);
 	if (cursor == 0)
 		text_add(t, "%-3s %-12s %6s %6s %-28s %-28s\n", "", "State", "Recv-Q", "Send-Q",
 			 "Local", "Peer");
-	for (unsigned i = 0; i < PLACES_MAX && text_room(t); i++, at++) {
-		if (!place(asks, at, &k))
-			return text_room(t) ? dump_conns(asks, CURSOR_CONNS, t) : CURSOR_CONNS;
-		if (k != NULL)
-			sock_line(k, t);
+	for (unsigned i = 0; i < STEPS_MAX; i++) {
+		socks_each(asks->s, asks->alone ? asks : NULL, &cursor,
+			   (t->len - t->used) / LINE_MAX_BYTES, sock_line, t);
+		if (cursor == 0 || !text_room(t))
+			break;
 	}
-	return at + 1;
+	return cursor;
 }
 
 /* ---- counters ---- */
-
-struct counter {
-	const char *name;
-	uint64_t value;
-	const char *text; /* NULL, or a sentence */
-};
-
-static const char *const tcp_names[] = {
-#define X(name) "tcp_" #name,
-	TCP_COUNTERS(X)
-#undef X
-};
-_Static_assert(sizeof(struct tcp_counters) == array_size(tcp_names) * sizeof(uint64_t),
-	       "read as an array");
-
-static const char *const ip_names[] = {
-#define X(name) "ip_" #name,
-	IP_COUNTERS(X)
-#undef X
-};
-_Static_assert(sizeof(struct ip_counters) == array_size(ip_names) * sizeof(uint64_t),
-	       "read as an array");
-
-static const char *const udp_names[] = {"udp_in_datagrams", "udp_out_datagrams", "udp_no_ports",
-					"udp_in_errors"};
-_Static_assert(sizeof(struct udp_counters) == array_size(udp_names) * sizeof(uint64_t),
-	       "read as an array");
-
-static const char *const sock_names[] = {"sock_commands",
-					 "sock_bad_commands",
-					 "sock_events",
-					 "sock_events_delayed",
-					 "sock_loans",
-					 "sock_loans_bad_return",
-					 "sock_tokens_bad",
-					 "sock_doorbells",
-					 "sock_pressure_copied_bytes",
-					 "sock_loop_copied_bytes",
-					 "sock_domain_copied_bytes"};
-_Static_assert(sizeof(struct socks_counters) == array_size(sock_names) * sizeof(uint64_t),
-	       "read as an array");
-
-/* The n-th of the names of one struct of counters; false: n was not there, and is reduced. */
-static bool pick(const char *const *names, uint32_t count, const void *values, uint32_t *n,
-		 struct counter *c)
-{
-	if (*n >= count) {
-		*n -= count;
-		return false;
-	}
-	c->name = names[*n];
-	memcpy(&c->value, (const char *)values + *n * sizeof(uint64_t), sizeof(uint64_t));
-	return true;
-}
-
-static bool gauge(const struct socks *s, uint32_t *n, struct counter *c)
-{
-	const char *const names[] = {"sock_sockets", "sock_lent_buffers", "sock_lent_max"};
-	const uint64_t values[] = {s->n_socks, s->lent, s->lent_max};
-
-	return pick(names, array_size(names), values, n, c);
-}
-
-static bool counter_at(struct socks *s, uint32_t n, struct counter *c)
-{
-	c->text = NULL;
-	if (pick(tcp_names, array_size(tcp_names), tcp_counters(s->cfg.tcp), &n, c) ||
-	    pick(ip_names, array_size(ip_names), ip_counters(s->cfg.ip), &n, c) ||
-	    pick(udp_names, array_size(udp_names), udp_counters(s->cfg.udp), &n, c) ||
-	    pick(sock_names, array_size(sock_names), &s->n, &n, c) || gauge(s, &n, c))
-		return true;
-	n++; /* the first reason is "not dropped" */
-	if (n >= DROP_MAX)
-		return false;
-	c->name = drop_name((enum drop_reason)n);
-	c->text = drop_text((enum drop_reason)n);
-	c->value = s->cfg.drops->n[n];
-	return true;
-}
 
 /* Behind our own counters come those of the stack, in later calls. */
 #define CURSOR_STACK (1u << 20)
 
 static uint32_t dump_counters(struct socks *s, uint32_t cursor, struct text *t)
 {
-	struct counter c;
+	struct sock_counter c;
 
 	for (; text_room(t); cursor++) {
-		if (!counter_at(s, cursor, &c))
+		if (!socks_counter(s, cursor, &c))
 			return s->cfg.dump != NULL ? CURSOR_STACK : 0;
 		if (c.text == NULL)
 			text_add(t, "%s %llu\n", c.name, (unsigned long long)c.value);

@@ -169,6 +169,7 @@ struct sock_app {
 	uint32_t free_ports_from;
 	struct sock_grant *grant; /* n_grants of them */
 	uint32_t n_grants;
+	uint64_t commands; /* taken so far */
 	bool alone;	  /* sees its own sockets only */
 	bool dying;	  /* detached: waits for its tokens */
 	struct list link; /* on socks->apps, dying or reaped */

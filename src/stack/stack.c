@@ -127,6 +127,8 @@ int stack_create(const struct stack_cfg *cfg, struct stack **out, char *err, siz
 	memset(s, 0, sizeof(*s));
 	s->cfg = *cfg;
 	s->epoll_fd = s->wake_fd = -1;
+	if (cfg->capture != NULL)
+		s->capture[s->n_captures++] = cfg->capture;
 	clock_init(&s->clock);
 	s->now = clock_ns(&s->clock);
 	what = make(s, &rc);
@@ -239,17 +241,60 @@ int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a, u
 	return rc;
 }
 
+int stack_addr_del(struct stack *s, const struct ip_addr *a)
+{
+	const struct ip_ifaddr *ia = ip_addr_find(s->ip, a);
+	unsigned ifindex;
+
+	if (ia == NULL)
+		return -ENOENT;
+	ifindex = ia->ifindex;
+	(void)!eth_addr_del(s->eth, ifindex, a);
+	return ip_addr_del(s->ip, a);
+}
+
+int stack_route_add(struct stack *s, const struct stack_route *r)
+{
+	const struct ip_route *to = ip_route_find(s->ip, &r->gateway);
+	struct ip_route add = {
+		.prefix = r->prefix, .prefix_len = r->prefix_len, .gateway = r->gateway};
+
+	if (to == NULL || !ip_addr_is_any(&to->gateway))
+		return -EHOSTUNREACH;
+	add.ifindex = to->ifindex;
+	return ip_route_add(s->ip, &add);
+}
+
+int stack_route_del(struct stack *s, const struct stack_route *r)
+{
+	const struct ip_route *have;
+
+	/* Its link may be gone, so it is looked for, not where the gateway is now. */
+	for (unsigned i = 0; (have = ip_route_at(s->ip, i)) != NULL; i++) {
+		struct ip_route del = *have;
+
+		if (have->prefix_len == r->prefix_len && !ip_addr_is_any(&have->gateway) &&
+		    ip_addr_eq(&have->prefix, &r->prefix) &&
+		    ip_addr_eq(&have->gateway, &r->gateway))
+			return ip_route_del(s->ip, &del);
+	}
+	return -ENOENT;
+}
+
+struct stack_route stack_route_default(const struct ip_addr *gateway)
+{
+	struct stack_route r = {.gateway = *gateway};
+
+	if (ip_addr_is_v4(gateway))
+		r.prefix = ip_addr_v4((be32_t){0});
+	return r;
+}
+
 int stack_gateway_add(struct stack *s, const struct ip_addr *gateway)
 {
-	const struct ip_route *r = ip_route_find(s->ip, gateway);
-	struct ip_route add = {.gateway = *gateway};
+	struct stack_route r = stack_route_default(gateway);
 
-	if (r == NULL || !ip_addr_is_any(&r->gateway))
-		return -EHOSTUNREACH;
-	add.ifindex = r->ifindex;
-	if (ip_addr_is_v4(gateway))
-		add.prefix = ip_addr_v4((be32_t){0});
-	return ip_route_add(s->ip, &add);
+	return stack_route_add(s, &r);
 }
 
 bool stack_addr_tentative(const struct stack *s)

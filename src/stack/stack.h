@@ -18,8 +18,9 @@ struct stack_group;
 struct sock_app;
 struct capture;
 
-#define STACK_PORTS_MAX 16
-#define STACK_CORES_MAX 16
+#define STACK_PORTS_MAX	   16
+#define STACK_CORES_MAX	   16
+#define STACK_CAPTURES_MAX 8 /* at the same time */
 
 /* A port as a stack sees it: its own queue of it. */
 struct stack_port {
@@ -61,6 +62,17 @@ struct eth_addr stack_if_mac(const struct stack *s, unsigned ifindex);
 /* Adds an address with the route to its prefix. IPv6 addresses pass duplicate address detection. */
 int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a,
 		   uint8_t prefix_len) must_check;
+/* Connections of the address stay, and time out. -ENOENT. */
+int stack_addr_del(struct stack *s, const struct ip_addr *a) must_check;
+/* A route by a gateway, which must be on a link of ours: -EHOSTUNREACH. -EEXIST, -ENOSPC, -EINVAL:
+ * the prefix has bits behind its length. */
+struct stack_route {
+	struct ip_addr prefix, gateway;
+	uint8_t prefix_len;
+};
+int stack_route_add(struct stack *s, const struct stack_route *r) must_check;
+int stack_route_del(struct stack *s, const struct stack_route *r) must_check;
+struct stack_route stack_route_default(const struct ip_addr *gateway);
 /* A default route; the gateway must be on a link of ours. */
 int stack_gateway_add(struct stack *s, const struct ip_addr *gateway) must_check;
 /* Is an address still being probed for duplicates? */
@@ -105,6 +117,30 @@ void stack_group_destroy(struct stack_group *g);
 /* Opens a file, truncating it; snap: most bytes kept of a frame, 0 = all. -errno. May be shared by
  * stacks of several threads. */
 int capture_open(const char *path, uint32_t snap, struct capture **out) must_check;
+/* No stack has it any more. */
 void capture_close(struct capture *c);
+
+/* Which frames: 0 and any stand for all. */
+struct capture_filter {
+	uint16_t ether_type;
+	uint8_t proto; /* of IP */
+	struct ip_addr host;
+	uint16_t port;
+	uint64_t count; /* no more than so many frames */
+};
+/* Into memory, to be read by another thread: at most so many bytes wait there, frames that come
+ * then are lost, and counted. -errno. */
+int capture_open_memory(size_t bytes, uint32_t snap, const struct capture_filter *f,
+			struct capture **out) must_check;
+/* Readable when there is something to be read; bell_drain() empties it. */
+int capture_fd(const struct capture *c);
+struct capture_count {
+	uint64_t frames, lost;
+};
+/* Takes at most len bytes out; 0: there are none now. */
+size_t capture_read(struct capture *c, void *out, size_t len, struct capture_count *count);
+/* Frames of this stack go there too, until it is taken away again. -ENOSPC. */
+int stack_capture_add(struct stack *s, struct capture *c) must_check;
+void stack_capture_del(struct stack *s, struct capture *c);
 
 #endif

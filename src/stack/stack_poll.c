@@ -15,7 +15,12 @@ enum {
 
 static void begin(struct stack *s)
 {
+	uint64_t was = s->now;
+
 	s->now = clock_ns(&s->clock);
+	/* From the beginning of a turn that found work to that of the next: no extra clock. */
+	if (s->busy)
+		s->busy_ns += s->now - was;
 	eth_begin(s->eth, s->now);
 	ip_begin(s->ip, s->now);
 	tcp_begin(s->tcp, s->now);
@@ -70,6 +75,7 @@ unsigned stack_poll(struct stack *s)
 	done += expire(s);
 	done += stack_tx(s);
 	done += socks_publish(s->socks);
+	s->busy = done != 0;
 	if (likely(done != 0))
 		return done;
 	s->idle_polls++;

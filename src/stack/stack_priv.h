@@ -9,6 +9,7 @@
  *   stack_wait.c   sleeping and waking
  *   stack.c        making, addresses, applications
  *   group.c        packets that arrived on the wrong core
+ *   look.c         what there is to see: loop, ports, addresses, counters
  *   dump.c         text for people
  *   clock.c, capture.c
  */
@@ -47,7 +48,10 @@ struct stack {
 	int wake_fd;  /* eventfd of stack_wake */
 	int port_fd[STACK_PORTS_MAX]; /* in epoll_fd, -1 = none */
 	unsigned group_turn;	      /* core whose messages are looked at next */
-	uint64_t polls, idle_polls, sleeps;
+	uint64_t polls, idle_polls, sleeps, busy_ns;
+	bool busy; /* the last turn found work */
+	unsigned n_captures;
+	struct capture *capture[STACK_CAPTURES_MAX];
 	uint64_t resets; /* at the end, by stack_reset() */
 	uint32_t reset_cursor;
 	struct drop_counters drops;
@@ -110,8 +114,11 @@ bool group_take(struct stack *s, struct group_msg *out);
 void group_join(struct stack *s);
 
 /* ---- capture.c ---- */
-/* A copy of the frame goes to the file. Borrows p; completes checksums in the copy. */
+/* A copy of the frame goes to the capture, if it wants it. Borrows p; completes checksums in the
+ * copy. */
 void capture_frame(struct capture *c, const struct pkt *p, unsigned port, bool out);
+/* The same for all of them. */
+void captures_frame(struct stack *s, const struct pkt *p, unsigned port, bool out) cold_path;
 void capture_flush(struct capture *c);
 
 /* ---- dump.c ---- */

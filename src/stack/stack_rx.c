@@ -172,8 +172,8 @@ unsigned stack_rx(struct stack *s, unsigned port)
 	b.n = 0;
 	for (unsigned i = 0; i < n; i++) {
 		p[i].port = (uint8_t)port;
-		if (unlikely(s->cfg.capture != NULL))
-			capture_frame(s->cfg.capture, &p[i], port, false);
+		if (unlikely(s->n_captures != 0))
+			captures_frame(s, &p[i], port, false);
 		enum next next = eth_input(s->eth, &p[i], &ifindex);
 
 		if (switchboard(s, &p[i], next, ifindex))

@@ -23,12 +23,12 @@ static unsigned send_frames(struct stack *s, unsigned port, struct pkt *p, unsig
 	unsigned sent = 0;
 
 	s->reclaim = true;
-	if (likely(s->cfg.capture == NULL))
+	if (likely(s->n_captures == 0))
 		return dev_tx_burst(sp->dev, sp->queue, p, n, &s->cfg.pools, &s->drops,
 				    &s->copied_bytes);
 	/* One by one: only what the port takes is captured, and it is gone when it was taken. */
 	while (sent < n && dev_tx_room(sp->dev, sp->queue, 1) != 0) {
-		capture_frame(s->cfg.capture, &p[sent], port, true);
+		captures_frame(s, &p[sent], port, true);
 		if (dev_tx_burst(sp->dev, sp->queue, &p[sent], 1, &s->cfg.pools, &s->drops,
 				 &s->copied_bytes) == 0)
 			break;

@@ -132,6 +132,81 @@ static void echo6_to_all_nodes_is_answered_from_the_link(void **state)
 	refused(icmp6_input(ip, &p, &err), &p, DROP_ICMP_TYPE);
 }
 
+/* The request that ip_ping_build made, turned into its reply by hand. */
+static struct pkt pong(const struct ip_ping *ask, bool six, uint16_t seq)
+{
+	struct pkt out;
+	struct icmp_hdr h;
+	struct ip_addr from = PEER6, to = OUR6;
+	uint8_t b[64];
+	uint32_t sum = 0;
+
+	assert_int_equal(ip_ping_build(ip, ask, &out), NEXT_IP_OUT);
+	assert_int_equal(pkt_copy_out(out.m, 0, sizeof(b), b), 8u + ask->bytes);
+	if (!six)
+		assert_int_equal(pkt_csum(out.m, 0, out.l4_len), 0xffff);
+	pkt_free(out.m);
+	memcpy(&h, b, sizeof(h));
+	assert_int_equal(h.type, six ? ICMP6_ECHO : ICMP4_ECHO);
+	h.type = six ? ICMP6_ECHO_REPLY : ICMP4_ECHO_REPLY;
+	h.rest = be32((uint32_t)ask->id << 16 | seq);
+	h.csum.v = 0;
+	if (six)
+		sum = csum_pseudo(0, from.b, to.b, true, 58, 8u + ask->bytes);
+	memcpy(b, &h, sizeof(h));
+	h.csum.v = csum_finish(csum_add(sum, b, 8u + ask->bytes));
+	memcpy(b, &h, sizeof(h));
+	return six ? rx6(hdr6(58, 8u + ask->bytes), b, 8u + ask->bytes)
+		   : rx4(hdr4(1, 8u + ask->bytes), b, 8u + ask->bytes);
+}
+
+static enum next pong_in(struct pkt *p, bool six)
+{
+	assert_int_equal(six ? ip6_input(ip, p, 0) : ip4_input(ip, p, 0),
+			 six ? NEXT_ICMP6 : NEXT_ICMP4);
+	return six ? icmp6_input(ip, p, &err) : icmp4_input(ip, p, &err);
+}
+
+/* RFC 792, RFC 4443 §4.2: a reply is told by its identifier and sequence number. */
+static void echo_reply_that_was_asked_for_is_noted(void **state)
+{
+	for (int six = 0; six < 2; six++) {
+		struct ip_ping ask = {.dst = six ? PEER6 : PEER4, .id = 7, .seq = 1, .bytes = 24};
+		struct ip_pong got;
+		struct pkt p;
+
+		assert_int_equal(ip_ping_expect(ip, &ask), 0);
+		assert_false(ip_ping_answered(ip, 7, &got));
+		p = pong(&ask, six, 2);
+		refused(pong_in(&p, six), &p, DROP_ICMP_UNMATCHED);
+		ip_begin(ip, 1500000000 * (1 + (unsigned)six));
+		p = pong(&ask, six, 1);
+		assert_int_equal(pong_in(&p, six), NEXT_CONSUMED);
+		assert_true(ip_ping_answered(ip, 7, &got));
+		assert_int_equal(got.ttl, 64);
+		assert_int_equal(got.rtt_ns, six ? 1500000000 : 500000000);
+		p = pong(&ask, six, 1);
+		refused(pong_in(&p, six), &p, DROP_ICMP_UNMATCHED);
+		ip_ping_forget(ip, 7);
+		assert_false(ip_ping_answered(ip, 7, &got));
+	}
+}
+
+static void echo_of_too_many_ids_is_refused(void **state)
+{
+	struct ip_ping ask = {.dst = PEER4};
+
+	while (ask.id < 8) {
+		ask.id++;
+		assert_int_equal(ip_ping_expect(ip, &ask), 0);
+	}
+	assert_int_equal(ip_ping_expect(ip, &ask), 0);
+	ask.id++;
+	assert_int_equal(ip_ping_expect(ip, &ask), -ENOSPC);
+	ip_ping_forget(ip, 3);
+	assert_int_equal(ip_ping_expect(ip, &ask), 0);
+}
+
 static void echo_to_broadcast_or_flood_is_not_answered(void **state)
 {
 	uint8_t msg[8] = {ICMP4_ECHO, 0, 0xf7, 0xff};
@@ -369,6 +444,8 @@ int main(void)
 		T(echo_request_becomes_the_reply),
 		T(echo6_request_becomes_the_reply),
 		T(echo6_to_all_nodes_is_answered_from_the_link),
+		T(echo_reply_that_was_asked_for_is_noted),
+		T(echo_of_too_many_ids_is_refused),
 		T(echo_to_broadcast_or_flood_is_not_answered),
 		T(errors_beyond_the_rate_are_not_sent),
 		T(h22_echo_in_shared_pieces_is_answered_apart),

@@ -124,6 +124,75 @@ static void a_snap_length_cuts_what_is_kept(void **state)
 	pkt_free(p.m);
 }
 
+/* What two frames of UDP port 7 between 10.0.0.1 and 10.0.0.2 leave in memory. */
+static struct capture_count remember(size_t bytes, const struct capture_filter *f)
+{
+	struct pkt p = {.m = frame(11)};
+	struct capture_count n;
+	struct capture *c;
+	size_t got;
+
+	assert_int_equal(capture_open_memory(bytes, 0, f, &c), 0);
+	assert_true(capture_fd(c) >= 0);
+	capture_frame(c, &p, 0, false);
+	capture_frame(c, &p, 0, true);
+	file_len = 0;
+	while ((got = capture_read(c, file + file_len, 50, &n)) != 0)
+		file_len += got;
+	capture_close(c);
+	pkt_free(p.m);
+	return n;
+}
+
+static void frames_in_memory_are_read_in_pieces(void **state)
+{
+	struct capture_filter all = {0};
+	size_t at = 0;
+
+	assert_int_equal(remember(4096, &all).frames, 2);
+	for (int i = 0; i < 4; i++)
+		at = next_block(at);
+	assert_int_equal(at, file_len);
+}
+
+static void frames_that_find_no_room_are_lost_and_counted(void **state)
+{
+	struct capture_filter all = {0};
+	struct capture_count n = remember(320, &all);
+
+	assert_int_equal(n.frames, 1);
+	assert_int_equal(n.lost, 1);
+	assert_int_equal(next_block(next_block(next_block(0))), file_len);
+}
+
+static void a_filter_lets_through_what_it_names(void **state)
+{
+	struct ip_addr one = {.b = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}}, other = one;
+	static const struct {
+		uint16_t ether_type, port;
+		uint8_t proto, host; /* 1 a host of the frame, 2 another */
+		unsigned frames;
+	} t[] = {{.frames = 2},
+		 {.proto = 17, .frames = 2},
+		 {.proto = 6},
+		 {.ether_type = 0x0800, .port = 7, .frames = 2},
+		 {.ether_type = 0x86dd},
+		 {.port = 8},
+		 {.host = 1, .proto = 17, .port = 7, .frames = 2},
+		 {.host = 2}};
+
+	other.b[15] = 9;
+	for (unsigned i = 0; i < array_size(t); i++) {
+		struct capture_filter f = {
+			.ether_type = t[i].ether_type, .proto = t[i].proto, .port = t[i].port};
+
+		if (t[i].host != 0)
+			f.host = t[i].host == 1 ? one : other;
+		assert_int_equal(remember(4096, &f).frames, t[i].frames);
+	}
+	assert_int_equal(remember(4096, &(struct capture_filter){.count = 1}).frames, 1);
+}
+
 static void a_checksum_left_to_the_port_is_completed_in_the_copy(void **state)
 {
 	struct pkt p = {.m = frame(11), .flags = PKT_F_L4_CSUM};
@@ -152,6 +221,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_frame_is_a_packet_block_behind_its_interface),
 		cmocka_unit_test(a_snap_length_cuts_what_is_kept),
+		cmocka_unit_test(frames_in_memory_are_read_in_pieces),
+		cmocka_unit_test(frames_that_find_no_room_are_lost_and_counted),
+		cmocka_unit_test(a_filter_lets_through_what_it_names),
 		cmocka_unit_test(a_checksum_left_to_the_port_is_completed_in_the_copy),
 		cmocka_unit_test(a_file_that_cannot_be_opened_is_an_error),
 	};
