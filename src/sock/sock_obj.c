@@ -281,6 +281,20 @@ static void let_go(struct sock *k, bool reset)
 		tcp_sock_close(k, reset);
 }
 
+/* After a close: are data or FIN still to be acknowledged? */
+static bool unacknowledged(const struct tcp_conn *c)
+{
+	switch (tcp_conn_state(c)) {
+	case TCP_SYN_RCVD:
+	case TCP_FIN_WAIT_1:
+	case TCP_CLOSING:
+	case TCP_LAST_ACK:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Waits for the last acknowledgement, when there is anything to wait for. */
 static bool begin_linger(struct sock *k, int32_t seconds)
 {
@@ -289,6 +303,8 @@ static bool begin_linger(struct sock *k, int32_t seconds)
 	if (k->kind != SOCK_CONN || tcp_conn_error(k->conn) != 0)
 		return false;
 	(void)tcp_shutdown_send(s->cfg.tcp, k->conn);
+	if (!unacknowledged(k->conn))
+		return false;
 	k->kind = SOCK_LINGER;
 	k->news = 0;
 	list_del(&k->wait);

@@ -321,6 +321,8 @@ static void complete(struct tcp *t, struct tcp_listener *l, const struct syn_ent
 	struct tcp_conn *c;
 
 	if (accept_full(l)) {
+		/* The peer believes in a connection. Of an entry, the SYN-ACK reminds it; who came
+		 * with a cookie repeats its data, which carries the cookie again. */
 		t->n.listen_overflows++;
 		pkt_drop(t->cfg.drops, p->m, DROP_TCP_ACCEPT_FULL);
 		return;

@@ -289,6 +289,26 @@ static void close_with_linger_ends_when_time_is_up(void **state)
 	assert_false(took_token(A, 4));
 }
 
+/* POSIX close(): there is nothing to wait for. */
+static void close_with_linger_after_the_fin_was_acknowledged_returns_at_once(void **state)
+{
+	struct chan_sqe q = {.op = CHAN_OP_CLOSE, .arg = {2}, .token = 77};
+	struct chan_cqe e;
+
+	connected_pair();
+	assert_int_equal(
+		call(A, (struct chan_sqe){.op = CHAN_OP_SHUTDOWN, .sid = client, .arg = {SHUT_WR}})
+			.res,
+		0);
+	await(B, CHAN_EV_FIN, server, 20);
+	step(100);
+	q.sid = client;
+	submit(A, q);
+	step(5);
+	assert_true(take_result(A, 77, &e));
+	assert_int_equal(e.res, 0);
+}
+
 static void unread_data_on_close_resets(void **state)
 {
 	connected_pair();
@@ -621,6 +641,7 @@ int main(void)
 		T(close_sends_what_was_queued),
 		T(close_with_linger_waits_for_acknowledgement),
 		T(close_with_linger_ends_when_time_is_up),
+		T(close_with_linger_after_the_fin_was_acknowledged_returns_at_once),
 		T(unread_data_on_close_resets),
 		T(backlog_bounds_what_is_announced),
 		T(listener_closed_resets_its_queue),

@@ -323,6 +323,46 @@ static void answered_cookie_makes_a_connection_with_its_data_H15(void **state)
 	pull();
 }
 
+static void answered_cookie_meets_a_full_accept_queue_and_is_good_later_H15(void **state)
+{
+	/* As in Linux: counted as an overflow and dropped, for the peer repeats its data. */
+	uint32_t first, second;
+
+	default_cfg();
+	tcp_destroy(t);
+	cfg.max_syn = 1;
+	make_engine();
+	open_listener();
+	tcp_listen_backlog(listener, 1);
+	peer_port = 1;
+	rx((struct in){.flags = "S"});
+	pull();
+	peer_port = PEER_PORT;
+	rx((struct in){.flags = "S"});
+	expect("SA 0:0 ack 1 win 65535 mss 1460");
+	first = iss;
+	peer_port++;
+	rx((struct in){.flags = "S"});
+	expect("SA 0:0 ack 1 win 65535 mss 1460");
+	second = iss;
+	iss = first;
+	peer_port = PEER_PORT;
+	rx((struct in){.flags = "A", .seq = 1, .ack = 1});
+	iss = second;
+	peer_port++;
+	rx((struct in){.flags = "PA", .seq = 1, .ack = 1, .len = 5});
+	assert_int_equal(tcp_counters(t)->listen_overflows, 1);
+	assert_int_equal(drops.n[DROP_TCP_ACCEPT_FULL], 1);
+	conn = tcp_accept(t, listener);
+	assert_non_null(conn);
+	tcp_abort(t, conn);
+	pull();
+	rx((struct in){.flags = "PA", .seq = 1, .ack = 1, .len = 5});
+	conn = tcp_accept(t, listener);
+	assert_non_null(conn);
+	assert_int_equal(app_read(), 5);
+}
+
 static void orphan_with_a_closed_window_times_out_H16(void **state)
 {
 	establish(0);
@@ -492,6 +532,7 @@ int main(void)
 		T(replies_are_sent_beside_bulk),
 		T(connection_limit_keeps_the_handshake),
 		T(answered_cookie_makes_a_connection_with_its_data_H15),
+		T(answered_cookie_meets_a_full_accept_queue_and_is_good_later_H15),
 		T(orphan_with_a_closed_window_times_out_H16),
 		T(silent_peer_in_fin_wait_2_times_out_H16),
 		T(reader_that_never_reads_is_held_to_its_buffer_H16),
