@@ -125,6 +125,21 @@ enum chan_op {
 	 * 0. Result: bytes written, whole lines; aux = next cursor, 0 at the end. sid 0, no ticket.
 	 */
 	CHAN_OP_DUMP,
+	/* Before fork: arg[0] = number of the child's application, which the service made for this
+	 * one. From here on the socket has another holder there, and is shared: DATA, FIN, ACCEPT
+	 * and datagrams are not pushed but asked for. Result: aux = the sid there. -EBUSY: it
+	 * connects, or lingers. */
+	CHAN_OP_SHARE,
+	/* Of a shared connection, after SHARE: loan was not read to its end, off = bytes of it that
+	 * were. In the stream's order. The loan is given back by this. */
+	CHAN_OP_UNREAD,
+	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
+	 * the result: bytes, 0 at the end of the stream, -EAGAIN. arg[1] = 1: only looks. The loans
+	 * are copies, charged to no window. */
+	CHAN_OP_READ,
+	/* Of a shared listener. Result: aux = the new socket, off = its send limit, addr, port =
+	 * peer, laddr, lport = local; -EAGAIN. */
+	CHAN_OP_ACCEPT,
 	CHAN_OP_MAX,
 };
 
@@ -197,6 +212,10 @@ enum chan_ev {
 	/* aux = offset of the urgent byte from the first byte not yet announced by DATA. The byte
 	 * stands in the stream; without SO_OOBINLINE the client takes it out. */
 	CHAN_EV_URG,
+	/* A shared socket, of which READ or ACCEPT said -EAGAIN: it is worth asking again. */
+	CHAN_EV_READABLE,
+	/* The socket is shared no more: what is unread is pushed from here on. */
+	CHAN_EV_SOLE,
 };
 
 /* DGRAM's aux: index of the interface, TTL and TOS of the first fragment. */

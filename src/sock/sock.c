@@ -131,7 +131,7 @@ unsigned socks_publish(struct socks *s)
 		app_tell_waiting(container_of(l, struct sock_app, link));
 	/* Before the events: what came for a connection meanwhile is told next. */
 	while ((listener = tcp_accept_next(s->cfg.tcp)) != NULL)
-		sock_news((struct sock *)(uintptr_t)tcp_listener_user(listener), NEWS_ACCEPT);
+		tcp_sock_accept_news((struct sock *)(uintptr_t)tcp_listener_user(listener));
 	while ((n = collect(s, e)) != 0) {
 		for (unsigned i = 0; i < n; i++)
 			tcp_sock_event(e[i].k, e[i].events);

@@ -62,6 +62,9 @@ struct sock_app_cfg {
 	/* Ports from here on may be bound freely; below, what socks_grant() allowed. */
 	uint32_t free_ports_from;
 	bool alone; /* its dumps show its own sockets only */
+	/* Of a process that is about to be forked: its number, and who may give it sockets. */
+	uint32_t id;
+	struct sock_app *parent;
 };
 int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_app **out) must_check;
 /* Allows the application to bind a port (addr any: of every address). -ENOSPC: too many grants. */

@@ -77,6 +77,8 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	a->owner = cfg->owner;
 	a->free_ports_from = cfg->free_ports_from;
 	a->alone = cfg->alone;
+	a->id = cfg->id;
+	a->parent = cfg->parent;
 	a->last_region = CHAN_REGION_PKT;
 	list_init(&a->waiting);
 	list_init(&a->link);
@@ -136,6 +138,12 @@ static void loans_reap(struct sock_app *a)
 
 void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 {
+	LIST_EACH (l, &s->apps) {
+		struct sock_app *b = container_of(l, struct sock_app, link);
+
+		if (b->parent == a)
+			b->parent = NULL;
+	}
 	for (uint32_t i = 0; i < a->socks.used; i++) {
 		if (slab_is_live(&a->socks, i))
 			sock_reap(slab_at(&a->socks, i), orderly);

@@ -9,7 +9,7 @@
  */
 #include <stdlib.h>
 
-#include "sock/sock_priv.h"
+#include "sock/sock_share.h"
 
 typedef int (*cmd_fn)(struct sock_cmd *c);
 
@@ -26,7 +26,9 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_SHUTDOWN] = cmd_shutdown, [CHAN_OP_CLOSE] = cmd_close,
 	[CHAN_OP_SETOPT] = cmd_setopt,	   [CHAN_OP_GETOPT] = cmd_getopt,
 	[CHAN_OP_NAME] = cmd_name,	   [CHAN_OP_RCVBUF_MORE] = cmd_accepted,
-	[CHAN_OP_DUMP] = cmd_dump,
+	[CHAN_OP_DUMP] = cmd_dump,	   [CHAN_OP_SHARE] = cmd_share,
+	[CHAN_OP_UNREAD] = cmd_unread,	   [CHAN_OP_READ] = cmd_read,
+	[CHAN_OP_ACCEPT] = cmd_accept,
 };
 
 static bool op_is_send(unsigned op)
@@ -98,6 +100,9 @@ static int run(struct sock_app *a, const struct chan_sqe *q, struct sock *k)
 			k->ticket--;
 		return res;
 	}
+	/* CLOSE may have left nothing to compare. */
+	if (unlikely(k != NULL && q->op != CHAN_OP_CLOSE && k->share != NULL))
+		share_sync(k);
 	if (res != SOCK_LATER)
 		result(&c, res);
 	return 0;

@@ -7,13 +7,13 @@
  *
  * The common case, data for a connection, is tell_data() and nothing else.
  */
-#include "sock/sock_priv.h"
+#include "sock/sock_share.h"
 
 #define SEGS_MAX 32 /* buffers lent in one go */
 #define TURNS	 64 /* waiting sockets that get another chance in one poll */
 
 /* One event for each buffer. Returns the last event, to which FIN may be added. */
-static struct chan_cqe *announce(struct sock *k, struct rte_mbuf *m)
+struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m)
 {
 	struct chan_cqe *e = NULL;
 
@@ -90,7 +90,7 @@ static bool tell_data(struct sock *k, struct chan_cqe **last)
 			if (saved != 0)
 				tcp_recv_done(t, k->conn, saved, 0);
 		}
-		*last = announce(k, m);
+		*last = sock_announce(k, m);
 		if (unlikely(*last == NULL))
 			return data_unreachable(k);
 		if (likely(!more))
@@ -168,6 +168,9 @@ static void tell_one(struct sock *k, uint16_t bit)
 	case NEWS_FATAL:
 		tell_error(k, true);
 		break;
+	case NEWS_READABLE:
+		event(k, CHAN_EV_READABLE);
+		break;
 	case NEWS_LIMIT:
 		event(k, CHAN_EV_WRITABLE)->aux = k->limit;
 		break;
@@ -193,6 +196,8 @@ static bool tell_stream(struct sock *k)
 /* True: everything is told, or will be by other means. The socket may be gone then. */
 static bool tell(struct sock *k)
 {
+	if (unlikely(k->share != NULL) && !share_tell_sole(k))
+		return false;
 	while (k->news != 0) {
 		uint16_t bit = (uint16_t)(k->news & -k->news);
 

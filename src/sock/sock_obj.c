@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "sock/sock_priv.h"
+#include "sock/sock_share.h"
 
 #define GEN_MAX	  ((1u << (32 - SID_INDEX_BITS)) - 1)
 #define STALL_NS  1000000
@@ -275,6 +275,12 @@ static void answer_connect(struct sock *k)
 /* Gives the protocol's object up. */
 static void let_go(struct sock *k, bool reset)
 {
+	/* Unread data that nobody is left for: RFC 2525 §2.17. */
+	if (unlikely(k->share != NULL)) {
+		reset |= k->share->n == 1 && k->share->pending != NULL;
+		if (share_leave(k))
+			return;
+	}
 	if (k->kind == SOCK_UDP)
 		udp_sock_fini(k);
 	else
@@ -320,7 +326,7 @@ int cmd_close(struct sock_cmd *c)
 	bool reset = linger == 0 || c->q->arg[1] != 0;
 
 	answer_connect(k);
-	if (linger > 0 && !reset && begin_linger(k, linger)) {
+	if (linger > 0 && !reset && k->share == NULL && begin_linger(k, linger)) {
 		k->close_token = c->q->token;
 		return SOCK_LATER;
 	}

@@ -110,9 +110,24 @@ void port_release(struct sock *k)
 	if (!(k->flags & SOCKF_BOUND))
 		return;
 	k->flags &= (uint16_t)~SOCKF_BOUND;
+	if (k->link_on_port == NULL)
+		return; /* another holder's */
 	*k->link_on_port = k->next_on_port;
 	if (k->next_on_port != NULL)
 		k->next_on_port->link_on_port = k->link_on_port;
+	k->link_on_port = NULL;
+}
+
+void port_hand_over(struct sock *k, struct sock *heir)
+{
+	if (k->link_on_port == NULL)
+		return;
+	*k->link_on_port = heir;
+	heir->link_on_port = k->link_on_port;
+	heir->next_on_port = k->next_on_port;
+	if (heir->next_on_port != NULL)
+		heir->next_on_port->link_on_port = &heir->next_on_port;
+	k->link_on_port = NULL;
 }
 
 int port_may_listen(const struct sock *k)

@@ -55,7 +55,8 @@ enum {
 	NEWS_FATAL = 1 << 5, /* the connection ended by error */
 	NEWS_LIMIT = 1 << 6, /* the send limit changed */
 	NEWS_ACCEPT = 1 << 7,
-	NEWS_CLOSED = 1 << 8, /* result of a CLOSE that lingered */
+	NEWS_CLOSED = 1 << 8,	/* result of a CLOSE that lingered */
+	NEWS_READABLE = 1 << 9, /* shared: worth asking */
 };
 
 /* Options of the socket level, kept for either protocol. */
@@ -72,12 +73,14 @@ enum {
 	SOCKF_BOUND = 1 << 9,	   /* in the port table */
 	SOCKF_LINGER = 1 << 10,	   /* SO_LINGER: kept for getsockopt; CLOSE carries the value */
 	SOCKF_DONTROUTE = 1 << 11, /* neighbours only, no gateway */
+	SOCKF_WANT = 1 << 12,	   /* shared: asked in vain, is to be told */
 };
 
 /* Address families that a local address stands for. */
 enum { SOCK_FAM_4 = 1 << 0, SOCK_FAM_6 = 1 << 1 };
 
 struct sock_udp;
+struct sock_desc;
 
 /* One socket. In its application's slab; lives from SOCKET or ACCEPT to CLOSE. */
 struct sock {
@@ -111,9 +114,10 @@ struct sock {
 	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
 	struct sock *next_on_port; /* port table */
 	struct sock **link_on_port;
-	struct tcp_opt *opt;   /* TCP until there is a connection, and of listeners */
-	struct sock_udp *udp;  /* UDP */
-	struct list lingering; /* on socks->lingering */
+	struct tcp_opt *opt;	  /* TCP until there is a connection, and of listeners */
+	struct sock_udp *udp;	  /* UDP */
+	struct list lingering;	  /* on socks->lingering */
+	struct sock_desc *share; /* NULL: one holder */
 };
 _Static_assert(offsetof(struct sock, gen) < 64, "the hot part is one cache line");
 _Static_assert(sizeof(struct sock) <= 192, "a million idle ones");
@@ -166,6 +170,8 @@ struct sock_app {
 	uint32_t n_spare, own_max;
 	uint32_t last_region; /* where the last payload was found */
 	uint64_t owner;
+	uint32_t id;
+	struct sock_app *parent; /* may hand sockets over; NULL: none, or gone */
 	uint32_t free_ports_from;
 	struct sock_grant *grant; /* n_grants of them */
 	uint32_t n_grants;
@@ -335,6 +341,8 @@ int tcp_sock_connect(struct sock_cmd *c);
 void tcp_sock_event(struct sock *k, uint32_t events);
 /* Announces accepted connections while there is room. True: all done. */
 bool tcp_sock_tell_accept(struct sock *k);
+/* There is a connection to accept. */
+void tcp_sock_accept_news(struct sock *k);
 int tcp_sock_send(struct sock_cmd *c);
 /* A connection that failed to open: the socket may try again. */
 void tcp_sock_unconnect(struct sock *k);
@@ -360,6 +368,8 @@ void ports_fini(struct socks *s);
 /* Enters k with its flags at laddr:port (0 = choose one). -EADDRINUSE. */
 int port_bind(struct sock *k, const struct ip_addr *laddr, uint16_t port) must_check;
 void port_release(struct sock *k);
+/* Another holder of a shared socket takes the place of the one that goes. */
+void port_hand_over(struct sock *k, struct sock *heir);
 /* May a bound socket begin to listen? -EADDRINUSE. */
 int port_may_listen(const struct sock *k) must_check;
 /* Ports for an active open, one after the other, RFC 6056 §3.3.3: start with *n = 0; 0 = none left.

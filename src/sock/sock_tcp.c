@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "sock/sock_priv.h"
+#include "sock/sock_share.h"
 
 #define BACKLOG_MAX 65535
 #define PORT_TRIES  4096 /* ephemeral ports tried before giving up: bounded work */
@@ -75,26 +75,42 @@ int cmd_listen(struct sock_cmd *c)
 	if (k->kind == SOCK_NEW)
 		return begin_listen(k);
 	tcp_listen_backlog(k->listener, k->backlog);
-	sock_news(k, NEWS_ACCEPT);
+	tcp_sock_accept_news(k);
 	return 0;
 }
 
-/* A connection out of the queue becomes a socket. The caller made sure of a slot and of an event.
- * What happened to it meanwhile the engine tells after this. */
-static void accept_one(struct sock *l, struct tcp_conn *conn)
+struct sock *tcp_sock_accept(struct sock *l, struct sock_app *a)
 {
-	struct sock_app *a = l->app;
-	const struct tcp_key *key = tcp_conn_key(conn);
-	struct sock *k = sock_alloc(a, SOCK_CONN, l->domain);
+	struct tcp_conn *conn = tcp_accept(a->s->cfg.tcp, l->listener);
+	const struct tcp_key *key;
 	struct tcp_link link;
-	struct chan_cqe *e;
+	struct sock *k;
 
+	if (conn == NULL)
+		return NULL;
+	key = tcp_conn_key(conn);
+	k = sock_alloc(a, SOCK_CONN, l->domain);
 	k->conn = conn;
 	k->flags = l->flags & (SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF);
 	tcp_conn_set_user(conn, (uintptr_t)k);
 	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
 		tcp_conn_link(a->s->cfg.tcp, conn, &link);
 	k->limit = tcp_sock_limit(k);
+	return k;
+}
+
+/* A connection out of the queue becomes a socket. The caller made sure of a slot and of an event.
+ * What happened to it meanwhile the engine tells after this. False: there is none. */
+static bool accept_one(struct sock *l)
+{
+	struct sock_app *a = l->app;
+	struct sock *k = tcp_sock_accept(l, a);
+	const struct tcp_key *key;
+	struct chan_cqe *e;
+
+	if (k == NULL)
+		return false;
+	key = tcp_conn_key(k->conn);
 	e = app_event(a);
 	e->ev = CHAN_EV_ACCEPT;
 	e->flags = 0;
@@ -106,6 +122,7 @@ static void accept_one(struct sock *l, struct tcp_conn *conn)
 	e->port = key->rport;
 	e->lport = key->lport;
 	l->announced++;
+	return true;
 }
 
 bool tcp_sock_tell_accept(struct sock *k)
@@ -114,17 +131,21 @@ bool tcp_sock_tell_accept(struct sock *k)
 
 	/* At the limit the application's CHAN_OP_RCVBUF_MORE goes on with it. */
 	while (k->announced < k->backlog) {
-		struct tcp_conn *conn;
-
 		if (!app_room(a, 1) || !sock_slot_free(a))
 			return false;
-		conn = tcp_accept(a->s->cfg.tcp, k->listener);
-		if (conn == NULL)
+		if (!accept_one(k))
 			break;
-		accept_one(k, conn);
 	}
 	k->news &= (uint16_t)~NEWS_ACCEPT;
 	return true;
+}
+
+void tcp_sock_accept_news(struct sock *k)
+{
+	if (unlikely(k->share != NULL && k->share->n > 1))
+		share_readable(k);
+	else
+		sock_news(k, NEWS_ACCEPT);
 }
 
 int cmd_accepted(struct sock_cmd *c)
@@ -198,6 +219,9 @@ int tcp_sock_connect(struct sock_cmd *c)
 	struct tcp_open o = {.key.rport = c->q->port, .opt = k->opt, .user = (uintptr_t)k};
 	int err;
 
+	/* Which of the holders connects has the connection; the others keep what was shared. */
+	if (unlikely(k->share != NULL))
+		(void)share_leave(k);
 	if (k->kind == SOCK_CONNECTING)
 		return -EALREADY;
 	if (k->kind == SOCK_DEAD)
@@ -315,6 +339,11 @@ static slow_path void rare_event(struct sock *k, uint32_t events)
 void tcp_sock_event(struct sock *k, uint32_t events)
 {
 	uint16_t news = 0;
+
+	if (unlikely(k->share != NULL && k->share->n > 1)) {
+		share_tcp_event(k, events);
+		return;
+	}
 
 	if (unlikely(k->kind != SOCK_CONN || (events & ~(uint32_t)(TCP_EV_DATA | TCP_EV_SPACE)))) {
 		rare_event(k, events);

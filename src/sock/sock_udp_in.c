@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
+#include "sock/sock_share.h"
 #include "sock/sock_udp.h"
 
 static uint32_t charge_of(const struct rte_mbuf *m)
@@ -90,6 +91,21 @@ bool udp_sock_tell(struct sock *k)
 	return true;
 }
 
+int udp_sock_read(struct sock *k)
+{
+	struct sock_udp *u = k->udp;
+	const struct udp_dgram *d = &u->queue[u->head % SOCK_UDP_WAIT_MAX];
+
+	if (u->count == 0)
+		return -EAGAIN;
+	if (!room_for(k, d))
+		return SOCK_STALL;
+	u->head++;
+	u->count--;
+	tell_dgram(k, d);
+	return 1;
+}
+
 /* Keeps it for later. False: no place. */
 static bool wait_for_room(struct sock *k, const struct udp_dgram *d)
 {
@@ -100,7 +116,10 @@ static bool wait_for_room(struct sock *k, const struct udp_dgram *d)
 	if (u->queue == NULL || u->count == SOCK_UDP_WAIT_MAX)
 		return false;
 	u->queue[(u->head + u->count++) % SOCK_UDP_WAIT_MAX] = *d;
-	sock_news(k, NEWS_DATA);
+	if (k->share != NULL && k->share->n > 1)
+		share_readable(k);
+	else
+		sock_news(k, NEWS_DATA);
 	return true;
 }
 
@@ -147,7 +166,7 @@ void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p)
 		return;
 	}
 	u->charge += charge;
-	if (likely(u->count == 0 && room_for(k, &d))) {
+	if (likely(k->share == NULL && u->count == 0 && room_for(k, &d))) {
 		tell_dgram(k, &d);
 	} else if (!wait_for_room(k, &d)) {
 		u->charge -= charge;

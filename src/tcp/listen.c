@@ -91,6 +91,11 @@ uint64_t tcp_listener_user(const struct tcp_listener *l)
 	return l->l.user;
 }
 
+void tcp_listener_set_user(struct tcp_listener *l, uint64_t user)
+{
+	l->l.user = user;
+}
+
 void tcp_unlisten(struct tcp *t, struct tcp_listener *l)
 {
 	struct list *i;

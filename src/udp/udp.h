@@ -32,6 +32,7 @@ int udp_connect(struct udp *u, struct udp_pcb *pcb, const struct ip_addr *laddr,
 		const struct ip_addr *raddr, uint16_t rport);
 void udp_unbind(struct udp *u, struct udp_pcb *pcb);
 uint64_t udp_user(const struct udp_pcb *pcb);
+void udp_set_user(struct udp_pcb *pcb, uint64_t user);
 const struct udp_bind *udp_binding(const struct udp_pcb *pcb);
 
 /* Validates length and checksum, finds the endpoint. NEXT_CONSUMED: *pcb is set, p->m is still the

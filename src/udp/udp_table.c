@@ -230,6 +230,11 @@ uint64_t udp_user(const struct udp_pcb *pcb)
 	return pcb->b.user;
 }
 
+void udp_set_user(struct udp_pcb *pcb, uint64_t user)
+{
+	pcb->b.user = user;
+}
+
 const struct udp_bind *udp_binding(const struct udp_pcb *pcb)
 {
 	return &pcb->b;

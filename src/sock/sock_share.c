@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * See sock_share.h.
+ *
+ * Reading from a shared connection copies: a reader gets the bytes that it asked for and no more,
+ * in buffers of its own, which are counted in domain_copied_bytes. Not done: urgent data of shared
+ * connections stands in the stream like any other; errors that ICMP reports go to one holder.
+ */
+#include <stdlib.h>
+
+#include "sock/sock_share.h"
+#include "sock/sock_udp.h"
+
+#define READ_BUFS_MAX 16 /* of one CHAN_OP_READ */
+
+/* ---- holders ---- */
+
+static struct sock_app *child_of(struct sock_app *a, uint32_t id)
+{
+	LIST_EACH (l, &a->s->apps) {
+		struct sock_app *b = container_of(l, struct sock_app, link);
+
+		if (b->parent == a && b->id == id)
+			return b;
+	}
+	return NULL;
+}
+
+static void copy_common(struct sock *to, const struct sock *from)
+{
+	to->conn = from->conn; /* or listener, or pcb */
+	to->kind = from->kind;
+	to->flags = (uint16_t)((from->flags & ~SOCKF_WANT) | (to->flags & SOCKF_WANT));
+	to->laddr = from->laddr;
+	to->lport = from->lport;
+	to->fam = from->fam;
+	to->backlog = from->backlog;
+	to->udp = from->udp;
+}
+
+void share_sync(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	for (uint32_t i = 0; i < sh->n; i++)
+		if (sh->holder[i] != k)
+			copy_common(sh->holder[i], k);
+}
+
+static int holder_add(struct sock *k, struct sock *h)
+{
+	struct sock_desc *sh = k->share;
+	struct sock **grown = realloc(sh->holder, (sh->n + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	sh->holder = grown;
+	sh->holder[sh->n++] = h;
+	h->share = sh;
+	return 0;
+}
+
+static int share_begin(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	if (sh != NULL)
+		return 0;
+	sh = calloc(1, sizeof(*sh));
+	if (sh == NULL)
+		return -ENOMEM;
+	k->share = sh;
+	if (holder_add(k, k) == 0) {
+		k->flags |= SOCKF_WANT;
+		return 0;
+	}
+	share_free(k);
+	return -ENOMEM;
+}
+
+int cmd_share(struct sock_cmd *c)
+{
+	struct sock *k = c->k, *h;
+	struct sock_app *b = child_of(c->app, (uint32_t)c->q->arg[0]);
+	int err;
+
+	if (b == NULL)
+		return -ESRCH;
+	if (k->kind != SOCK_NEW && k->kind != SOCK_LISTEN && k->kind != SOCK_CONN &&
+	    k->kind != SOCK_UDP)
+		return -EBUSY;
+	err = share_begin(k);
+	if (err != 0)
+		return err;
+	h = sock_alloc(b, k->kind, k->domain);
+	err = h == NULL ? -ENFILE : holder_add(k, h);
+	if (err == 0 && k->opt != NULL) {
+		h->opt = malloc(sizeof(*h->opt));
+		if (h->opt != NULL)
+			*h->opt = *k->opt;
+		else
+			err = -ENOMEM;
+	}
+	if (err != 0) {
+		if (h != NULL)
+			sock_reap(h, true);
+		return err;
+	}
+	copy_common(h, k);
+	h->limit = k->limit;
+	h->flags |= SOCKF_WANT;
+	k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
+	k->share->told = false;
+	c->out.aux = h->sid;
+	return 0;
+}
+
+/* The protocols know the first holder; the port table knows who bound. */
+static void hand_over(struct sock *k, struct sock *heir)
+{
+	if (k->kind == SOCK_CONN)
+		tcp_conn_set_user(k->conn, (uintptr_t)heir);
+	else if (k->kind == SOCK_LISTEN)
+		tcp_listener_set_user(k->listener, (uintptr_t)heir);
+	else if (k->kind == SOCK_UDP && k->pcb != NULL)
+		udp_set_user(k->pcb, (uintptr_t)heir);
+	port_hand_over(k, heir);
+}
+
+bool share_leave(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+	uint32_t i = 0;
+
+	if (sh == NULL || sh->n == 1) {
+		if (sh != NULL)
+			share_free(k);
+		return false;
+	}
+	while (sh->holder[i] != k)
+		i++;
+	memmove(&sh->holder[i], &sh->holder[i + 1], (sh->n - i - 1) * sizeof(*sh->holder));
+	sh->n--;
+	hand_over(k, sh->holder[0]);
+	k->share = NULL;
+	k->conn = NULL;
+	k->udp = NULL;
+	k->flags &= (uint16_t)~SOCKF_BOUND;
+	if (sh->n == 1)
+		sock_news(sh->holder[0], NEWS_DATA | NEWS_ACCEPT);
+	return true;
+}
+
+void share_free(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	pkt_free(sh->pending);
+	free(sh->holder);
+	free(sh);
+	k->share = NULL;
+}
+
+/* ---- news ---- */
+
+void share_readable(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	for (uint32_t i = 0; i < sh->n; i++) {
+		struct sock *h = sh->holder[i];
+
+		if (!(h->flags & SOCKF_WANT))
+			continue;
+		h->flags &= (uint16_t)~SOCKF_WANT;
+		sock_news(h, NEWS_READABLE);
+	}
+}
+
+void share_tcp_event(struct sock *k, uint32_t events)
+{
+	struct sock_desc *sh = k->share;
+
+	if (events & (TCP_EV_DATA | TCP_EV_FIN | TCP_EV_ERROR))
+		share_readable(k);
+	for (uint32_t i = 0; i < sh->n; i++) {
+		struct sock *h = sh->holder[i];
+
+		if (events & TCP_EV_ERROR) {
+			h->error = tcp_conn_error(h->conn);
+			sock_news(h, NEWS_FATAL);
+		} else if (tcp_sock_limit(h) != h->limit) {
+			h->limit = tcp_sock_limit(h);
+			sock_news(h, NEWS_LIMIT);
+		}
+	}
+}
+
+/* What the connection has, as far as it is not told otherwise. */
+static uint16_t news_of(const struct sock *k)
+{
+	if (k->kind == SOCK_LISTEN)
+		return NEWS_ACCEPT;
+	if (k->kind == SOCK_UDP)
+		return NEWS_DATA;
+	if (k->kind != SOCK_CONN)
+		return 0;
+	return NEWS_DATA | (tcp_conn_got_fin(k->conn) ? NEWS_FIN : 0);
+}
+
+/* Unread data of the time when there were several. False: no room for all of it. */
+static bool tell_pending(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	while (sh->pending != NULL) {
+		struct rte_mbuf *m = sh->pending;
+
+		if (!app_room(k->app, 2) || app_lend_room(k->app, 1) == 0)
+			return false;
+		sh->pending = pkt_seg_split(m);
+		if (sock_announce(k, m) == NULL)
+			return false; /* such payload could not have been read before */
+	}
+	return true;
+}
+
+bool share_tell_sole(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	if (sh->n > 1) {
+		k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
+		return true;
+	}
+	if (!app_room(k->app, 1))
+		return false;
+	if (!sh->told) {
+		struct chan_cqe *e = app_event(k->app);
+
+		*e = (struct chan_cqe){.ev = CHAN_EV_SOLE, .sid = k->sid};
+		sh->told = true;
+	}
+	if (!tell_pending(k))
+		return false;
+	share_free(k);
+	k->flags &= (uint16_t)~SOCKF_WANT;
+	k->news |= news_of(k);
+	return true;
+}
+
+/* ---- reading ---- */
+
+/* A buffer that its holder has not read to the end comes back, to be read by whoever is first. */
+int cmd_unread(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	struct sock_desc *sh = k->share;
+	struct rte_mbuf *m = loan_look(&c->app->loans, c->q->loan);
+
+	if (sh == NULL || k->kind != SOCK_CONN || m == NULL || pkt_note(m) != k->sid ||
+	    c->q->off >= m->data_len) {
+		c->s->n.bad_commands++;
+		return -EINVAL;
+	}
+	(void)loan_take_back(&c->app->loans, c->q->loan);
+	c->s->lent--;
+	pkt_pull(m, (uint16_t)c->q->off);
+	m->next = NULL;
+	if (sh->pending == NULL)
+		sh->pending = m;
+	else
+		sh->pending_last->next = m;
+	sh->pending_last = m;
+	share_readable(k);
+	return 0;
+}
+
+/* More from the connection, behind what is there. */
+static bool refill(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+	struct rte_mbuf *m = tcp_recv(k->app->s->cfg.tcp, k->conn, READ_BUFS_MAX);
+
+	if (m == NULL)
+		return false;
+	if (sh->pending == NULL)
+		sh->pending = m;
+	else
+		sh->pending_last->next = m;
+	while (m->next != NULL)
+		m = m->next;
+	sh->pending_last = m;
+	return true;
+}
+
+/* Fills one buffer from what is pending, from *at on; unless it only looks, what was read to its
+ * end goes, and the window opens. */
+static uint32_t fill(struct sock *k, struct rte_mbuf *to, uint32_t want, bool looks, uint32_t *at)
+{
+	struct sock_desc *sh = k->share;
+	struct tcp *t = k->app->s->cfg.tcp;
+	uint32_t done = 0;
+
+	while (done < want && (sh->pending != NULL || refill(k))) {
+		struct rte_mbuf *m = sh->pending;
+		uint32_t n = m->data_len, skip = *at;
+
+		if (looks) {
+			while (m != NULL && skip >= m->data_len) {
+				skip -= m->data_len;
+				m = m->next;
+			}
+			if (m == NULL && !refill(k))
+				break;
+			if (m == NULL)
+				continue;
+			n = m->data_len - skip;
+		}
+		n = n < want - done ? n : want - done;
+		memcpy(pkt_put(to, (uint16_t)n), pkt_data(m) + skip, n);
+		done += n;
+		if (looks) {
+			*at += n;
+			continue;
+		}
+		if (n < m->data_len) {
+			pkt_pull(m, (uint16_t)n);
+			continue;
+		}
+		sh->pending = m->next;
+		m->next = NULL;
+		tcp_recv_done(t, k->conn, pkt_charge(m), n);
+		pkt_seg_free(m);
+	}
+	return done;
+}
+
+/* What is lent here is charged to nobody's window: the note names no socket. */
+static bool lend_copy(struct sock *k, struct rte_mbuf *m)
+{
+	struct chan_cqe *e;
+	struct sock_lent lent;
+
+	if (!sock_lend(k, &m, &lent)) {
+		pkt_free(m);
+		return false;
+	}
+	pkt_note_set(m, 0);
+	e = app_event(k->app);
+	*e = (struct chan_cqe){.ev = CHAN_EV_DATA,
+			       .sid = k->sid,
+			       .res = m->data_len,
+			       .off = lent.off,
+			       .region = lent.region,
+			       .loan = lent.loan};
+	return true;
+}
+
+static int32_t read_stream(struct sock *k, uint32_t want, bool looks)
+{
+	struct sock_app *a = k->app;
+	struct rte_mempool *pool = a->own != NULL ? a->own : a->s->cfg.pools->rx;
+	uint32_t bufs = app_lend_room(a, READ_BUFS_MAX), at = 0, done = 0;
+
+	while (done < want && bufs-- > 0 && app_room(a, 2)) {
+		struct rte_mbuf *to = pkt_alloc(pool);
+		uint32_t n = to == NULL ? 0 : pkt_room(to), got;
+
+		if (to == NULL)
+			break;
+		n = n < want - done ? n : want - done;
+		got = fill(k, to, n, looks, &at);
+		if (got == 0) {
+			pkt_free(to);
+			break;
+		}
+		a->s->n.domain_copied_bytes += got;
+		if (!lend_copy(k, to))
+			return -EFAULT;
+		done += got;
+		if (got < n)
+			break;
+	}
+	if (done > 0)
+		return (int32_t)done;
+	if (k->share->pending != NULL)
+		return SOCK_STALL; /* there is something, and no buffer for it */
+	return tcp_conn_got_fin(k->conn) ? 0 : -EAGAIN;
+}
+
+int cmd_read(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	int32_t want = c->q->arg[0];
+	int res = -EAGAIN;
+
+	/* It has just become the only holder: it is told so, and gets everything. */
+	if (k->share == NULL || k->share->n == 1)
+		return -EAGAIN;
+	if (k->kind == SOCK_CONN && want > 0)
+		res = read_stream(k, (uint32_t)want, c->q->arg[1] != 0);
+	else if (k->kind == SOCK_UDP)
+		res = udp_sock_read(k);
+	if (res == -EAGAIN)
+		k->flags |= SOCKF_WANT;
+	return res;
+}
+
+int cmd_accept(struct sock_cmd *c)
+{
+	struct sock *k = c->k, *n;
+	const struct tcp_key *key;
+
+	if (k->share == NULL || k->share->n == 1)
+		return -EAGAIN;
+	if (k->kind != SOCK_LISTEN)
+		return -EINVAL;
+	if (!sock_slot_free(c->app))
+		return -ENFILE;
+	n = tcp_sock_accept(k, c->app);
+	if (n == NULL) {
+		k->flags |= SOCKF_WANT;
+		return -EAGAIN;
+	}
+	key = tcp_conn_key(n->conn);
+	c->out.aux = n->sid;
+	c->out.off = n->limit;
+	memcpy(c->out.addr, &key->raddr, sizeof(key->raddr));
+	memcpy(c->out.laddr, &key->laddr, sizeof(key->laddr));
+	c->out.port = key->rport;
+	c->out.lport = key->lport;
+	return 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Private to src/sock: open file descriptions that several applications hold, as after fork
+ * (DESIGN §3.11). Each holder has a struct sock of its own: its name, its tickets, its news. What
+ * they have in common, the protocol's object, is the same pointer in all of them.
+ *
+ * While there is more than one holder nothing is pushed: who wants data or a connection asks for it
+ * (CHAN_OP_READ, CHAN_OP_ACCEPT), so that readers take turns and nobody's memory holds what another
+ * could read. Who asked in vain is told once that it is worth asking again (CHAN_EV_READABLE). When
+ * all but one have gone the last one is told (CHAN_EV_SOLE), gets what is unread, and everything is
+ * pushed again.
+ */
+#ifndef ZS_SOCK_SOCK_SHARE_H
+#define ZS_SOCK_SOCK_SHARE_H
+
+#include "sock/sock_priv.h"
+
+struct sock_desc {
+	uint32_t n; /* 1: the last one is still to be told */
+	bool told;
+	struct sock **holder; /* the first is the one that the protocols know */
+	/* TCP: taken from the connection and unread; its charge is not given back. */
+	struct rte_mbuf *pending, *pending_last;
+};
+
+/* A holder goes. True: others stay, and the protocol's object with them. */
+bool share_leave(struct sock *k);
+/* The last one: what became of the rest. */
+void share_free(struct sock *k);
+/* Something may be read or accepted. k: any holder. */
+void share_readable(struct sock *k);
+void share_tcp_event(struct sock *k, uint32_t events);
+/* Tells the last holder that it is alone, and what was left. True: done, or not the case. */
+bool share_tell_sole(struct sock *k);
+/* After a command: what all holders know alike. */
+void share_sync(struct sock *k);
+
+int cmd_share(struct sock_cmd *c);
+int cmd_unread(struct sock_cmd *c);
+int cmd_read(struct sock_cmd *c);
+int cmd_accept(struct sock_cmd *c);
+
+/* sock_event.c: lends a chain, one event for each buffer; NULL: it lies where nobody sees it. */
+struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m);
+/* sock_udp_in.c: lends the next datagram that waits. 1, -EAGAIN, SOCK_STALL: no room. */
+int udp_sock_read(struct sock *k);
+/* sock_tcp.c: the socket of a connection from the queue; NULL: there is none. */
+struct sock *tcp_sock_accept(struct sock *l, struct sock_app *a);
+
+#endif
