@@ -91,10 +91,11 @@ static void begin(void)
 static void receive(struct side *s, struct tcp_tx *tx, unsigned n)
 {
 	struct tcp_seg seg[PKT_BURST];
+	struct pkt *burst[PKT_BURST];
 	uint64_t at;
 
 	for (unsigned i = 0; i < n; i++) {
-		struct pkt *p = &tx[i].p;
+		struct pkt *p = burst[i] = &tx[i].p;
 
 		p->flags = PKT_F_CSUM_OK;
 		p->l3_off = p->l4_off = 0;
@@ -107,8 +108,7 @@ static void receive(struct side *s, struct tcp_tx *tx, unsigned n)
 			die("a segment was refused");
 	for (unsigned i = 0; i < n; i++)
 		tcp_lookup(s->t, &tx[i].p, &seg[i]);
-	for (unsigned i = 0; i < n; i++)
-		tcp_input(s->t, &tx[i].p, &seg[i]);
+	tcp_input_burst(s->t, burst, seg, n);
 	s->cycles[S_INPUT] += tsc() - at;
 	s->segs_in += n;
 }

@@ -155,8 +155,7 @@ static void tcp_rx(struct stack *s, struct burst *b)
 	}
 	for (unsigned i = 0; i < n; i++)
 		tcp_lookup(s->tcp, b->p[i], &b->seg[i]);
-	for (unsigned i = 0; i < n; i++)
-		tcp_input(s->tcp, b->p[i], &b->seg[i]);
+	tcp_input_burst(s->tcp, b->p, b->seg, n);
 }
 
 unsigned stack_rx(struct stack *s, unsigned port)

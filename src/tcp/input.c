@@ -418,6 +418,11 @@ static inline void take_window(struct tcp_conn *c, uint16_t field)
 		c->snd_wnd_max = c->snd_wnd;
 }
 
+bool tcp_fast_path_applies(const struct tcp_conn *c, const struct tcp_seg *s)
+{
+	return fast_path_applies(c, s);
+}
+
 /* No text, or some that wants a closer look. */
 static void fast_contents(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s,
 			  uint64_t seq)
@@ -431,7 +436,8 @@ static inline void fast_input(struct tcp *t, struct tcp_conn *c, struct pkt *p, 
 {
 	uint64_t seq = c->rcvq.rcv_nxt;
 
-	t->n.fast_path_in++;
+	t->n.fast_path_in += s->segs;
+	c->data_segs_in += s->segs - 1u;
 	if (c->ts && seq <= c->last_ack_sent) {
 		c->ts_recent = s->opts.ts_val;
 		c->ts_recent_at = tcp_age_clock(t);
@@ -460,7 +466,7 @@ void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 			return;
 		}
 	}
-	c->segs_in++;
+	c->segs_in += s->segs;
 	c->last_rcv_ns = t->now_ns;
 	if (likely(fast_path_applies(c, s)))
 		fast_input(t, c, p, s);

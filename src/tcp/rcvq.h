@@ -81,30 +81,39 @@ static inline bool tcp_rcvq_may_append(const struct tcp_rcvq *q, uint32_t charge
 	return q->ready.charge + charge < tcp_rcvq_tight_at(q);
 }
 
-/* One buffer that continues the stream, of a queue without holes. */
-static inline void tcp_rcvq_append_one(struct tcp_rcvq *q, struct rte_mbuf *m, uint32_t charge)
+/* A chain, from m to last, that continues the stream, of a queue without holes. */
+static inline void tcp_rcvq_append_chain(struct tcp_rcvq *q, struct rte_mbuf *m,
+					 struct rte_mbuf *last, uint32_t charge)
 {
 	q->dsack = (struct tcp_range){0};
 	if (q->ready.tail != NULL)
 		q->ready.tail->next = m;
 	else
 		q->ready.head = m;
-	q->ready.tail = m;
-	q->ready.bytes += m->data_len;
+	q->ready.tail = last;
+	q->ready.bytes += m->pkt_len;
 	q->ready.charge += charge;
-	q->rcv_nxt += m->data_len;
+	q->rcv_nxt += m->pkt_len;
 }
 
-/* The same as tcp_rcvq_insert for what nearly every segment is: one buffer that continues the
- * stream, of a queue without holes that is not short of room. False: not so, nothing was done. */
+/* The same as tcp_rcvq_insert for what nearly every segment is: it continues the stream of a queue
+ * without holes that is not short of room. False: not so, nothing was done. */
 static inline bool tcp_rcvq_append(struct tcp_rcvq *q, uint64_t start, struct rte_mbuf *m)
 {
 	uint32_t charge = pkt_charge(m);
+	struct rte_mbuf *last = m;
 
-	if (start != q->rcv_nxt || q->n_blocks > 0 || m->next != NULL || m->data_len == 0 ||
-	    !tcp_rcvq_may_append(q, charge) || start + m->data_len > q->fin)
+	if (start != q->rcv_nxt || q->n_blocks > 0 || m->data_len == 0)
 		return false;
-	tcp_rcvq_append_one(q, m, charge);
+	while (last->next != NULL) {
+		last = last->next;
+		if (unlikely(last->data_len == 0))
+			return false;
+		charge += pkt_charge(last);
+	}
+	if (!tcp_rcvq_may_append(q, charge) || start + m->pkt_len > q->fin)
+		return false;
+	tcp_rcvq_append_chain(q, m, last, charge);
 	return true;
 }
 

@@ -181,13 +181,15 @@ static void ack_owed(struct tcp *t, struct tcp_conn *c, bool urgent)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-static void learn_segment_size(struct tcp_conn *c, const struct rte_mbuf *m, uint32_t len)
+/* one: of a segment as it arrived, len: of what was made of it. */
+static void learn_segment_size(struct tcp_conn *c, const struct rte_mbuf *m, uint32_t one,
+			       uint32_t len)
 {
 	uint32_t charge = 0, ratio;
 
-	if (len < c->rcv_mss)
+	if (one < c->rcv_mss)
 		return;
-	c->rcv_mss = (uint16_t)(len < c->advmss ? len : c->advmss);
+	c->rcv_mss = (uint16_t)(one < c->advmss ? one : c->advmss);
 	for (const struct rte_mbuf *s = m; s != NULL; s = s->next)
 		charge += pkt_charge(s);
 	ratio = (uint32_t)(((uint64_t)len << 8) / charge);
@@ -302,8 +304,8 @@ bool tcp_data_fast(struct tcp *t, struct tcp_conn *c, struct pkt *p, uint32_t le
 	c->data_segs_in++;
 	pkt_pull(m, (uint16_t)hdr);
 	p->m = NULL;
-	learn_segment_size(c, m, len);
-	tcp_rcvq_append_one(&c->rcvq, m, charge);
+	learn_segment_size(c, m, len, len);
+	tcp_rcvq_append_chain(&c->rcvq, m, m, charge);
 	t->rcv_mem += charge;
 	in_order(t, c);
 	return true;
@@ -315,6 +317,7 @@ enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p,
 	uint64_t before = c->rcvq.rcv_nxt;
 	uint32_t charge = tcp_rcvq_charge(&c->rcvq);
 	bool hole = c->rcvq.n_blocks > 0;
+	uint32_t one = p->l4_len - p->l4_hdr;
 	struct rte_mbuf *m;
 	int kept;
 
@@ -329,7 +332,7 @@ enum tcp_step tcp_data_process(struct tcp *t, struct tcp_conn *c, struct pkt *p,
 	m = cut_headers(p, len);
 	if (unlikely(c->rcv_shut))
 		return discard_data(t, c, m, seq);
-	learn_segment_size(c, m, len);
+	learn_segment_size(c, m, one < len ? one : len, len);
 	if (likely(tcp_rcvq_append(&c->rcvq, seq, m)))
 		kept = (int)len;
 	else

@@ -92,6 +92,7 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 	s->ecn = p->tos & 3;
 	t->n.ecn_ce += s->ecn == 3;
 	s->hdr_len = (uint16_t)hdr_len;
+	s->segs = 1;
 	s->len = p->l4_len - hdr_len;
 	p->l4_hdr = (uint16_t)hdr_len;
 	s->hash = tcp_flow_hash(t, &p->dst, &p->src, p->dport, p->sport);

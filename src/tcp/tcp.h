@@ -75,6 +75,7 @@ struct tcp_seg {
 	uint8_t flags; /* TCP_FIN … from wire/tcp.h */
 	uint8_t ecn;   /* IP ECN field */
 	uint16_t hdr_len;
+	uint16_t segs; /* as it arrived: more than 1 where several were merged */
 	uint32_t len;  /* payload bytes, without SYN and FIN */
 	uint32_t hash; /* of the key; the demultiplexer's */
 	struct tcp_opts opts;
@@ -90,6 +91,9 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s);
 void tcp_lookup(struct tcp *t, const struct pkt *p, struct tcp_seg *s);
 /* Stage 3: RFC 9293 §3.10.7. Takes p->m in every case. */
 void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s);
+/* The same for a burst in the order of its arrival; segments of a connection that lie side by side
+ * and continue one another are taken as one (merge.c). */
+void tcp_input_burst(struct tcp *t, struct pkt *const *p, struct tcp_seg *s, unsigned n);
 
 /* An ICMP error that quotes a segment of ours (RFC 5927: the quoted sequence number is checked).
  * err is a positive errno; soft errors are only remembered. mtu is set with EMSGSIZE. */

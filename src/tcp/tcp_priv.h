@@ -6,6 +6,7 @@
  *	conn.c     life of a connection: made, found, told of, ended, freed
  *	seg.c      segments: received bytes to struct tcp_seg, struct tcp_out to bytes, replies
  *	input.c    RFC 9293 §3.10.7: "segment arrives", as short named steps
+ *	merge.c    several segments of a burst as one
  *	open.c     active and simultaneous open, what the handshake agreed on
  *	listen.c   passive open: listeners, SYN cache, cookies
  *	ack.c      what an acknowledgement means: RTT, loss, congestion, undo
@@ -413,6 +414,8 @@ enum tcp_step {
 /* The steps for a connection that is synchronized, or in SYN-RECEIVED. */
 void tcp_segment_arrives(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s);
 void tcp_syn_ack_arrives(struct tcp *t, struct tcp_conn *c, struct pkt *p, struct tcp_seg *s);
+/* Is the segment what nearly every one is: in order, nothing lost, nothing new but data and ACK? */
+bool tcp_fast_path_applies(const struct tcp_conn *c, const struct tcp_seg *s);
 /* RFC 5961 §7: an ACK that asks whoever sent this to prove himself. */
 void tcp_challenge_ack(struct tcp *t, struct tcp_conn *c);
 

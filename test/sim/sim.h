@@ -115,6 +115,7 @@ struct scenario {
 	uint32_t take_percent; /* the port takes all of an offer in so many calls of 100; 0 = always
 				*/
 	uint32_t fail_of_65536; /* allocations */
+	uint64_t poll_ns;	/* packets wait up to so long for the next poll: bursts; 0 = none */
 	bool random;		/* plans are drawn from the seed */
 	bool may_fail;		/* connections may end by an error */
 	uint64_t limit_ns;	/* must be over by then */
@@ -128,6 +129,11 @@ struct host {
 	struct tcp_link link;
 	struct tcp_listener *listener;
 	bool again; /* has something to send that the port didn't take */
+	/* what has come since the last poll */
+	struct pkt rx[16];
+	struct tcp_seg seg[16];
+	unsigned n_rx;
+	uint64_t poll_at;
 };
 
 struct sim {

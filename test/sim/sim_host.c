@@ -61,6 +61,29 @@ static void trace(unsigned i, const char *what, const uint8_t *b, uint32_t n)
 		       b[13], b[14] << 8 | b[15], n - (b[12] >> 4) * 4u);
 }
 
+/* A poll of a stack: all that has come is one burst. */
+static void take_burst(struct host *h)
+{
+	struct pkt *p[array_size(h->rx)];
+
+	for (unsigned i = 0; i < h->n_rx; i++) {
+		p[i] = &h->rx[i];
+		tcp_lookup(h->t, p[i], &h->seg[i]);
+	}
+	tcp_input_burst(h->t, p, h->seg, h->n_rx);
+	h->n_rx = 0;
+}
+
+static void wait_for_poll(struct host *h, const struct pkt *p, const struct tcp_seg *s)
+{
+	if (h->n_rx == 0)
+		h->poll_at = sim.now + rand_below(&sim.rand, sim.s->poll_ns);
+	h->rx[h->n_rx] = *p;
+	h->seg[h->n_rx++] = *s;
+	if (h->n_rx == array_size(h->rx))
+		take_burst(h);
+}
+
 void host_deliver(unsigned i, const struct frame *f)
 {
 	static const uint32_t cuts[] = {4000, 4000, 4000, 1000, 77};
@@ -76,6 +99,10 @@ void host_deliver(unsigned i, const struct frame *f)
 	tcp_begin(h->t, sim.now);
 	if (tcp_parse(h->t, &p, &s) != NEXT_TCP) {
 		pkt_drop(&h->drops, p.m, p.drop);
+		return;
+	}
+	if (sim.s->poll_ns != 0) {
+		wait_for_poll(h, &p, &s);
 		return;
 	}
 	tcp_lookup(h->t, &p, &s);
@@ -179,6 +206,8 @@ void host_run(unsigned i)
 	struct host *h = &sim.host[i];
 
 	tcp_begin(h->t, sim.now);
+	if (h->n_rx > 0 && h->poll_at <= sim.now)
+		take_burst(h);
 	for (unsigned rounds = 0; tcp_expire(h->t, 64) > 0; rounds++)
 		if (rounds > 100000)
 			sim_fail("host %u: timers are due without end", i);
@@ -195,6 +224,8 @@ uint64_t host_due(unsigned i)
 
 	if (sim.host[i].again && due > sim.now + 20 * US)
 		due = sim.now + 20 * US;
+	if (sim.host[i].n_rx > 0 && sim.host[i].poll_at < due)
+		due = sim.host[i].poll_at;
 	return due;
 }
 
@@ -211,5 +242,5 @@ bool host_empty(unsigned i)
 	do
 		tcp_each(sim.host[i].t, &cursor, 256, count_one, &n);
 	while (cursor != 0);
-	return n == 0;
+	return n == 0 && sim.host[i].n_rx == 0;
 }
