@@ -4,14 +4,19 @@
  * SOCK_SEQPACKET, one message for each packet. All that is slow goes over it; the data path is the
  * channels that it hands over.
  *
- *	application                     service
- *	HELLO              ──►          who is it (SO_PEERCRED), may it, what does it get
- *	                   ◄──          WELCOME + descriptors     or REFUSED, and the end
+ *	application             service
+ *	HELLO             -->   who is it (SO_PEERCRED), may it, what does it get
+ *	                  <--   WELCOME + descriptors, or REFUSED and the end
  *	maps everything
- *	MAPPED             ──►          seals the memory, takes the channels into service
- *	                   ◄──          READY
- *	GRANT (as often)   ──►          may this user bind that port? (SCM_CREDENTIALS of the
- *message) ◄──          GRANTED BYE                ──►          closes its sockets in order
+ *	MAPPED            -->   seals the memory, takes the channels into service
+ *	                  <--   READY
+ *	GRANT             -->   may this user (SCM_CREDENTIALS) bind that port?
+ *	                  <--   GRANTED
+ *	FORK              -->   makes an application for a child, attached at once, so that
+ *	                  <--   WELCOME with the child's descriptors and one more, its control
+ *	                        connection, or REFUSED: the parent shares sockets with it
+ *	                        before it is there; the child says MAPPED on its own
+ *	BYE               -->   closes its sockets in order
  *
  * The connection's end alone tells nobody that the other is gone: the service watches the process
  * (pidfd) and its mappings, the application looks whether somebody answers at the address.
@@ -36,7 +41,7 @@
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
 #define ATTACH_VERSION 1
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
-#define ATTACH_FDS_MAX (1 + 4 * 16)
+#define ATTACH_FDS_MAX (2 + 4 * 16)
 #define ATTACH_MSG_MAX 512
 
 enum attach_type {
@@ -48,6 +53,7 @@ enum attach_type {
 	ATTACH_GRANT,
 	ATTACH_GRANTED,
 	ATTACH_BYE,
+	ATTACH_FORK,   /* a child is about to be made: WELCOME brings what is to be its own */
 	ATTACH_ADMIN,  /* instead of HELLO: a request of the tool, a JSON text behind the head */
 	ATTACH_ANSWER, /* a piece of the answer's text; an empty one ends it */
 };
@@ -71,6 +77,9 @@ struct attach_welcome {
 	uint32_t n_cores;
 	/* Ports below this one need a GRANT before they are bound. */
 	uint32_t free_ports_from;
+	/* The application's number on the channel (CHAN_OP_SHARE). */
+	uint32_t app;
+	uint32_t pad;
 	uint64_t pkt_bytes, rings_bytes, arena_bytes;
 };
 

@@ -137,8 +137,7 @@ enum chan_op {
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN. arg[1] = 1: only looks. The loans
 	 * are copies, charged to no window. */
 	CHAN_OP_READ,
-	/* Of a shared listener. Result: aux = the new socket, off = its send limit, addr, port =
-	 * peer, laddr, lport = local; -EAGAIN. */
+	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. */
 	CHAN_OP_ACCEPT,
 	CHAN_OP_MAX,
 };

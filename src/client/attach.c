@@ -76,14 +76,15 @@ static int map_core(struct attached *a, struct chan_map *c, const struct attach_
 	return chan_check(c->base, w->rings_bytes, &hdr);
 }
 
-static int map_all(struct attached *a, struct attach_msg *m, struct chan_map *maps)
+/* extra: descriptors behind those of the cores. */
+static int map_all(struct attached *a, struct attach_msg *m, struct chan_map *maps, unsigned extra)
 {
 	struct attach_welcome w = m->welcome;
 	unsigned n_fds = m->n_fds;
 	const void *packets;
 	int rc = 0;
 
-	if (w.n_cores == 0 || w.n_cores > EMBED_CORES_MAX || n_fds != 1 + 4 * w.n_cores)
+	if (w.n_cores == 0 || w.n_cores > EMBED_CORES_MAX || n_fds != 1 + 4 * w.n_cores + extra)
 		return -EPROTO;
 	m->n_fds = 0; /* each is closed by the map that takes it */
 	packets = map(a, m->fd[0], w.pkt_bytes, PROT_READ);
@@ -180,7 +181,7 @@ static int converse(struct attached *a, const struct embed_cfg *cfg, struct chan
 		rc = expect(a, ATTACH_WELCOME, &m, err, err_len);
 	if (rc < 0)
 		return rc;
-	rc = map_all(a, &m, maps);
+	rc = map_all(a, &m, maps, 0);
 	attach_close_fds(&m);
 	if (rc < 0) {
 		snprintf(err, err_len, "the service's memory can't be used: %s", strerror(-rc));
@@ -219,6 +220,49 @@ void attach_close(struct attached *a, struct chan_map *maps, bool in_order)
 		close(maps[i].stack_bell_fd);
 	}
 	a->n_cores = 0;
+}
+
+int attach_fork(struct attached *a, struct attach_msg *m)
+{
+	struct attach_head fork;
+	char why[300];
+	int rc = attach_send(a->sock, ATTACH_FORK, &fork, sizeof(fork), NULL, 0);
+
+	if (rc == 0)
+		rc = expect(a, ATTACH_WELCOME, m, why, sizeof(why));
+	if (rc == 0 && (m->n_fds < 2 || m->welcome.n_cores != a->n_cores)) {
+		attach_close_fds(m);
+		rc = -EPROTO;
+	}
+	return rc;
+}
+
+void attach_abandon(struct attached *a, struct chan_map *maps)
+{
+	close(a->sock);
+	for (unsigned i = 0; i < a->n_cores; i++) {
+		close(maps[i].app_bell_fd);
+		close(maps[i].stack_bell_fd);
+	}
+	*a = (struct attached){.sock = -1}; /* the mappings did not come along */
+}
+
+int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps)
+{
+	struct attach_head mapped;
+	struct attach_msg ready;
+	char why[300];
+	int rc;
+
+	a->sock = m->fd[m->n_fds - 1];
+	rc = map_all(a, m, maps, 1);
+	if (rc == 0)
+		rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);
+	if (rc == 0)
+		rc = expect(a, ATTACH_READY, &ready, why, sizeof(why));
+	if (rc < 0)
+		attach_close(a, maps, false);
+	return rc;
 }
 
 int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port)

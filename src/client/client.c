@@ -3,7 +3,6 @@
  * The stack of this process: start and stop.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 #include <stdlib.h>
@@ -71,13 +70,6 @@ static int client_open(struct zs_config *config, const struct embed_cfg *cfg, co
 	return r;
 }
 
-/* fork() leaves the stack to the parent. The lock may be held there by another thread. */
-static void forked(void)
-{
-	client_lock_reset();
-	client.running = false;
-}
-
 static void at_exit(void)
 {
 	zs_stop();
@@ -90,7 +82,7 @@ static void hooks_install(void)
 	if (done)
 		return;
 	done = true;
-	pthread_atfork(NULL, NULL, forked);
+	fork_hooks();
 	atexit(at_exit);
 }
 

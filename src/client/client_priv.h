@@ -136,7 +136,9 @@ enum {
 	CSOCK_GROUPED = 1 << 15, /* group is not NULL */
 	CSOCK_COOKIES = 1 << 16, /* cookie_head is not NIL */
 	CSOCK_LOWAT = 1 << 17,	 /* rcvlowat is not 1 */
-	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT,
+	CSOCK_SHARED = 1 << 18,	 /* other processes hold it too: nothing is pushed (shared.c) */
+	CSOCK_HINT = 1 << 19,	 /* … and it is worth asking */
+	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
 };
 
 #define SHUT_RD_BIT 1
@@ -170,11 +172,11 @@ struct csock {
 	uint32_t cookie_head, cookie_tail; /* complete ones */
 	uint32_t urg_ahead;		   /* bytes before the urgent one, from the next unread */
 	uint32_t rcvlowat;
-	int32_t domain;	  /* AF_INET, AF_INET6 */
-	int32_t linger_s; /* -1 = off */
-	uint32_t taken;	  /* LISTEN: accepted since the service was told */
-	uint32_t backlog; /* LISTEN */
-	uint32_t spare;
+	int32_t domain;	    /* AF_INET, AF_INET6 */
+	int32_t linger_s;   /* -1 = off */
+	uint32_t taken;	    /* LISTEN: accepted since the service was told */
+	uint32_t backlog;   /* LISTEN */
+	uint32_t child_sid; /* while forking: its name in the child, 0 = it gets none */
 	int64_t rcvtimeo_ns, sndtimeo_ns; /* 0 = none */
 	uint8_t peer[16], local[16];	  /* valid from CONNECTED on; local also when BOUND */
 	uint16_t peer_port, local_port;
@@ -317,12 +319,39 @@ void transport_close(struct transport *t);
 /* May this port be bound, by the user that the program is now? 0, -EACCES. */
 int transport_may_bind(const uint8_t addr[16], uint16_t port);
 
+/* ---- fork.c ---- */
+void fork_hooks(void);
+
+/* ---- shared.c: sockets that several processes hold ---- */
+/* Asks for at most want bytes, or for a datagram. What came stands in the receive queue: 1; 0 at
+ * the end of the stream, -EAGAIN also when the socket is shared no more. */
+int shared_read(struct csock *s, size_t want) must_check;
+/* Asks for a connection, which stands in the listener's queue then: 0; -EAGAIN. */
+int shared_accept(struct csock *l) must_check;
+void shared_event(struct csock *s, const struct chan_cqe *e);
+/* Is any socket of its descriptor shared? */
+static inline bool csock_shared(const struct csock *s)
+{
+	const struct group *g = s->group;
+
+	for (unsigned i = 0; g != NULL && i < g->n; i++)
+		if (g->sock[i]->flags & CSOCK_SHARED)
+			return true;
+	return (s->flags & CSOCK_SHARED) != 0;
+}
+
 /* ---- attach.c ---- */
+struct attach_msg;
 /* The configured path, or that of the environment, or the usual one. */
 const char *attach_path(const char *configured);
 int attach_open(struct attached *a, const char *path, const struct embed_cfg *cfg,
 		struct chan_map *maps, char *err, size_t err_len) must_check;
 void attach_close(struct attached *a, struct chan_map *maps, bool in_order);
+/* Before fork: asks for what the child needs. */
+int attach_fork(struct attached *a, struct attach_msg *m) must_check;
+/* In the child: what is the parent's is closed; then the child's own is mapped and said to be. */
+void attach_abandon(struct attached *a, struct chan_map *maps);
+int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps) must_check;
 int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port) must_check;
 
 /* ---- core.c: a channel's tables ---- */
@@ -583,6 +612,10 @@ struct epitem {
 void epitem_notify(struct epitem *first, uint32_t mask);
 void epitem_forget(struct csock *s);
 void epset_close(struct epset *e);
+/* In a child of fork: nobody waits on it here. */
+void epset_alone(struct epset *e);
+/* The socket has another address than its items know. */
+void epitem_moved(struct csock *s);
 
 /* ---- addr.c ---- */
 struct endpoint {
@@ -616,7 +649,8 @@ int send_dgram_to(struct csock *s, const struct sockaddr *addr, socklen_t addrle
 void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to);
 /* Waits until target bytes, or what can still come of them: 1 there is something; 0 the stream's
  * end; or the error, which is told by this. */
-int recv_wait(struct csock *s, uint32_t target, int flags, int64_t deadline) must_check;
+int recv_wait(struct csock *s, uint32_t target, size_t want, int flags,
+	      int64_t deadline) must_check;
 int recv_wait_dgram(struct csock *s, int flags) must_check;
 int64_t recv_deadline(const struct csock *s);
 /* n bytes at the head of a stream were read. */

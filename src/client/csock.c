@@ -108,6 +108,19 @@ static uint32_t mask_dgram(struct csock *s)
 	return m;
 }
 
+/* Shared, and said to be worth asking: any socket of the descriptor's. */
+static bool csock_hint(const struct csock *s)
+{
+	const struct group *g = s->group;
+
+	if (likely(g == NULL))
+		return (s->flags & CSOCK_HINT) != 0;
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->sock[i]->flags & CSOCK_HINT)
+			return true;
+	return false;
+}
+
 uint32_t csock_mask(struct csock *s)
 {
 	uint32_t m;
@@ -116,8 +129,10 @@ uint32_t csock_mask(struct csock *s)
 		return (s->unread > 0 ? EPOLLIN | EPOLLRDNORM : 0) |
 		       (writable(s) ? EPOLLOUT | EPOLLWRNORM : 0);
 	if (s->state == CSOCK_LISTEN)
-		return csock_reader(s)->unread > 0 ? EPOLLIN | EPOLLRDNORM : 0;
+		return csock_reader(s)->unread > 0 || csock_hint(s) ? EPOLLIN | EPOLLRDNORM : 0;
 	m = s->type == SOCK_STREAM ? mask_stream(s) : mask_dgram(s);
+	if (csock_hint(s))
+		m |= EPOLLIN | EPOLLRDNORM;
 	if (s->err != 0)
 		m |= EPOLLERR;
 	if (s->cookie_head != NIL)

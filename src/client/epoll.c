@@ -83,6 +83,18 @@ void epset_close(struct epset *e)
 	set_free_if_unused(e);
 }
 
+void epset_alone(struct epset *e)
+{
+	e->waiters = NULL;
+	e->users = 0;
+}
+
+void epitem_moved(struct csock *s)
+{
+	for (struct epitem *i = s->items; i != NULL; i = i->next)
+		i->sock = s;
+}
+
 int zs_epoll_create1(int flags)
 {
 	struct epset *e;

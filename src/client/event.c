@@ -249,6 +249,13 @@ void core_event(struct core *c, const struct chan_cqe *e)
 	case CHAN_EV_URG:
 		on_urgent(s, e);
 		return;
+	case CHAN_EV_READABLE:
+	case CHAN_EV_SOLE:
+		if (s != NULL)
+			shared_event(s, e);
+		else
+			bad_event(s);
+		return;
 	default:
 		bad_event(s);
 	}

@@ -61,7 +61,7 @@ static bool nonblocking(const struct csock *s, int flags)
 	return (flags & MSG_DONTWAIT) || (s->flags & CSOCK_NONBLOCK);
 }
 
-int recv_wait(struct csock *s, uint32_t target, int flags, int64_t deadline)
+int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t deadline)
 {
 	bool looked = false;
 	int r;
@@ -72,6 +72,11 @@ int recv_wait(struct csock *s, uint32_t target, int flags, int64_t deadline)
 		r = available(s) > 0 ? -EAGAIN : stream_end(s);
 		if (r != -EAGAIN)
 			return r;
+		if (unlikely(csock_shared(s))) {
+			r = shared_read(s, want);
+			if (r != -EAGAIN)
+				return r;
+		}
 		if (!looked) {
 			looked = true;
 			client_dry();
@@ -225,7 +230,7 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 	int r = 0;
 
 	while (left > 0) {
-		r = recv_wait(s, recv_target(s, a->flags, left), a->flags, deadline);
+		r = recv_wait(s, recv_target(s, a->flags, left), left, a->flags, deadline);
 		if (r <= 0)
 			break;
 		if (a->flags & MSG_PEEK)
@@ -257,6 +262,11 @@ int recv_wait_dgram(struct csock *s, int flags)
 			return csock_take_error(s);
 		if (s->shut & SHUT_RD_BIT)
 			return 0;
+		if (unlikely(csock_shared(s))) {
+			r = shared_read(s, 1);
+			if (r != -EAGAIN)
+				return r;
+		}
 		if (!looked) {
 			looked = true;
 			client_dry();

@@ -209,6 +209,13 @@ static int socket_accept(struct csock *s, struct csock **out)
 	while (csock_reader(s)->unread == 0) {
 		if (s->err != 0)
 			return csock_take_error(s);
+		if (unlikely(csock_shared(s))) {
+			r = shared_accept(s);
+			if (r == 0)
+				continue;
+			if (r != -EAGAIN)
+				return r;
+		}
 		if (s->flags & CSOCK_NONBLOCK)
 			return -EAGAIN;
 		r = csock_wait(s, deadline);

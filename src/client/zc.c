@@ -70,7 +70,7 @@ static int recv_stream_zc(struct csock *s, struct zs_buf *bufs, int n, int flags
 
 	if (n == 0)
 		return 0;
-	r = recv_wait(s, 1, flags, recv_deadline(s));
+	r = recv_wait(s, 1, UINT32_MAX, flags, recv_deadline(s));
 	if (r <= 0)
 		return r;
 	recv_skip_urgent(s);

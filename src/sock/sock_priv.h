@@ -114,9 +114,9 @@ struct sock {
 	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
 	struct sock *next_on_port; /* port table */
 	struct sock **link_on_port;
-	struct tcp_opt *opt;	  /* TCP until there is a connection, and of listeners */
-	struct sock_udp *udp;	  /* UDP */
-	struct list lingering;	  /* on socks->lingering */
+	struct tcp_opt *opt;	 /* TCP until there is a connection, and of listeners */
+	struct sock_udp *udp;	 /* UDP */
+	struct list lingering;	 /* on socks->lingering */
 	struct sock_desc *share; /* NULL: one holder */
 };
 _Static_assert(offsetof(struct sock, gen) < 64, "the hot part is one cache line");
@@ -176,9 +176,9 @@ struct sock_app {
 	struct sock_grant *grant; /* n_grants of them */
 	uint32_t n_grants;
 	uint64_t commands; /* taken so far */
-	bool alone;	  /* sees its own sockets only */
-	bool dying;	  /* detached: waits for its tokens */
-	struct list link; /* on socks->apps, dying or reaped */
+	bool alone;	   /* sees its own sockets only */
+	bool dying;	   /* detached: waits for its tokens */
+	struct list link;  /* on socks->apps, dying or reaped */
 };
 
 struct socks {

@@ -409,8 +409,7 @@ int cmd_read(struct sock_cmd *c)
 
 int cmd_accept(struct sock_cmd *c)
 {
-	struct sock *k = c->k, *n;
-	const struct tcp_key *key;
+	struct sock *k = c->k;
 
 	if (k->share == NULL || k->share->n == 1)
 		return -EAGAIN;
@@ -418,17 +417,8 @@ int cmd_accept(struct sock_cmd *c)
 		return -EINVAL;
 	if (!sock_slot_free(c->app))
 		return -ENFILE;
-	n = tcp_sock_accept(k, c->app);
-	if (n == NULL) {
-		k->flags |= SOCKF_WANT;
-		return -EAGAIN;
-	}
-	key = tcp_conn_key(n->conn);
-	c->out.aux = n->sid;
-	c->out.off = n->limit;
-	memcpy(c->out.addr, &key->raddr, sizeof(key->raddr));
-	memcpy(c->out.laddr, &key->laddr, sizeof(key->laddr));
-	c->out.port = key->rport;
-	c->out.lport = key->lport;
-	return 0;
+	if (tcp_sock_accept(k))
+		return 0;
+	k->flags |= SOCKF_WANT;
+	return -EAGAIN;
 }

@@ -44,7 +44,8 @@ int cmd_accept(struct sock_cmd *c);
 struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m);
 /* sock_udp_in.c: lends the next datagram that waits. 1, -EAGAIN, SOCK_STALL: no room. */
 int udp_sock_read(struct sock *k);
-/* sock_tcp.c: the socket of a connection from the queue; NULL: there is none. */
-struct sock *tcp_sock_accept(struct sock *l, struct sock_app *a);
+/* sock_tcp.c: announces a connection from the queue; the caller made sure of a slot and of an
+ * event. False: there is none. */
+bool tcp_sock_accept(struct sock *l);
 
 #endif

@@ -79,15 +79,19 @@ int cmd_listen(struct sock_cmd *c)
 	return 0;
 }
 
-struct sock *tcp_sock_accept(struct sock *l, struct sock_app *a)
+/* A connection out of the queue becomes a socket. What happened to it meanwhile the engine tells
+ * after this. */
+bool tcp_sock_accept(struct sock *l)
 {
+	struct sock_app *a = l->app;
 	struct tcp_conn *conn = tcp_accept(a->s->cfg.tcp, l->listener);
 	const struct tcp_key *key;
 	struct tcp_link link;
+	struct chan_cqe *e;
 	struct sock *k;
 
 	if (conn == NULL)
-		return NULL;
+		return false;
 	key = tcp_conn_key(conn);
 	k = sock_alloc(a, SOCK_CONN, l->domain);
 	k->conn = conn;
@@ -96,21 +100,6 @@ struct sock *tcp_sock_accept(struct sock *l, struct sock_app *a)
 	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
 		tcp_conn_link(a->s->cfg.tcp, conn, &link);
 	k->limit = tcp_sock_limit(k);
-	return k;
-}
-
-/* A connection out of the queue becomes a socket. The caller made sure of a slot and of an event.
- * What happened to it meanwhile the engine tells after this. False: there is none. */
-static bool accept_one(struct sock *l)
-{
-	struct sock_app *a = l->app;
-	struct sock *k = tcp_sock_accept(l, a);
-	const struct tcp_key *key;
-	struct chan_cqe *e;
-
-	if (k == NULL)
-		return false;
-	key = tcp_conn_key(k->conn);
 	e = app_event(a);
 	e->ev = CHAN_EV_ACCEPT;
 	e->flags = 0;
@@ -133,7 +122,7 @@ bool tcp_sock_tell_accept(struct sock *k)
 	while (k->announced < k->backlog) {
 		if (!app_room(a, 1) || !sock_slot_free(a))
 			return false;
-		if (!accept_one(k))
+		if (!tcp_sock_accept(k))
 			break;
 	}
 	k->news &= (uint16_t)~NEWS_ACCEPT;

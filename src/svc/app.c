@@ -100,15 +100,16 @@ static int geometry(const struct policy_domain *d, const struct attach_hello *h,
 	return chan_geometry_check(g);
 }
 
-static int welcome(struct service *s, struct app *a, const struct chan_geometry *g)
+int app_welcome(struct service *s, struct app *a, int sock, int control)
 {
 	const struct region *packets = domain_region(s, a->domain);
 	struct attach_welcome w = {
 		.n_cores = s->node.n,
 		.free_ports_from = policy_free_ports_from(&s->cfg.policy.domain[a->domain]),
+		.app = (uint32_t)a->id,
 		.pkt_bytes = packets->bytes,
 		.rings_bytes = a->chan[0].rings.bytes,
-		.arena_bytes = g->arena_bytes,
+		.arena_bytes = a->chan[0].hdr.arena_bytes,
 	};
 	int fd[ATTACH_FDS_MAX];
 	unsigned n = 0;
@@ -122,12 +123,23 @@ static int welcome(struct service *s, struct app *a, const struct chan_geometry 
 		fd[n++] = c->shared_bell;
 		fd[n++] = c->map.stack_bell_fd;
 	}
-	return attach_send(a->sock, ATTACH_WELCOME, &w, sizeof(w), fd, n);
+	if (control >= 0)
+		fd[n++] = control;
+	return attach_send(sock, ATTACH_WELCOME, &w, sizeof(w), fd, n);
+}
+
+int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < s->node.n && rc == 0; i++)
+		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain));
+	return rc;
 }
 
 /* ---- coming ---- */
 
-static void app_free(struct service *s, struct app *a)
+void app_free(struct service *s, struct app *a)
 {
 	for (unsigned i = 0; i < s->node.n; i++)
 		chan_free_memory(&a->chan[i]);
@@ -157,8 +169,7 @@ __attribute__((format(printf, 4, 5))) static void refuse(struct service *s, stru
 }
 
 /* Programs of a user in states from first to last. */
-static unsigned programs_of(const struct service *s, uid_t uid, enum app_state first,
-			    enum app_state last)
+unsigned app_programs(const struct service *s, uid_t uid, enum app_state first, enum app_state last)
 {
 	unsigned n = 0;
 
@@ -180,7 +191,7 @@ static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
 		refuse(s, a, -EACCES, "user %u may not attach to this service", (unsigned)a->uid);
 		return;
 	}
-	if (programs_of(s, a->uid, APP_MAPPING, APP_LEAVING) >= d->max_programs) {
+	if (app_programs(s, a->uid, APP_MAPPING, APP_LEAVING) >= d->max_programs) {
 		refuse(s, a, -EAGAIN, "user %u has %u programs attached, which is the limit",
 		       (unsigned)a->uid, d->max_programs);
 		return;
@@ -196,20 +207,20 @@ static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
 		       (unsigned long long)m->hello.arena_bytes, m->hello.max_sockets);
 		return;
 	}
-	for (unsigned i = 0; i < s->node.n && rc == 0; i++)
-		rc = chan_make(&a->chan[i], &g, domain_region(s, a->domain));
+	rc = app_make_channels(s, a, &g);
 	if (rc < 0) {
 		refuse(s, a, rc, "no memory for another program: %s", strerror(-rc));
 		return;
 	}
 	a->state = APP_MAPPING;
-	if (welcome(s, a, &g) < 0)
+	if (app_welcome(s, a, a->sock, -1) < 0)
 		app_free(s, a);
 }
 
 struct attach_call {
 	struct service *s;
 	struct app *a;
+	const struct app *parent;
 	unsigned core;
 	int rc;
 };
@@ -228,13 +239,15 @@ static void attach(struct node_core *core, void *arg)
 		.free_ports_from =
 			policy_free_ports_from(&call->s->cfg.policy.domain[call->a->domain]),
 		.alone = true,
+		.id = (uint32_t)call->a->id,
+		.parent = call->parent != NULL ? call->parent->chan[call->core].app : NULL,
 	};
 
 	call->rc = stack_attach(core->stack, &cfg, &c->app);
 }
 
 /* The program has mapped everything: nobody else will, writable. */
-static int seal(struct service *s, struct app *a)
+int app_seal(struct service *s, struct app *a)
 {
 	int rc = 0;
 
@@ -246,18 +259,27 @@ static int seal(struct service *s, struct app *a)
 	return rc;
 }
 
-static void take_mapped(struct service *s, struct app *a)
+int app_attach(struct service *s, struct app *a, const struct app *parent)
 {
-	struct attach_call call = {.s = s, .a = a, .rc = seal(s, a)};
-	struct attach_head ready;
+	struct attach_call call = {.s = s, .a = a, .parent = parent};
 
 	for (unsigned i = 0; i < s->node.n && call.rc == 0; i++) {
 		call.core = i;
 		node_call(&s->node.core[i], attach, &call);
 	}
-	if (call.rc < 0) {
+	return call.rc;
+}
+
+static void take_mapped(struct service *s, struct app *a)
+{
+	struct attach_head ready;
+	int rc = app_seal(s, a);
+
+	if (rc == 0)
+		rc = app_attach(s, a, NULL);
+	if (rc < 0) {
 		svc_log("process %d of user %u: not attached: %s", (int)a->pid, (unsigned)a->uid,
-			strerror(-call.rc));
+			strerror(-rc));
 		app_detach(s, a, false, NULL);
 		return;
 	}
@@ -324,10 +346,20 @@ static void take_message(struct service *s, struct app *a, struct attach_msg *m)
 			take_mapped(s, a);
 			return;
 		}
+		if (a->state == APP_FORKED) {
+			app_take_child(s, a, m);
+			return;
+		}
 		break;
 	case ATTACH_GRANT:
 		if (a->state == APP_READY) {
 			take_grant(s, a, m);
+			return;
+		}
+		break;
+	case ATTACH_FORK:
+		if (a->state == APP_READY) {
+			app_take_fork(s, a);
 			return;
 		}
 		break;
@@ -346,6 +378,10 @@ static void control_lost(struct service *s, struct app *a, int err)
 		       "the program's libzstack and this zstackd (version %d) are of different "
 		       "versions: update both",
 		       ATTACH_VERSION);
+		return;
+	}
+	if (a->state == APP_FORKED && err == -ECONNRESET) {
+		app_detach(s, a, true, NULL); /* there is no child */
 		return;
 	}
 	if (a->state != APP_READY || err != -ECONNRESET) {
@@ -493,7 +529,7 @@ static void look_after(struct service *s, struct app *a, int64_t now)
 		app_free(s, a);
 		return;
 	}
-	if ((a->state == APP_NEW || a->state == APP_MAPPING) && now > a->deadline_ns)
+	if (a->state < APP_READY && now > a->deadline_ns)
 		app_detach(s, a, false, NULL);
 	else if (a->lost && a->state == APP_READY && !still_maps(a))
 		app_detach(s, a, true, "is gone");
@@ -553,15 +589,12 @@ static int who(struct app *a)
 	return 0;
 }
 
-void app_accept(struct service *s, int sock)
+struct app *app_new(struct service *s, int sock)
 {
 	struct app *a = calloc(1, sizeof(*a));
-	int rc;
 
-	if (a == NULL) {
-		close(sock);
-		return;
-	}
+	if (a == NULL)
+		return NULL;
 	*a = (struct app){.sock = sock,
 			  .pidfd = -1,
 			  .id = ++s->next_app,
@@ -577,8 +610,20 @@ void app_accept(struct service *s, int sock)
 	list_init(&a->link);
 	list_add_tail(&s->apps, &a->link);
 	s->n_apps++;
+	return a;
+}
+
+void app_accept(struct service *s, int sock)
+{
+	struct app *a = app_new(s, sock);
+	int rc;
+
+	if (a == NULL) {
+		close(sock);
+		return;
+	}
 	rc = who(a);
-	if (rc == 0 && programs_of(s, a->uid, APP_NEW, APP_MAPPING) > PENDING_MAX) {
+	if (rc == 0 && app_programs(s, a->uid, APP_NEW, APP_MAPPING) > PENDING_MAX) {
 		refuse(s, a, -EAGAIN, "user %u attaches more than %d programs at once",
 		       (unsigned)a->uid, PENDING_MAX);
 		return;

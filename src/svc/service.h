@@ -48,6 +48,7 @@ struct source {
 enum app_state {
 	APP_NEW,     /* has said nothing yet */
 	APP_MAPPING, /* has its memory and has not said so */
+	APP_FORKED,  /* attached for a child whose parent has its memory */
 	APP_READY,   /* attached */
 	APP_LEAVING, /* detached: waits for its buffers */
 };
@@ -134,6 +135,23 @@ void app_detach(struct service *s, struct app *a, bool orderly, const char *why)
 int64_t apps_reap(struct service *s);
 /* When the node was halted, everything is home. */
 void apps_free(struct service *s);
+
+/* Inside app.c and app_fork.c. */
+struct app *app_new(struct service *s, int sock) must_check;
+void app_free(struct service *s, struct app *a);
+int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g) must_check;
+int app_attach(struct service *s, struct app *a, const struct app *parent) must_check;
+int app_seal(struct service *s, struct app *a) must_check;
+/* Sends WELCOME on sock; control: the other end of a's connection, or -1. */
+int app_welcome(struct service *s, struct app *a, int sock, int control) must_check;
+unsigned app_programs(const struct service *s, uid_t uid, enum app_state first,
+		      enum app_state last);
+
+/* ---- app_fork.c ---- */
+/* The program is about to make a child. */
+void app_take_fork(struct service *s, struct app *parent);
+/* The child has mapped its memory. */
+void app_take_child(struct service *s, struct app *a, const struct attach_msg *m);
 
 /* ---- conf.c ---- */
 /* Fills cfg from the command line. 0; 1: all was said (--help), end with success; -errno with the

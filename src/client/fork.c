@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * fork() in a program that is attached to a service (DESIGN §3.11). Before it, the parent asks for
+ * an application for the child and shares every socket with it, so that the child has its own
+ * channels, with the sockets it inherits, when fork returns. The child maps its own memory; of the
+ * parent's channels it has nothing (MADV_DONTFORK), of the client's tables a copy, from which its
+ * descriptors and epoll sets are taken over.
+ *
+ *	prepare   FORK, WELCOME; SHARE for each socket; unread data goes back (UNREAD); the lock
+ *stays parent    forgets the child's descriptors child     maps, moves its sockets to new tables
+ *under their new names, MAPPED, READY
+ *
+ * What the child does not get: connections being opened, connections accepted by the stack and not
+ * yet by the program, datagrams that were received, buffers of the zero-copy calls. A stack in the
+ * program itself stays the parent's: there the child has no sockets.
+ */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <unistd.h>
+
+#include "chan/attach.h"
+#include "client/client_priv.h"
+
+static struct {
+	bool active; /* between prepare and parent or child */
+	bool child;  /* there is an application for it */
+	struct attach_msg welcome;
+} forking;
+
+/* ---- the parent ---- */
+
+/* What nobody has read is everybody's again, in the stream's order. */
+static void give_back_unread(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	while (s->head != NIL) {
+		struct loan *l = &c->loan[s->head];
+		struct chan_sqe *q = cmd_slot(c);
+
+		if (s->head == NIL)
+			return; /* another thread read it while there was no room */
+		q->op = CHAN_OP_UNREAD;
+		q->sid = s->sid;
+		q->ticket = s->ticket++;
+		q->token = TOKEN_NOBODY;
+		q->loan = l->name;
+		q->off = l->head;
+		cmd_push(c);
+		l->name = LOAN_NONE;
+		s->head = l->next;
+	}
+	s->tail = NIL;
+	s->unread = 0;
+	/* The end of the stream comes behind what was given back. */
+	s->shut &= (uint8_t)~SHUT_RD_BIT;
+	s->flags &= ~(uint32_t)(CSOCK_URG | CSOCK_URG_READ);
+}
+
+static void share_one(struct csock *s, uint32_t app)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SHARE, .arg = {(int32_t)app}};
+	struct chan_cqe e;
+
+	s->child_sid = 0;
+	if (cmd_call(csock_core(s), s, &cmd, &e) < 0)
+		return;
+	s->child_sid = e.aux;
+	s->flags = (s->flags | CSOCK_SHARED) & ~(uint32_t)CSOCK_HINT;
+	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
+		give_back_unread(s);
+}
+
+static void share_all(uint32_t app)
+{
+	struct csock *s;
+	int err;
+
+	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+		s = fd_csock(fd, &err);
+		if (s == NULL)
+			continue;
+		s->child_sid = 0;
+		if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
+			continue;
+		for (unsigned i = 0; i < (s->group != NULL ? s->group->n : 1); i++)
+			share_one(s->group != NULL ? s->group->sock[i] : s, app);
+	}
+}
+
+static void prepare(void)
+{
+	struct transport *t = &client.transport;
+
+	client_lock();
+	forking.active = client.running && t->attached;
+	forking.child = false;
+	if (!forking.active) {
+		client_unlock();
+		return;
+	}
+	if (attach_fork(&t->service, &forking.welcome) < 0)
+		return;
+	forking.child = true;
+	share_all(forking.welcome.welcome.app);
+}
+
+static void parent(void)
+{
+	if (!forking.active)
+		return;
+	if (forking.child)
+		attach_close_fds(&forking.welcome);
+	client_unlock();
+}
+
+/* ---- the child ---- */
+
+/* A socket under its new name, in the new table; whatever pointed to the old one points here. */
+static struct csock *take_over(struct csock *old, struct core *fresh)
+{
+	struct core *c = &fresh[old->core];
+	uint32_t row = sid_index(old->child_sid);
+	struct csock *s;
+
+	if (old->child_sid == 0 || row >= c->max_socks || c->sock[row].sid != 0)
+		return NULL;
+	s = &c->sock[row];
+	*s = *old;
+	s->sid = old->child_sid;
+	s->head = s->tail = s->link = s->cookie_head = s->cookie_tail = NIL;
+	s->unread = s->inflight = s->ticket = s->taken = 0;
+	s->waiters = NULL;
+	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
+				CSOCK_URG_READ | CSOCK_HINT);
+	s->flags |= CSOCK_SHARED;
+	epitem_moved(s);
+	return s;
+}
+
+static void drop(struct csock *s, int fd)
+{
+	epitem_forget(s);
+	fd_free(fd);
+}
+
+/* A descriptor: the socket, or all of its group, or it is closed in the child. */
+static void inherit_fd(int fd, struct csock *s, struct core *fresh)
+{
+	struct group *g = s->group;
+	struct csock *n = NULL;
+	bool whole = true;
+
+	if (g == NULL) {
+		n = take_over(s, fresh);
+		whole = n != NULL;
+	} else {
+		g->users = 0;
+		for (unsigned i = 0; i < g->n && whole; i++) {
+			struct csock *m = take_over(g->sock[i], fresh);
+
+			whole = m != NULL;
+			if (whole)
+				g->sock[i] = m;
+		}
+		n = g->sock[0];
+	}
+	if (whole)
+		fd_table[fd] = (uintptr_t)n;
+	else
+		drop(s, fd);
+}
+
+/* The forking thread is the only one here: whoever waited, waits in the parent. */
+static void forget_threads(void)
+{
+	client_lock_reset();
+	client.leader = NULL;
+	client.asleep = client.kicked = false;
+	client.waiting = 0;
+	client.any = NULL;
+	list_init(&client.followers);
+}
+
+static int child_open(struct core *fresh)
+{
+	struct transport *t = &client.transport;
+	int r;
+
+	attach_abandon(&t->service, t->map);
+	r = attach_child(&t->service, &forking.welcome, t->map);
+	for (unsigned i = 0; i < client.n_cores && r == 0; i++)
+		r = core_init(&fresh[i], i, &t->map[i]);
+	return r;
+}
+
+static void child(void)
+{
+	static struct core fresh[EMBED_CORES_MAX];
+	struct csock *s;
+	struct epset *e;
+	int err;
+
+	if (!forking.active) {
+		client_lock_reset();
+		client.running = false;
+		return;
+	}
+	forget_threads();
+	if (!forking.child || child_open(fresh) < 0) {
+		client.running = false;
+		return;
+	}
+	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+		s = fd_csock(fd, &err);
+		if (s != NULL) {
+			inherit_fd(fd, s, fresh);
+			continue;
+		}
+		e = fd_epset(fd, &err);
+		if (e != NULL)
+			epset_alone(e);
+	}
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		core_fini(&client.core[i]);
+		client.core[i] = fresh[i];
+	}
+}
+
+void fork_hooks(void)
+{
+	pthread_atfork(prepare, parent, child);
+}

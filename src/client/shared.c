@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets that several processes hold, as after fork. The service keeps what was received until
+ * somebody asks; who asked in vain is told once when it is worth asking again (CSOCK_HINT), which
+ * is what readiness means here. A read asks for as much as it will take, so that nothing is left
+ * here that another process could have read. When the others have closed it, the socket is as any
+ * other.
+ */
+#include "client/client_priv.h"
+
+static int read_one(struct csock *s, size_t want)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_READ,
+			       .arg = {want < INT32_MAX ? (int32_t)want : INT32_MAX}};
+	struct chan_cqe e;
+	int r;
+
+	/* Before it is asked: the hint may come again right behind the answer. */
+	s->flags &= ~(uint32_t)CSOCK_HINT;
+	r = cmd_call(csock_core(s), s, &cmd, &e);
+	if (r > 0)
+		s->flags |= CSOCK_HINT; /* perhaps there is more */
+	return r > 0 ? 1 : r;
+}
+
+int shared_read(struct csock *s, size_t want)
+{
+	struct group *g = s->group;
+	int r = -EAGAIN;
+
+	if (g == NULL)
+		r = read_one(s, want);
+	for (unsigned i = 0; g != NULL && i < g->n && r == -EAGAIN; i++)
+		r = read_one(g->sock[i], want);
+	if (r == 0 && s->type == SOCK_STREAM) {
+		s->shut |= SHUT_RD_BIT;
+		csock_notify(s, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
+	}
+	return r;
+}
+
+static int accept_one(struct csock *l)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_ACCEPT};
+	struct chan_cqe e;
+	int r;
+
+	l->flags &= ~(uint32_t)CSOCK_HINT;
+	r = cmd_call(csock_core(l), l, &cmd, &e);
+	if (r == 0)
+		l->flags |= CSOCK_HINT;
+	return r;
+}
+
+int shared_accept(struct csock *l)
+{
+	struct group *g = l->group;
+	int r = -EAGAIN;
+
+	if (g == NULL)
+		return accept_one(l);
+	for (unsigned i = 0; i < g->n && r == -EAGAIN; i++)
+		r = accept_one(g->sock[i]);
+	return r;
+}
+
+void shared_event(struct csock *s, const struct chan_cqe *e)
+{
+	if (s->state == CSOCK_CLOSED)
+		return;
+	if (e->ev == CHAN_EV_SOLE)
+		s->flags &= ~(uint32_t)(CSOCK_SHARED | CSOCK_HINT);
+	else
+		s->flags |= CSOCK_HINT;
+	csock_notify(s, EPOLLIN);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A server that forks, in the ways that servers do (test_fork.py):
+ *
+ *	each      a child for each connection, which the parent closes
+ *	workers   four children accept from one listener, by epoll
+ *	daemon    the parent ends, the child serves
+ *	turns     parent and child read one connection in turn
+ *	unread    the parent has read a part of what is there; the child reads the rest
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "zstack/zstack.h"
+
+#define WORKERS 4
+
+static int must(int r, const char *what)
+{
+	if (r < 0)
+		errx(1, "%s: %s", what, strerror(-r));
+	return r;
+}
+
+static int listener(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(7)};
+	int fd = must(zs_socket(AF_INET, SOCK_STREAM, 0), "socket"), one = 1;
+
+	must(zs_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), "setsockopt");
+	must(zs_bind(fd, (struct sockaddr *)&at, sizeof(at)), "bind");
+	must(zs_listen(fd, 128), "listen");
+	return fd;
+}
+
+static void write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t k = zs_write(fd, p, n);
+
+		must((int)k, "write");
+		p += k;
+		n -= (size_t)k;
+	}
+}
+
+static void echo(int fd)
+{
+	char buf[20000];
+	ssize_t n;
+
+	while ((n = zs_read(fd, buf, sizeof(buf))) > 0)
+		write_all(fd, buf, (size_t)n);
+	must((int)n, "read");
+	must(zs_close(fd), "close");
+}
+
+static pid_t make_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		err(1, "fork");
+	return pid;
+}
+
+static void serve_each(int l)
+{
+	for (;;) {
+		int fd = must(zs_accept(l, NULL, NULL), "accept");
+
+		if (make_child() == 0) {
+			must(zs_close(l), "close");
+			echo(fd);
+			exit(0);
+		}
+		must(zs_close(fd), "close");
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+}
+
+/* One connection at a time, without blocking on the listener that others share. */
+static void worker(int l)
+{
+	int set = must(zs_epoll_create1(0), "epoll");
+	struct epoll_event e = {.events = EPOLLIN};
+
+	must(zs_fcntl(l, F_SETFL, O_NONBLOCK), "fcntl");
+	must(zs_epoll_ctl(set, EPOLL_CTL_ADD, l, &e), "epoll_ctl");
+	for (;;) {
+		int fd;
+
+		must(zs_epoll_wait(set, &e, 1, -1), "epoll_wait");
+		fd = zs_accept(l, NULL, NULL);
+		if (fd == -EAGAIN)
+			continue;
+		echo(must(fd, "accept"));
+	}
+}
+
+static void serve_workers(int l)
+{
+	for (int i = 0; i < WORKERS; i++)
+		if (make_child() == 0)
+			worker(l);
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+}
+
+static void serve_daemon(int l)
+{
+	if (make_child() > 0)
+		_exit(0);
+	printf("child %d\n", (int)getpid());
+	fflush(stdout);
+	for (;;)
+		echo(must(zs_accept(l, NULL, NULL), "accept"));
+}
+
+/* Each reads exactly 1,000 bytes, then lets the other go on; what both read goes back in order. */
+static void serve_turns(int l)
+{
+	int fd = must(zs_accept(l, NULL, NULL), "accept"), go[2], back[2];
+	char mine[1000];
+	bool child;
+
+	if (pipe(go) < 0 || pipe(back) < 0)
+		err(1, "pipe");
+	child = make_child() == 0;
+	/* So that the end of one is the end of the other's wait. */
+	close(child ? go[1] : go[0]);
+	close(child ? back[0] : back[1]);
+	for (int turn = 0;; turn++) {
+		ssize_t n;
+
+		if ((turn % 2 == 1) != child) {
+			if (read(child ? go[0] : back[0], mine, 1) != 1)
+				exit(0);
+			continue;
+		}
+		n = zs_recv(fd, mine, sizeof(mine), MSG_WAITALL);
+		must((int)n, "recv");
+		if (n == 0)
+			exit(0);
+		write_all(fd, mine, (size_t)n);
+		if (write(child ? back[1] : go[1], "x", 1) != 1)
+			err(1, "write");
+	}
+}
+
+static void serve_unread(int l)
+{
+	int fd = must(zs_accept(l, NULL, NULL), "accept"), there = 0;
+	char part[1234];
+
+	while (there < 50000) {
+		must(zs_process(1000000), "process");
+		must(zs_ioctl(fd, FIONREAD, &there), "ioctl");
+	}
+	if (must((int)zs_read(fd, part, sizeof(part)), "read") != sizeof(part))
+		errx(1, "short read");
+	write_all(fd, part, sizeof(part));
+	if (make_child() == 0) {
+		echo(fd);
+		exit(0);
+	}
+	must(zs_close(fd), "close");
+	wait(NULL);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(int l);
+	} mode[] = {{"each", serve_each},
+		    {"workers", serve_workers},
+		    {"daemon", serve_daemon},
+		    {"turns", serve_turns},
+		    {"unread", serve_unread}};
+	struct zs_config *c = zs_config_new();
+	int l;
+
+	if (c == NULL || zs_config_args(c, &argc, argv) < 0 || argc != 2 || zs_start(c) < 0)
+		errx(1, "%s", zs_config_error(c));
+	l = listener();
+	printf("ready %d\n", (int)getpid());
+	fflush(stdout);
+	for (unsigned i = 0; i < sizeof(mode) / sizeof(mode[0]); i++)
+		if (strcmp(argv[1], mode[i].name) == 0)
+			mode[i].run(l);
+	return 0;
+}
