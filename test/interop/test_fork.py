@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Programs that fork, attached to a service: the child has its own channels and the parent's sockets
+(DESIGN §3.11; fork_server.c says how each server forks)."""
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+
+import peer
+from peer import ADDRS, ZS4, Net, case, check, connect, echo, pattern, recv_all
+
+peer.start()
+net = Net()
+work = tempfile.TemporaryDirectory()
+SOCKET = os.path.join(work.name, "zstackd.sock")
+
+
+class Server(peer.Program):
+    """A server in the namespace of the service; its children go with it."""
+
+    def __init__(self, *argv, ready, env=None):
+        self.name, self.net, self.argv = os.path.basename(argv[0]), net, list(argv)
+        self.log = tempfile.TemporaryFile("w+b")
+        self.err = tempfile.TemporaryFile("w+b")
+        self.process = subprocess.Popen(self.argv, preexec_fn=net.go_far, stdout=self.log, stderr=self.err,
+                                        stdin=subprocess.DEVNULL, start_new_session=True,
+                                        env={**os.environ, "ZSTACK_SOCKET": SOCKET})
+        self.await_line(ready)
+
+    def end(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+service = Server(os.path.join(peer.build, "src/svc/zstackd"), "--vdev", net.vdev(), "--no-huge", "--socket", SOCKET,
+                 *[x for a in ADDRS for x in ("--addr", a)], ready="ready at")
+
+
+@contextlib.contextmanager
+def server(mode):
+    s = Server(os.path.join(peer.build, "test/interop/fork_server"), mode, ready="ready")
+    try:
+        yield s
+        check("fork_server:" not in s.errors(), s.errors())
+    finally:
+        s.end()
+
+
+def at_once(n, size=100000):
+    wrong = []
+
+    def one(i):
+        data = pattern(size, i)
+        try:
+            if echo(connect(ZS4), data) != data:
+                wrong.append(i)
+        except OSError as e:
+            wrong.append(f"{i}: {e}")
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check(not wrong, f"of {n} connections these differ or broke: {wrong}")
+
+
+@case
+def a_child_for_each_connection():
+    with server("each"):
+        at_once(24)
+
+
+@case
+def workers_share_a_listener():
+    with server("workers") as s:
+        for _ in range(4):
+            at_once(16)
+        children = set(re.findall(r"process (\d+), user 0\) attached, a child", service.errors()))
+        check(len(children) >= 4, f"the service knows the children {children}")
+        check(s.alive(), "the parent ended")
+
+
+@case
+def a_parent_that_ends_leaves_its_sockets_to_the_child():
+    with server("daemon") as s:
+        s.await_line("child")
+        check(s.wait(10) == 0, "the parent failed")
+        for i in range(3):
+            data = pattern(300000, i)
+            check(echo(connect(ZS4), data) == data, "what came back differs")
+
+
+@case
+def parent_and_child_read_in_turn():
+    with server("turns"):
+        data = pattern(200000)
+        check(echo(connect(ZS4), data) == data, "what came back differs")
+
+
+@case
+def unread_data_is_the_childs_too():
+    with server("unread"):
+        s, data = connect(ZS4), pattern(60000)
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        check(recv_all(s) == data, "what came back differs")
+
+
+@case
+def a_worker_that_is_killed_takes_nothing_along():
+    with server("workers") as s:
+        at_once(8)
+        pids = re.findall(r"process (\d+), user 0\) attached, a child", service.errors())[-4:]
+        for pid in pids[:3]:
+            os.kill(int(pid), signal.SIGKILL)
+        for i in range(8):
+            data = pattern(50000, i)
+            check(echo(connect(ZS4), data) == data, "what came back differs")
+        check(s.alive(), "the parent ended")
+
+
+@case
+def the_service_ends_in_order():
+    check(service.alive(), service.errors())
+    check(service.stop() == 0, service.errors())
+
+
+peer.run(90)
