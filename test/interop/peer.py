@@ -211,6 +211,37 @@ class Program:
 
 # ---- the peer's side of a transfer ----
 
+class Attached(Program):
+    """A program attached to a service, in the same namespace; its children end with it."""
+
+    def __init__(self, net, service, *argv, ready=None, env=None):
+        self.name, self.net, self.argv = os.path.basename(argv[0]), net, list(argv)
+        self.log = tempfile.TemporaryFile("w+b")
+        self.err = tempfile.TemporaryFile("w+b")
+        env = {**os.environ, **(env or {})}
+        if service is not None:
+            env["ZSTACK_SOCKET"] = service.socket
+        self.process = subprocess.Popen(self.argv, preexec_fn=net.go_far, stdout=self.log, stderr=self.err,
+                                        stdin=subprocess.DEVNULL, start_new_session=True, env=env)
+        if ready:
+            self.await_line(ready)
+
+    def end(self):
+        """Kills it with all its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Service(Attached):
+    """zstackd on the far end of the link."""
+
+    def __init__(self, net, path, *args, addrs=ADDRS):
+        self.socket = path
+        super().__init__(net, None, os.path.join(build, "src/svc/zstackd"), "--vdev", net.vdev(), "--no-huge",
+                         "--socket", path, *[x for a in addrs for x in ("--addr", a)], *args, ready="ready at")
+
+
 def pattern(n, seed=1):
     """n reproducible bytes in which no two kilobytes are alike."""
     return random.Random(seed).randbytes(n)

@@ -7,44 +7,21 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import tempfile
 import threading
 
 import peer
-from peer import ADDRS, ZS4, Net, case, check, connect, echo, pattern, recv_all
+from peer import ZS4, Net, case, check, connect, echo, pattern, recv_all
 
 peer.start()
 net = Net()
 work = tempfile.TemporaryDirectory()
-SOCKET = os.path.join(work.name, "zstackd.sock")
-
-
-class Server(peer.Program):
-    """A server in the namespace of the service; its children go with it."""
-
-    def __init__(self, *argv, ready, env=None):
-        self.name, self.net, self.argv = os.path.basename(argv[0]), net, list(argv)
-        self.log = tempfile.TemporaryFile("w+b")
-        self.err = tempfile.TemporaryFile("w+b")
-        self.process = subprocess.Popen(self.argv, preexec_fn=net.go_far, stdout=self.log, stderr=self.err,
-                                        stdin=subprocess.DEVNULL, start_new_session=True,
-                                        env={**os.environ, "ZSTACK_SOCKET": SOCKET})
-        self.await_line(ready)
-
-    def end(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
-service = Server(os.path.join(peer.build, "src/svc/zstackd"), "--vdev", net.vdev(), "--no-huge", "--socket", SOCKET,
-                 *[x for a in ADDRS for x in ("--addr", a)], ready="ready at")
+service = peer.Service(net, os.path.join(work.name, "zstackd.sock"))
 
 
 @contextlib.contextmanager
 def server(mode):
-    s = Server(os.path.join(peer.build, "test/interop/fork_server"), mode, ready="ready")
+    s = peer.Attached(net, service, os.path.join(peer.build, "test/interop/fork_server"), mode, ready="ready")
     try:
         yield s
         check("fork_server:" not in s.errors(), s.errors())
@@ -90,7 +67,6 @@ def workers_share_a_listener():
 @case
 def a_parent_that_ends_leaves_its_sockets_to_the_child():
     with server("daemon") as s:
-        s.await_line("child")
         check(s.wait(10) == 0, "the parent failed")
         for i in range(3):
             data = pattern(300000, i)
