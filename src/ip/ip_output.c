@@ -3,8 +3,8 @@
  * IP output: source, route, size, header (RFC 1122 §3.3.1, RFC 8200 §3).
  *
  * The IPv4 header checksum is always made here: 20 bytes in the cache cost less than telling the
- * port. Not done: options, loopback (a packet to an address of ours is refused: the sockets join
- * such peers above), zones of link-local addresses beyond the interface of the source.
+ * port. Not done: options, loopback (a packet to an address of ours is refused: they turn round
+ * above), zones of link-local addresses beyond the interface of the source.
  */
 #include "ip/ip_priv.h"
 #include "base/csum.h"

@@ -175,3 +175,31 @@ uint16_t pkt_csum(const struct rte_mbuf *m, uint32_t off, uint32_t len)
 	}
 	return csum_fold(sum);
 }
+
+struct rte_mbuf *pkt_copy_rx(const struct pkt_pools *pools, const struct rte_mbuf *m)
+{
+	uint32_t len = m != NULL ? m->pkt_len : 0, off = 0;
+	struct rte_mbuf *head = NULL;
+
+	do {
+		struct rte_mbuf *to = pkt_alloc_rx(pools);
+		uint32_t n = len - off;
+
+		if (to != NULL && head != NULL && pkt_chain(head, to) != 0) {
+			pkt_free(to);
+			to = NULL;
+		}
+		if (to == NULL) {
+			pkt_free(head);
+			return NULL;
+		}
+		if (head == NULL)
+			head = to;
+		n = n < pkt_room(to) ? n : pkt_room(to);
+		pkt_copy_out(m, off, n, pkt_data(to));
+		to->data_len = (uint16_t)n;
+		head->pkt_len += n;
+		off += n;
+	} while (off < len);
+	return head;
+}

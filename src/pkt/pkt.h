@@ -58,6 +58,7 @@ enum next {
 	NEXT_IP_OUT,	    /* m starts at the L4 header; p has src, dst, proto: route and send */
 	NEXT_NEIGH_OUT,	    /* m starts at the IP header; p->port, p->nexthop set: resolve */
 	NEXT_TX,	    /* m is a whole frame for p->port */
+	NEXT_SELF,	    /* a segment for ourselves; m starts at the L4 header */
 };
 
 enum {
@@ -316,6 +317,10 @@ bool pkt_is_private(const struct rte_mbuf *seg);
 /* Copies len bytes at off of the packet to out, or as many as there are. Returns the bytes copied.
  * Borrows m. */
 uint32_t pkt_copy_out(const struct rte_mbuf *m, uint32_t off, uint32_t len, void *out);
+
+/* A copy of the packet's bytes in buffers like those of received ones, an empty buffer for NULL.
+ * NULL: none left. Borrows m. */
+struct rte_mbuf *pkt_copy_rx(const struct pkt_pools *pools, const struct rte_mbuf *m) must_check;
 
 /* Cuts the first n bytes of a packet, all of it when n is more, and frees the segments that this
  * empties; the last one stays, maybe empty. Takes m, returns the new head, which inherits the

@@ -6,43 +6,13 @@
  *
  * A group's datagram goes to sockets that joined it (as Linux with IP_MULTICAST_ALL off).
  *
- * Not done: TCP to ourselves.
+ * TCP to ourselves turns round below the engine: stack_self.c.
  */
 #include "sock/sock_udp.h"
 
-bool udp_is_own(const struct socks *s, const struct ip_addr *a)
+bool sock_addr_is_own(const struct socks *s, const struct ip_addr *a)
 {
 	return ip_addr_is_loopback(a) || ip_addr_find(s->cfg.ip, a) != NULL;
-}
-
-/* The payload in received-like buffers; an empty one for NULL. NULL: no buffers. */
-static struct rte_mbuf *copy(struct socks *s, const struct rte_mbuf *m)
-{
-	uint32_t len = m != NULL ? m->pkt_len : 0, off = 0;
-	struct rte_mbuf *head = NULL;
-
-	do {
-		struct rte_mbuf *to = pkt_alloc_rx(s->cfg.pools);
-		uint32_t n = len - off;
-
-		if (to != NULL && head != NULL && pkt_chain(head, to) != 0) {
-			pkt_free(to);
-			to = NULL;
-		}
-		if (to == NULL) {
-			pkt_free(head);
-			return NULL;
-		}
-		if (head == NULL)
-			head = to;
-		n = n < pkt_room(to) ? n : pkt_room(to);
-		pkt_copy_out(m, off, n, pkt_data(to));
-		to->data_len = (uint16_t)n;
-		head->pkt_len += n;
-		off += n;
-	} while (off < len);
-	s->n.loop_copied_bytes += len;
-	return head;
 }
 
 static void deliver(struct socks *s, struct udp_pcb *pcb, const struct pkt *p,
@@ -50,13 +20,15 @@ static void deliver(struct socks *s, struct udp_pcb *pcb, const struct pkt *p,
 {
 	struct pkt in = *p;
 
-	in.m = copy(s, m);
+	in.m = pkt_copy_rx(s->cfg.pools, m);
 	if (in.ttl == 0)
 		in.ttl = 64;
-	if (in.m == NULL)
+	if (in.m == NULL) {
 		pkt_drop(s->cfg.drops, NULL, DROP_NO_MBUF);
-	else
-		socks_udp_input(s, pcb, &in);
+		return;
+	}
+	s->n.loop_copied_bytes += in.m->pkt_len;
+	socks_udp_input(s, pcb, &in);
 }
 
 int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only)
@@ -65,7 +37,7 @@ int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only
 	bool group = ip_addr_is_multicast(&p->dst), all = (p->flags & PKT_F_BCAST) != 0;
 	struct udp_pcb *pcb;
 
-	*only = !group && !all && udp_is_own(s, &p->dst);
+	*only = !group && !all && sock_addr_is_own(s, &p->dst);
 	if (likely(!*only && !all && !(group && k->udp->mcast_loop)))
 		return 0;
 	pcb = udp_first_match(s->cfg.udp, p);

@@ -277,6 +277,8 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a);
  * none) where dst has one. -ENETUNREACH, -ENODEV. */
 int sock_source(const struct socks *s, const struct ip_addr *dst, uint32_t scope,
 		struct ip_addr *src) must_check;
+/* An address of this host's, loopback's included. */
+bool sock_addr_is_own(const struct socks *s, const struct ip_addr *a);
 /* SO_DONTROUTE permits it? Without the option everything is. -ENETUNREACH. */
 int sock_check_route(const struct sock *k, const struct ip_addr *dst) must_check;
 int cmd_socket(struct sock_cmd *c);

@@ -4,7 +4,7 @@
  * knows its socket by address (tcp_conn_user): a socket gives its connection up before it goes.
  *
  * Not done: a port of an accepted connection or of an active open does not keep others from binding
- * it (Linux: does, without SO_REUSEADDR); TCP to ourselves.
+ * it (Linux: does, without SO_REUSEADDR).
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -160,28 +160,37 @@ static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 {
 	const struct socks_cfg *cfg = &k->app->s->cfg;
 	int fam = sock_fam(k, &o->key.raddr), err;
+	bool own;
 
 	if (fam < 0)
 		return fam;
 	if (o->key.rport == 0)
 		return -EADDRNOTAVAIL;
-	/* Ourselves included: IP has no way back in. */
-	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr) ||
-	    ip_addr_is_loopback(&o->key.raddr) || ip_addr_find(cfg->ip, &o->key.raddr) != NULL)
+	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr))
 		return -ENETUNREACH;
-	err = sock_check_route(k, &o->key.raddr);
+	own = sock_addr_is_own(k->app->s, &o->key.raddr);
+	err = own ? 0 : sock_check_route(k, &o->key.raddr);
 	if (err != 0)
 		return err;
 	if ((k->flags & SOCKF_BOUND) && !ip_addr_is_any(&k->laddr)) {
 		o->key.laddr = k->laddr;
 		if (ip_addr_is_v4(&k->laddr) != ip_addr_is_v4(&o->key.raddr))
 			return -EAFNOSUPPORT;
+	} else if (own) {
+		o->key.laddr = o->key.raddr;
 	} else {
 		err = sock_source(k->app->s, &o->key.raddr, scope, &o->key.laddr);
 		if (err != 0)
 			return err;
 	}
 	return cfg->link_of(cfg->stack, &o->key.laddr, &o->key.raddr, &o->link);
+}
+
+/* A connection whose two ends are one (H17: LAND). Linux opens it, by simultaneous open; no program
+ * means it. */
+static bool is_itself(const struct tcp_key *key)
+{
+	return key->lport == key->rport && ip_addr_eq(&key->laddr, &key->raddr);
 }
 
 /* RFC 6056 §3.3.3: the next port whose four-tuple is free. */
@@ -195,6 +204,8 @@ static int connect_from_any(struct sock *k, struct tcp_open *o)
 		o->key.lport = port_next(k, &o->key, &n);
 		if (o->key.lport == 0)
 			break;
+		if (unlikely(is_itself(&o->key)))
+			continue;
 		err = tcp_connect(t, o, &k->conn);
 		if (err != -EADDRINUSE)
 			return err;
@@ -223,7 +234,7 @@ int tcp_sock_connect(struct sock_cmd *c)
 		return err;
 	if (k->flags & SOCKF_BOUND) {
 		o.key.lport = k->lport;
-		err = tcp_connect(c->s->cfg.tcp, &o, &k->conn);
+		err = is_itself(&o.key) ? -EADDRINUSE : tcp_connect(c->s->cfg.tcp, &o, &k->conn);
 	} else {
 		err = connect_from_any(k, &o);
 	}

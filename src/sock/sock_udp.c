@@ -109,7 +109,7 @@ static int choose_source(const struct sock *k, const struct ip_addr *dst, uint32
 		*src = b->laddr;
 		return ip_addr_is_v4(src) == ip_addr_is_v4(dst) ? 0 : -ENETUNREACH;
 	}
-	if (udp_is_own(k->app->s, dst)) {
+	if (sock_addr_is_own(k->app->s, dst)) {
 		*src = *dst;
 		return 0;
 	}

@@ -51,8 +51,6 @@ struct sock_udp {
 /* The datagram goes to sockets of this host: alone if *only is set then, else also to the link.
  * Borrows m (NULL: empty). -ECONNREFUSED: it was for us alone, and nobody wants it. */
 int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only);
-/* An address of this host? */
-bool udp_is_own(const struct socks *s, const struct ip_addr *a);
 
 /* Membership. */
 bool udp_group_member(const struct sock *k, const struct ip_addr *group);

@@ -137,6 +137,18 @@ static void link_of_if(const struct stack *s, unsigned ifindex, struct tcp_link 
 	out->tso_segs = (uint16_t)(out->tso_bytes / 536 + 1);
 }
 
+/* To ourselves: no wire, no neighbour, and the sum is believed. */
+static void link_of_self(const struct stack *s, const struct ip_addr *dst, struct tcp_link *out)
+{
+	const struct ip_ifaddr *own = ip_addr_find(s->ip, dst);
+
+	link_of_if(s, own != NULL ? own->ifindex : 0, out);
+	out->tso_segs = 1;
+	out->tso_bytes = 0;
+	out->inline_all = false;
+	out->l4_csum = true;
+}
+
 int stack_link_of(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
 		  struct tcp_link *out)
 {
@@ -146,6 +158,10 @@ int stack_link_of(void *stack, const struct ip_addr *src, const struct ip_addr *
 	unsigned ifindex;
 	uint16_t mtu;
 
+	if (unlikely(stack_is_own(s, dst))) {
+		link_of_self(s, dst, out);
+		return 0;
+	}
 	/* Link-local destinations have no route: the source's link is meant. */
 	if (ip_addr_is_link_local6(dst) && own != NULL)
 		r = NULL;

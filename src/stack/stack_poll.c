@@ -71,6 +71,8 @@ unsigned stack_poll(struct stack *s)
 		done += stack_rx(s, i);
 	if (s->cfg.group != NULL)
 		done += stack_rx_group(s);
+	if (unlikely(s->self.n != 0))
+		done += stack_rx_self(s);
 	done += socks_commands(s->socks, COMMAND_BUDGET);
 	done += expire(s);
 	done += stack_tx(s);

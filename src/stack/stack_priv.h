@@ -5,6 +5,7 @@
  *   stack_poll.c   the loop: start reading here
  *   stack_rx.c     the road of a received packet; with stack_tx.c the only switchboard
  *   stack_tx.c     the road of a sent one
+ *   stack_self.c   TCP to ourselves
  *   stack_event.c  what the neighbours' room and ICMP report
  *   stack_wait.c   sleeping and waking
  *   stack.c        making, addresses, applications
@@ -32,6 +33,13 @@ struct stack_txq {
 	unsigned n;
 };
 
+/* Segments from this host to itself, until the next poll receives them. */
+#define STACK_SELF_SEGMENTS 256
+struct stack_self {
+	struct pkt p[STACK_SELF_SEGMENTS];
+	unsigned head, n;
+};
+
 struct stack {
 	struct clock clock;
 	uint64_t now; /* ns, of this poll */
@@ -56,6 +64,7 @@ struct stack {
 	uint32_t reset_cursor;
 	struct drop_counters drops;
 	struct stack_txq txq[STACK_PORTS_MAX];
+	struct stack_self self;
 };
 
 /* ---- stack_rx.c ---- */
@@ -63,6 +72,8 @@ struct stack {
 unsigned stack_rx(struct stack *s, unsigned port);
 /* Packets that other cores received and this one owns, see group.c. */
 unsigned stack_rx_group(struct stack *s);
+/* What this stack sent to itself. */
+unsigned stack_rx_self(struct stack *s);
 
 /* ---- stack_tx.c ---- */
 /* Sends on a packet from NEXT_IP_OUT, NEXT_NEIGH_OUT (on ifindex) or NEXT_TX; counts a NEXT_DROP.
@@ -71,6 +82,12 @@ void stack_out(struct stack *s, struct pkt *p, enum next next, uint8_t ifindex);
 /* Everything that wants to be sent and that the ports take. */
 unsigned stack_tx(struct stack *s);
 bool stack_tx_pending(const struct stack *s);
+
+/* ---- stack_self.c ---- */
+bool stack_is_own(const struct stack *s, const struct ip_addr *a);
+/* Takes p->m, a segment for such an address; false: no room now, p is unchanged. */
+bool stack_self_put(struct stack *s, struct pkt *p);
+unsigned stack_self_take(struct stack *s, struct pkt *p, unsigned n);
 
 /* ---- stack_event.c ---- */
 unsigned stack_events(struct stack *s);

@@ -183,6 +183,21 @@ unsigned stack_rx(struct stack *s, unsigned port)
 	return n;
 }
 
+unsigned stack_rx_self(struct stack *s)
+{
+	struct pkt p[PKT_BURST];
+	struct burst b;
+	unsigned n = stack_self_take(s, p, PKT_BURST);
+
+	b.n = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (s->cfg.group == NULL || !group_pass(s, &p[i]))
+			b.p[b.n++] = &p[i];
+	if (b.n != 0)
+		tcp_rx(s, &b);
+	return n;
+}
+
 /* A message of another core about a neighbour: learned here, answered there. */
 static void news(struct stack *s, struct group_msg *m)
 {

@@ -102,6 +102,8 @@ static slow_path enum next segment_routed(struct stack *s, struct tcp_tx *tx)
 	uint8_t ifindex = 0;
 	enum next next;
 
+	if (stack_is_own(s, &p->dst))
+		return NEXT_SELF;
 	p->path = PATH_NONE;
 	next = ip_output(s->ip, p, &ifindex);
 	if (next == NEXT_NEIGH_OUT)
@@ -163,7 +165,11 @@ static unsigned segments_send(struct stack *s, struct tcp_tx *tx, unsigned n)
 			r.p[r.n++] = tx[i].p;
 			continue;
 		}
-		if (next != NEXT_CONSUMED)
+		if (next == NEXT_SELF && !stack_self_put(s, &tx[i].p)) {
+			run_send(s, &r, &taken);
+			return taken < i ? taken : i;
+		}
+		if (next == NEXT_DROP)
 			pkt_drop(&s->drops, tx[i].p.m, (enum drop_reason)tx[i].p.drop);
 		tx[i].p.m = NULL; /* gone, also if the port refuses one before it */
 	}
@@ -262,6 +268,8 @@ unsigned stack_tx(struct stack *s)
 
 bool stack_tx_pending(const struct stack *s)
 {
+	if (s->self.n != 0)
+		return true;
 	for (unsigned i = 0; i < s->cfg.n_ports; i++)
 		if (s->txq[i].n != 0)
 			return true;
