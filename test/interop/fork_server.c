@@ -6,6 +6,7 @@
  *	workers   four children accept from one listener, by epoll
  *	daemon    the parent ends, the child serves
  *	turns     parent and child read one connection in turn
+ *	reuse     no fork: one of several programs on a port, which says who it is (SO_REUSEPORT)
  *	unread    the parent has read a part of what is there; the child reads the rest
  */
 #include <err.h>
@@ -32,12 +33,13 @@ static int must(int r, const char *what)
 	return r;
 }
 
-static int listener(void)
+static int listener(bool reuse)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(7)};
 	int fd = must(zs_socket(AF_INET, SOCK_STREAM, 0), "socket"), one = 1;
 
-	must(zs_setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), "setsockopt");
+	must(zs_setsockopt(fd, SOL_SOCKET, reuse ? SO_REUSEPORT : SO_REUSEADDR, &one, sizeof(one)),
+	     "setsockopt");
 	must(zs_bind(fd, (struct sockaddr *)&at, sizeof(at)), "bind");
 	must(zs_listen(fd, 128), "listen");
 	return fd;
@@ -179,22 +181,30 @@ static void serve_unread(int l)
 	wait(NULL);
 }
 
+static void serve_reuse(int l)
+{
+	for (;;) {
+		int fd = must(zs_accept(l, NULL, NULL), "accept");
+		char who[16];
+
+		write_all(fd, who, (size_t)snprintf(who, sizeof(who), "%d", (int)getpid()));
+		must(zs_close(fd), "close");
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*run)(int l);
-	} mode[] = {{"each", serve_each},
-		    {"workers", serve_workers},
-		    {"daemon", serve_daemon},
-		    {"turns", serve_turns},
-		    {"unread", serve_unread}};
+	} mode[] = {{"each", serve_each},   {"workers", serve_workers}, {"daemon", serve_daemon},
+		    {"turns", serve_turns}, {"reuse", serve_reuse},	{"unread", serve_unread}};
 	struct zs_config *c = zs_config_new();
 	int l;
 
 	if (c == NULL || zs_config_args(c, &argc, argv) < 0 || argc != 2 || zs_start(c) < 0)
 		errx(1, "%s", zs_config_error(c));
-	l = listener();
+	l = listener(strcmp(argv[1], "reuse") == 0);
 	printf("ready %d\n", (int)getpid());
 	fflush(stdout);
 	for (unsigned i = 0; i < sizeof(mode) / sizeof(mode[0]); i++)

@@ -103,6 +103,17 @@ def a_worker_that_is_killed_takes_nothing_along():
 
 
 @case
+def programs_of_one_user_share_a_port():
+    with server("reuse") as a, server("reuse") as b, server("reuse") as c:
+        got = [recv_all(connect(ZS4)).decode() for _ in range(120)]
+        for s in (a, b, c):
+            n = got.count(str(s.process.pid))
+            check(n >= 15, f"one of three served {n} of {len(got)} connections")
+    with server("reuse") as s:
+        check(recv_all(connect(ZS4)).decode() == str(s.process.pid), "the port is not the new one's")
+
+
+@case
 def the_service_ends_in_order():
     check(service.alive(), service.errors())
     check(service.stop() == 0, service.errors())
