@@ -58,8 +58,10 @@ int attach_send(int sock, enum attach_type type, void *msg, size_t len, const in
 
 void attach_close_fds(struct attach_msg *m)
 {
-	while (m->n_fds > 0)
-		close(m->fd[--m->n_fds]);
+	while (m->n_fds > 0) {
+		if (m->fd[--m->n_fds] >= 0)
+			close(m->fd[m->n_fds]);
+	}
 }
 
 /* Alignment, and credentials that did not come, leave room in the buffer for more than we take. */

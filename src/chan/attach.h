@@ -21,6 +21,10 @@
  * The connection's end alone tells nobody that the other is gone: the service watches the process
  * (pidfd) and its mappings, the application looks whether somebody answers at the address.
  *
+ * A program whose service is gone attaches to the next one as to the first, but HELLO carries the
+ * descriptors of its arenas, sealed as its last service sealed them; the service takes them, if they
+ * are what it would have made itself, or refuses the program.
+ *
  * Descriptors of WELCOME: the packet region if pkt_bytes is not 0; then for each core the rings,
  *the arena, what the application sleeps on (an epoll descriptor, see bell.c), the bell of the
  *stack.
@@ -39,7 +43,7 @@
 #include "base/assert.h"
 
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
-#define ATTACH_VERSION 1
+#define ATTACH_VERSION 2
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
 #define ATTACH_FDS_MAX (2 + 4 * 16)
 #define ATTACH_MSG_MAX 512
@@ -66,7 +70,9 @@ struct attach_head {
 
 struct attach_hello {
 	struct attach_head head;
-	uint32_t max_sockets; /* wanted on each core; 0 = the service's default */
+	/* Wanted on each core, at most; 0 = the service's default. Who attaches again has tables of
+	 * these sizes. */
+	uint32_t max_sockets, max_loans, max_tokens;
 	uint32_t pad;
 	uint64_t arena_bytes; /* wanted for each core; 0 = the service's default */
 	char program[64];     /* for people */
@@ -115,7 +121,7 @@ struct attach_msg {
 		char bytes[ATTACH_MSG_MAX];
 	};
 	size_t len;
-	int fd[ATTACH_FDS_MAX]; /* the receiver's to close */
+	int fd[ATTACH_FDS_MAX]; /* the receiver's to close; -1: he took it */
 	unsigned n_fds;
 	bool has_cred; /* the socket has SO_PASSCRED */
 	struct {

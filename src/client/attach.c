@@ -5,18 +5,25 @@
  * the stack were in this process. What the service says is checked against what it hands over.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "chan/attach.h"
 #include "client/client_priv.h"
 
-#define ANSWER_MS 10000 /* until a service that accepted us has answered */
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+#define ARENA_FD_MIN 900
+#define ANSWER_MS    10000 /* until a service that accepted us has answered */
 
 const char *attach_path(const char *configured)
 {
@@ -29,78 +36,92 @@ const char *attach_path(const char *configured)
 
 /* ---- memory ---- */
 
-/* Maps a descriptor that came, and closes it. */
-static void *map(struct attached *a, int fd, uint64_t bytes, int prot)
+static int map(struct mapping *m, int fd, uint64_t bytes, int prot)
 {
-	struct mapping *m = &a->mapping[a->n_mappings];
 	struct stat st;
 	void *p = MAP_FAILED;
 
 	if (fstat(fd, &st) == 0 && bytes > 0 && (uint64_t)st.st_size >= bytes)
 		p = mmap(NULL, bytes, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	close(fd);
 	if (p == MAP_FAILED)
-		return NULL;
+		return -ENOMEM;
 	/* A child after fork has no part in the parent's channels. */
 	(void)madvise(p, bytes, MADV_DONTFORK);
 	*m = (struct mapping){p, bytes};
-	a->n_mappings++;
-	return p;
+	return 0;
 }
 
-static void unmap_all(struct attached *a)
+static void unmap(struct mapping *m)
 {
-	while (a->n_mappings > 0) {
-		struct mapping *m = &a->mapping[--a->n_mappings];
-
+	if (m->at != NULL)
 		munmap(m->at, m->bytes);
-	}
+	*m = (struct mapping){NULL, 0};
 }
 
-/* One core's four descriptors. */
-static int map_core(struct attached *a, struct chan_map *c, const struct attach_welcome *w,
-		    const void *packets, const int fd[4])
+static int fd_take(struct attach_msg *m, unsigned i)
 {
-	struct chan_hdr hdr;
+	int fd = m->fd[i];
 
-	*c = (struct chan_map){.app_bell_fd = fd[2], .stack_bell_fd = fd[3]};
-	c->base = map(a, fd[0], w->rings_bytes, PROT_READ | PROT_WRITE);
-	c->arena = map(a, fd[1], w->arena_bytes, PROT_READ | PROT_WRITE);
-	c->arena_bytes = w->arena_bytes;
-	c->region[CHAN_REGION_ARENA].base = c->arena;
-	c->region[CHAN_REGION_ARENA].bytes = w->arena_bytes;
-	c->region[CHAN_REGION_PKT].base = packets;
-	c->region[CHAN_REGION_PKT].bytes = w->pkt_bytes;
-	if (c->base == NULL || c->arena == NULL)
+	m->fd[i] = -1;
+	return fd;
+}
+
+/* Kept for the next service, out of the way of the program's. */
+static int arena_map(struct attached *a, unsigned i, struct attach_msg *m, unsigned at)
+{
+	uint64_t bytes = m->welcome.arena_bytes;
+	int fd;
+
+	if (i < a->n_kept)
+		return a->arena[i].bytes == bytes ? 0 : -EPROTO;
+	if (map(&a->arena[i], m->fd[at], bytes, PROT_READ | PROT_WRITE) < 0)
 		return -ENOMEM;
-	return chan_check(c->base, w->rings_bytes, &hdr);
+	fd = fcntl(m->fd[at], F_DUPFD_CLOEXEC, ARENA_FD_MIN);
+	a->arena_fd[i] = fd >= 0 ? fd : fd_take(m, at);
+	a->n_arenas = i + 1;
+	return 0;
+}
+
+/* One core's four descriptors, from m->fd[at] on. */
+static int map_core(struct attached *a, unsigned i, struct chan_map *c, struct attach_msg *m)
+{
+	unsigned at = 1 + 4 * i;
+	struct chan_hdr hdr;
+	int r = map(&a->rings[i], m->fd[at], m->welcome.rings_bytes, PROT_READ | PROT_WRITE);
+
+	if (r == 0)
+		r = arena_map(a, i, m, at + 1);
+	if (r < 0)
+		return r;
+	*c = (struct chan_map){
+		.base = a->rings[i].at,
+		.arena = a->arena[i].at,
+		.arena_bytes = a->arena[i].bytes,
+		.app_bell_fd = fd_take(m, at + 2),
+		.stack_bell_fd = fd_take(m, at + 3),
+	};
+	c->region[CHAN_REGION_ARENA].base = c->arena;
+	c->region[CHAN_REGION_ARENA].bytes = c->arena_bytes;
+	c->region[CHAN_REGION_PKT].base = a->packets.at;
+	c->region[CHAN_REGION_PKT].bytes = a->packets.bytes;
+	a->n_cores = i + 1;
+	return chan_check(c->base, m->welcome.rings_bytes, &hdr);
 }
 
 /* extra: descriptors behind those of the cores. */
 static int map_all(struct attached *a, struct attach_msg *m, struct chan_map *maps, unsigned extra)
 {
-	struct attach_welcome w = m->welcome;
-	unsigned n_fds = m->n_fds;
-	const void *packets;
-	int rc = 0;
+	const struct attach_welcome *w = &m->welcome;
+	int r;
 
-	if (w.n_cores == 0 || w.n_cores > EMBED_CORES_MAX || n_fds != 1 + 4 * w.n_cores + extra)
+	if (w->n_cores == 0 || w->n_cores > EMBED_CORES_MAX ||
+	    m->n_fds != 1 + 4 * w->n_cores + extra)
 		return -EPROTO;
-	m->n_fds = 0; /* each is closed by the map that takes it */
-	packets = map(a, m->fd[0], w.pkt_bytes, PROT_READ);
-	if (packets == NULL)
-		rc = -ENOMEM;
-	for (unsigned i = 0; i < w.n_cores; i++) {
-		if (rc == 0) {
-			rc = map_core(a, &maps[i], &w, packets, &m->fd[1 + 4 * i]);
-			a->n_cores = i + 1;
-			continue;
-		}
-		for (unsigned k = 0; k < 4; k++)
-			close(m->fd[1 + 4 * i + k]);
-	}
-	a->free_ports_from = w.free_ports_from;
-	return rc;
+	r = map(&a->packets, m->fd[0], w->pkt_bytes, PROT_READ);
+	for (unsigned i = 0; i < w->n_cores && r == 0; i++)
+		r = map_core(a, i, &maps[i], m);
+	a->free_ports_from = w->free_ports_from;
+	return r;
 }
 
 /* ---- the conversation ---- */
@@ -118,91 +139,144 @@ static int message_wait(int sock, struct attach_msg *m)
 	return attach_recv(sock, m, MSG_DONTWAIT);
 }
 
-/* The next message, which must be of this type. */
-static int expect(struct attached *a, enum attach_type type, struct attach_msg *m, char *err,
-		  size_t err_len)
+/* What is not the message that was expected. */
+static int unexpected(int rc, struct attach_msg *m, char *err, size_t err_len)
 {
-	int rc = message_wait(a->sock, m);
-
-	if (rc == 0 && m->head.type == type)
-		return 0;
 	if (rc == 0 && m->head.type == ATTACH_REFUSED) {
 		m->refused.text[sizeof(m->refused.text) - 1] = '\0';
 		snprintf(err, err_len, "the service refuses: %s", m->refused.text);
-		rc = m->refused.err < 0 && m->refused.err > -4096 ? m->refused.err : -EPROTO;
-	} else if (rc == -EPROTONOSUPPORT) {
+		return m->refused.err < 0 && m->refused.err > -4096 ? m->refused.err : -EPROTO;
+	}
+	if (rc == -EPROTONOSUPPORT) {
 		snprintf(err, err_len,
 			 "the service speaks version %u of the protocol, this libzstack %u: "
 			 "install both of one version",
 			 m->head.version, ATTACH_VERSION);
-	} else {
-		rc = rc == 0 ? -EPROTO : rc;
-		snprintf(err, err_len, "the service gives no sensible answer: %s", strerror(-rc));
+		return rc;
 	}
-	attach_close_fds(m);
+	rc = rc == 0 ? -EPROTO : rc;
+	snprintf(err, err_len, "the service gives no sensible answer: %s", strerror(-rc));
 	return rc;
 }
 
-static int dial(const char *path, char *err, size_t err_len)
+static int dial(const char *path, int flags)
 {
 	struct sockaddr_un to;
 	socklen_t len;
 	int fd, rc = attach_address(path, &to, &len);
 
-	if (rc < 0) {
-		snprintf(err, err_len, "%s: too long for a socket", path);
+	if (rc < 0)
 		return rc;
-	}
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&to, len) == 0)
 		return fd;
 	rc = -errno;
 	if (fd >= 0)
 		close(fd);
-	snprintf(err, err_len,
-		 "no service answers at %s (%s): start zstackd or set ZSTACK_SOCKET; or, for a "
-		 "stack in this program, name a port: --vdev SPEC or --port PCI",
-		 path, strerror(-rc));
 	return rc;
 }
 
-static int converse(struct attached *a, const struct embed_cfg *cfg, struct chan_map *maps,
-		    char *err, size_t err_len)
+/* The process that listens at the socket: its end is the service's. */
+static void service_know(struct attached *a)
 {
-	struct attach_hello hello = {.max_sockets = cfg->geometry.max_sockets,
-				     .arena_bytes = cfg->geometry.arena_bytes};
-	struct attach_msg m;
-	struct attach_head mapped;
-	int rc;
+	struct ucred u = {.pid = 0};
+	socklen_t len = sizeof(u);
 
-	snprintf(hello.program, sizeof(hello.program), "%s", program_invocation_short_name);
-	rc = attach_send(a->sock, ATTACH_HELLO, &hello, sizeof(hello), NULL, 0);
-	if (rc == 0)
-		rc = expect(a, ATTACH_WELCOME, &m, err, err_len);
-	if (rc < 0)
-		return rc;
-	rc = map_all(a, &m, maps, 0);
-	attach_close_fds(&m);
-	if (rc < 0) {
-		snprintf(err, err_len, "the service's memory can't be used: %s", strerror(-rc));
-		return rc;
-	}
-	rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);
-	return rc == 0 ? expect(a, ATTACH_READY, &m, err, err_len) : rc;
+	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERCRED, &u, &len) == 0)
+		a->pid = u.pid;
+	len = sizeof(a->pidfd);
+	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERPIDFD, &a->pidfd, &len) < 0)
+		a->pidfd = a->pid > 0 ? pidfd_open(a->pid, 0) : -1; /* before Linux 6.5 */
 }
 
-int attach_open(struct attached *a, const char *path, const struct embed_cfg *cfg,
-		struct chan_map *maps, char *err, size_t err_len)
+int attach_dial(struct attached *a, const char *path, int flags)
 {
-	int rc;
-
-	*a = (struct attached){.sock = dial(path, err, err_len)};
+	*a = (struct attached){.sock = dial(path, flags), .pidfd = -1};
 	if (a->sock < 0)
 		return a->sock;
-	rc = converse(a, cfg, maps, err, err_len);
+	service_know(a);
+	return 0;
+}
+
+int attach_begin(struct attached *a, const struct attached *from, const struct attach_want *want,
+		 int flags, char *err, size_t err_len)
+{
+	struct attach_hello hello = {.max_sockets = want->max_sockets,
+				     .max_loans = want->max_loans,
+				     .max_tokens = want->max_tokens,
+				     .arena_bytes = want->arena_bytes};
+	int rc = attach_dial(a, want->path, flags);
+
+	if (rc < 0) {
+		snprintf(err, err_len,
+			 "no service answers at %s (%s): start zstackd or set ZSTACK_SOCKET; or, "
+			 "for a stack in this program, name a port: --vdev SPEC or --port PCI",
+			 want->path, strerror(-rc));
+		return rc;
+	}
+	if (from != NULL) {
+		a->n_arenas = a->n_kept = from->n_arenas;
+		memcpy(a->arena, from->arena, sizeof(a->arena));
+		memcpy(a->arena_fd, from->arena_fd, sizeof(a->arena_fd));
+	}
+	snprintf(hello.program, sizeof(hello.program), "%s", program_invocation_short_name);
+	rc = attach_send(a->sock, ATTACH_HELLO, &hello, sizeof(hello), a->arena_fd, a->n_kept);
+	if (rc < 0) {
+		snprintf(err, err_len, "nothing can be said to the service: %s", strerror(-rc));
+		attach_close(a, NULL, false);
+	}
+	return rc;
+}
+
+int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err_len)
+{
+	struct attach_head mapped;
+	struct attach_msg m;
+	int rc = attach_recv(a->sock, &m, MSG_DONTWAIT);
+
+	if (rc == -EAGAIN)
+		return 0;
+	if (rc == 0 && m.head.type == ATTACH_READY && a->mapped) {
+		attach_close_fds(&m);
+		return 1;
+	}
+	if (rc < 0 || m.head.type != ATTACH_WELCOME || a->mapped) {
+		rc = unexpected(rc, &m, err, err_len);
+		attach_close_fds(&m);
+		return rc;
+	}
+	rc = map_all(a, &m, maps, 0);
+	attach_close_fds(&m);
+	if (rc == 0)
+		rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);
+	if (rc < 0)
+		snprintf(err, err_len, "the service's memory can't be used: %s", strerror(-rc));
+	a->mapped = rc == 0;
+	return rc;
+}
+
+int attach_open(struct attached *a, const struct attach_want *want, struct chan_map *maps,
+		char *err, size_t err_len)
+{
+	struct pollfd p = {.events = POLLIN};
+	int rc = attach_begin(a, NULL, want, 0, err, err_len);
+
+	if (rc < 0)
+		return rc;
+	p.fd = a->sock;
+	while (rc == 0) {
+		int n = poll(&p, 1, ANSWER_MS);
+
+		if (n == 0) {
+			rc = -ETIMEDOUT;
+			snprintf(err, err_len, "the service does not answer");
+		} else if (n > 0 || errno != EINTR) {
+			rc = attach_step(a, maps, err, err_len);
+		}
+	}
 	if (rc < 0)
 		attach_close(a, maps, false);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 void attach_close(struct attached *a, struct chan_map *maps, bool in_order)
@@ -213,23 +287,43 @@ void attach_close(struct attached *a, struct chan_map *maps, bool in_order)
 		(void)!attach_send(a->sock, ATTACH_BYE, &bye, sizeof(bye), NULL, 0);
 	if (a->sock >= 0)
 		close(a->sock);
-	a->sock = -1;
-	unmap_all(a);
-	for (unsigned i = 0; i < a->n_cores; i++) {
+	if (a->pidfd >= 0)
+		close(a->pidfd);
+	a->sock = a->pidfd = -1;
+	unmap(&a->packets);
+	for (unsigned i = 0; i < EMBED_CORES_MAX; i++)
+		unmap(&a->rings[i]);
+	for (unsigned i = a->n_kept; i < a->n_arenas; i++) {
+		unmap(&a->arena[i]);
+		close(a->arena_fd[i]);
+	}
+	for (unsigned i = 0; maps != NULL && i < a->n_cores; i++) {
 		close(maps[i].app_bell_fd);
 		close(maps[i].stack_bell_fd);
 	}
-	a->n_cores = 0;
+	a->n_cores = a->n_arenas = a->n_kept = 0;
+}
+
+/* The next message, which must be of this type. */
+static int expect(struct attached *a, enum attach_type type, struct attach_msg *m)
+{
+	int rc = message_wait(a->sock, m);
+	char why[300];
+
+	if (rc == 0 && m->head.type == type)
+		return 0;
+	rc = unexpected(rc, m, why, sizeof(why));
+	attach_close_fds(m);
+	return rc;
 }
 
 int attach_fork(struct attached *a, struct attach_msg *m)
 {
 	struct attach_head fork;
-	char why[300];
 	int rc = attach_send(a->sock, ATTACH_FORK, &fork, sizeof(fork), NULL, 0);
 
 	if (rc == 0)
-		rc = expect(a, ATTACH_WELCOME, m, why, sizeof(why));
+		rc = expect(a, ATTACH_WELCOME, m);
 	if (rc == 0 && (m->n_fds < 2 || m->welcome.n_cores != a->n_cores)) {
 		attach_close_fds(m);
 		rc = -EPROTO;
@@ -244,22 +338,25 @@ void attach_abandon(struct attached *a, struct chan_map *maps)
 		close(maps[i].app_bell_fd);
 		close(maps[i].stack_bell_fd);
 	}
-	*a = (struct attached){.sock = -1}; /* the mappings did not come along */
+	for (unsigned i = 0; i < a->n_arenas; i++)
+		close(a->arena_fd[i]);
+	/* The mappings did not come along; the service is the same. */
+	*a = (struct attached){.sock = -1, .pidfd = a->pidfd, .pid = a->pid};
 }
 
 int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps)
 {
 	struct attach_head mapped;
 	struct attach_msg ready;
-	char why[300];
 	int rc;
 
-	a->sock = m->fd[m->n_fds - 1];
+	a->sock = fd_take(m, m->n_fds - 1);
 	rc = map_all(a, m, maps, 1);
 	if (rc == 0)
 		rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);
 	if (rc == 0)
-		rc = expect(a, ATTACH_READY, &ready, why, sizeof(why));
+		rc = expect(a, ATTACH_READY, &ready);
+	attach_close_fds(m);
 	if (rc < 0)
 		attach_close(a, maps, false);
 	return rc;
@@ -283,5 +380,5 @@ int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port)
 		if (m.head.type == ATTACH_GRANTED && m.granted.id == g.id)
 			return m.granted.res < 0 ? -EACCES : 0;
 	}
-	return -EACCES;
+	return rc == -EPIPE || rc == -ECONNRESET ? -ERESTART : -EACCES;
 }

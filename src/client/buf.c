@@ -4,12 +4,13 @@
  *
  *	 63    56 55    48 47           32 31                             0
  *	┌────────┬────────┬───────────────┬────────────────────────────────┐
- *	│ LENT   │  core  │       0       │ the loan's name                │
+ *	│ LENT   │  core  │     epoch     │ the loan's name                │
  *	│ EMPTY  │  core  │       0       │ row of an empty datagram       │
  *	│ OWN    │  core  │  generation   │ the block's offset, in units   │
  *	└────────┴────────┴───────────────┴────────────────────────────────┘
  *
- * A loan's name has the generation of the service's table in it; a block's is ours. So a handle
+ * A loan's name has the generation of the service's table in it, and the epoch says which service's
+ * (lost.c); a block's generation is ours. So a handle
  *that is used after its last hold ended fails, unless the same place was taken thousands of times
  *since (H33).
  */
@@ -22,9 +23,14 @@
 
 uint64_t loan_handle(const struct core *c, uint32_t row)
 {
-	uint64_t kind = row < c->max_loans ? HANDLE_LENT : HANDLE_EMPTY;
+	uint64_t core = (uint64_t)c->id << 48;
+	const struct loan *l = &c->loan[row];
 
-	return kind << 56 | (uint64_t)c->id << 48 | (kind == HANDLE_LENT ? c->loan[row].name : row);
+	if (likely(row < c->own_rows))
+		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)client.epoch << 32 | l->name;
+	if (loan_is_gone(c, row))
+		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)l->epoch << 32 | l->name;
+	return (uint64_t)HANDLE_EMPTY << 56 | core | row;
 }
 
 uint64_t block_handle(const struct core *c, uint64_t off)
@@ -41,9 +47,13 @@ void loan_put_slow(struct core *c, uint32_t row)
 {
 	struct loan *l = &c->loan[row];
 
-	if (row < c->max_loans) {
+	if (row < c->own_rows) {
 		l->name = LOAN_NONE;
 		client.stats.bad_events++;
+		return;
+	}
+	if (loan_is_gone(c, row)) {
+		lost_loan_put(c, row);
 		return;
 	}
 	l->base = NULL;
@@ -59,7 +69,7 @@ void sock_starved(struct csock *s)
 		return;
 	s->flags |= CSOCK_STARVED;
 	s->starved_link = c->starved;
-	c->starved = csock_index(s);
+	c->starved = csock_row(s);
 }
 
 static void starved_wake(struct core *c)
@@ -68,11 +78,11 @@ static void starved_wake(struct core *c)
 
 	c->starved = NIL;
 	while (i != NIL) {
-		struct csock *s = &c->sock[i];
+		struct csock *s = &client.sock[i];
 
 		i = s->starved_link;
 		s->flags &= ~(uint32_t)CSOCK_STARVED;
-		if (s->sid != 0 && s->state != CSOCK_CLOSED)
+		if (s->state != CSOCK_FREE && s->state != CSOCK_CLOSED)
 			csock_notify(s, EPOLLOUT);
 	}
 }
@@ -112,10 +122,16 @@ static int find_lent(const struct zs_buf *b, struct buf_ref *r)
 	bool empty = b->handle >> 56 == HANDLE_EMPTY;
 	uint32_t row = empty ? name : loan_index(name);
 	const struct core *c = r->core;
-	const struct loan *l = &c->loan[row];
+	uint16_t epoch = (uint16_t)(b->handle >> 32);
+	const struct loan *l;
 
-	if (empty ? row - c->max_loans >= EMPTY_ROWS : row >= c->max_loans)
+	if (unlikely(!empty && epoch != client.epoch))
+		row = lost_loan_find(c, name, epoch);
+	else if (empty ? row - c->own_rows >= EMPTY_ROWS : row >= c->own_rows)
 		return -EINVAL;
+	if (unlikely(row == NIL))
+		return -EINVAL;
+	l = &c->loan[row];
 	if (l->holds == 0 || (!empty && l->name != name))
 		return -EINVAL;
 	r->lent = true;
@@ -147,7 +163,7 @@ int buf_find(const struct zs_buf *b, struct buf_ref *r)
 {
 	unsigned core = b->handle >> 48 & 0xff;
 
-	if (core >= client.n_cores)
+	if (core >= client.n_tables)
 		return -EINVAL;
 	r->core = &client.core[core];
 	switch (b->handle >> 56) {

@@ -41,13 +41,17 @@ static int cores_init(void)
 			      &t->map[client.n_cores]);
 		client.n_cores += r == 0;
 	}
-	return r;
+	client.n_tables = client.n_cores;
+	/* Another service may have more cores. */
+	return r == 0 ? socks_init(t->attached ? EMBED_CORES_MAX : t->n_cores) : r;
 }
 
 static void cores_fini(void)
 {
-	while (client.n_cores > 0)
-		core_fini(&client.core[--client.n_cores]);
+	while (client.n_tables > 0)
+		core_fini(&client.core[--client.n_tables]);
+	client.n_cores = 0;
+	socks_fini();
 }
 
 static int client_open(struct zs_config *config, const struct embed_cfg *cfg, const char *service)
@@ -101,11 +105,14 @@ static int client_start(struct zs_config *config)
 	memset(&client.stats, 0, sizeof(client.stats));
 	client.threaded = cfg.threaded;
 	client.leader = NULL;
-	client.asleep = false;
+	client.asleep = client.lost = false;
+	client.kick_fd = -1;
 	list_init(&client.followers);
 	r = client_open(config, &cfg, service);
 	if (r < 0)
 		return r;
+	if (service != NULL)
+		client.kick_fd = bell_open();
 	client.spin_ns = config_spin_ns(config);
 	if (client.spin_ns < 0)
 		client.spin_ns = spin_default(cfg.threaded ? client.n_cores : 0);
@@ -154,6 +161,8 @@ static void descriptors_close(void)
 
 static bool all_said(void)
 {
+	if (client.lost)
+		return true;
 	for (unsigned i = 0; i < client.n_cores; i++) {
 		struct core *c = &client.core[i];
 
@@ -204,7 +213,10 @@ void zs_stop(void)
 		client.running = false;
 		cores_fini();
 		fd_fini();
+		lost_fini();
 		transport_close(&client.transport);
+		if (client.kick_fd >= 0)
+			close(client.kick_fd);
 		client.stopping = false;
 	}
 	client_unlock();

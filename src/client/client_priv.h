@@ -13,6 +13,10 @@
  *data path is arrays, made when the stack starts and indexed by the channel's own names; nothing is
  * allocated later but sets and what is in them.
  *
+ * A service that is gone (lost.c) takes its names with it: sids, loans, tokens. Sockets keep their
+ * rows, without a sid; buffers that are still held move to rows that no service names, and the
+ * epoch in their handles tells them from those of the next one.
+ *
  * What comes from the stack is checked before it is used (H32): an event that makes no sense is
  * counted in bad_events and breaks the one socket it names, if any.
  */
@@ -20,11 +24,13 @@
 #define ZS_CLIENT_CLIENT_PRIV_H
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 
 #include "base/list.h"
 #include "chan/arena.h"
@@ -40,17 +46,25 @@
 #define EMPTY_ROWS 256u	      /* datagrams of no bytes that can wait on a core: they have no loan */
 #define REPLIES	   64u	      /* commands of a core whose callers wait, power of two */
 
-/* A received buffer of which the program or a receive queue has a hold. By loan index; the rows
- * from max_loans on are for empty datagrams. */
+/* A received buffer of which the program or a receive queue has a hold. Rows:
+ *
+ *	0 …           by loan index, at most own_rows
+ *	own_rows …    EMPTY_ROWS, for empty datagrams
+ *	gone_rows …   GONE_TIMES * own_rows, for what services lent that are gone; where a row moves
+ *	              to is near its own index, so that it is found again */
+#define GONE_TIMES 4u
 struct loan {
 	const uint8_t *base; /* what was lent, whole */
 	uint32_t name;	     /* to return it; 0 = not lent */
 	uint32_t len;	     /* at base */
 	uint32_t head;	     /* bytes of it that were read */
 	uint32_t next;	     /* row in the receive queue, or in the list of empty rows */
-	uint32_t sends;	     /* of it that are in flight */
-	uint16_t holds;	     /* of the program; 0 while it is in a receive queue */
-	bool more;	     /* datagram: the next row belongs to it */
+	union {
+		uint32_t sends; /* of it that are in flight */
+		uint32_t epoch; /* of a service that is gone: nothing is in flight */
+	};
+	uint16_t holds; /* of the program; 0 while it is in a receive queue */
+	bool more;	/* datagram: the next row belongs to it */
 };
 
 /* Beside a loan: where a datagram came from. */
@@ -148,10 +162,11 @@ struct epitem;
 struct group;
 struct buf_ref;
 
-/* By sid_index on its core. The first line is all that a request and its response touch. */
+/* A row of client.sock: by core and sid_index, as long as the first service lives; later where
+ * core->row says. The first line is all that a request and its response touch. */
 struct csock {
-	uint32_t sid;	     /* 0 = the row is free */
-	uint32_t head, tail; /* receive queue: loan rows; LISTEN: indices of new sockets */
+	uint32_t sid;	     /* 0 = free, or the service that it was of is gone */
+	uint32_t head, tail; /* receive queue: loan rows; LISTEN: rows of new sockets */
 	uint32_t unread;     /* bytes; whole datagrams; LISTEN: sockets */
 	uint8_t state;	     /* enum csock_state */
 	uint8_t type;	     /* SOCK_STREAM, SOCK_DGRAM */
@@ -167,39 +182,52 @@ struct csock {
 	uint32_t serial;	  /* changes when the descriptor is closed */
 
 	_Alignas(64) struct group *group; /* NULL: the only socket of its descriptor */
-	uint32_t link;			  /* on a listener's queue, core->starved or ->to_close */
+	uint32_t link;			  /* a listener's queue, core->to_close, client.free_sock */
 	uint32_t starved_link;
 	uint32_t cookie_head, cookie_tail; /* complete ones */
 	uint32_t urg_ahead;		   /* bytes before the urgent one, from the next unread */
 	uint32_t rcvlowat;
-	int32_t domain;	    /* AF_INET, AF_INET6 */
-	int32_t linger_s;   /* -1 = off */
-	uint32_t taken;	    /* LISTEN: accepted since the service was told */
-	uint32_t backlog;   /* LISTEN */
+	int32_t domain;	  /* AF_INET, AF_INET6 */
+	int32_t linger_s; /* -1 = off */
+	uint32_t taken;	  /* LISTEN: accepted since the service was told */
+	uint32_t backlog; /* LISTEN */
+	uint32_t bound_scope;
 	uint32_t child_sid; /* while forking: its name in the child, 0 = it gets none */
 	int64_t rcvtimeo_ns, sndtimeo_ns; /* 0 = none */
 	uint8_t peer[16], local[16];	  /* valid from CONNECTED on; local also when BOUND */
 	uint16_t peer_port, local_port;
+	uint32_t peer_scope;
+	struct opts *opts; /* NULL: the service has set none that would be asked for again */
 };
 _Static_assert(offsetof(struct csock, group) == 64, "hot line");
 _Static_assert(sizeof(struct csock) == 192, "three lines");
 
+/* SETOPT commands of a descriptor, for sockets that join it on other cores, or at another service:
+ * the newest value of each option, and each membership. */
+#define OPTS_MAX 64
+struct opts {
+	unsigned n;
+	struct opt {
+		uint32_t len;
+		int16_t level, name;
+		uint8_t value[28];
+	} opt[];
+};
+
 /* The sockets of one descriptor on several cores; one on each, the first where it was made. */
-#define GROUP_OPTS 32
 struct group {
 	unsigned n;
 	unsigned turn;	/* whose queue is read next */
 	unsigned users; /* threads in its commands: it stays until they have left */
 	bool closed;
 	struct csock *sock[EMBED_CORES_MAX];
-	unsigned n_opts; /* SETOPT commands, for sockets that join later */
-	struct chan_sqe opt[GROUP_OPTS];
 };
 
 /* A thread waits for the result of a command. */
 struct reply {
 	struct waiter *w; /* NULL = free */
 	bool done;
+	bool lost; /* with the service: there is no result */
 	uint32_t gen;
 	struct chan_cqe e;
 };
@@ -217,7 +245,8 @@ struct spares {
 struct core {
 	struct chan_end end;
 	const struct chan_map *map;
-	struct csock *sock;
+	struct csock *sock; /* by sid_index, if row is NULL */
+	uint32_t *row;	    /* of client.sock and 1, by sid_index; 0 = none */
 	uint32_t max_socks;
 	uint8_t id;
 	bool scratch_taken;
@@ -225,32 +254,62 @@ struct core {
 	struct loan *loan;
 	struct dgram *dgram;
 	uint32_t max_loans;
-	uint32_t empty_free; /* rows from max_loans on */
+	uint32_t own_rows, gone_rows; /* see struct loan */
+	uint32_t empty_free;
 	struct token *token;
 	struct cookie *cookie;
 	uint32_t max_tokens;
+	uint32_t token_rows; /* of both tables, at least max_tokens */
 	uint32_t token_free, tokens_left, cookie_free;
 	struct arena arena;
 	struct spares spare[SPARE_CLASSES];
 	struct block *block;
-	uint32_t starved;  /* sockets that found neither token nor block, by index */
+	uint32_t starved;  /* sockets that found neither token nor block, by row */
 	uint32_t to_close; /* sockets whose CLOSE found sq full */
 	struct reply reply[REPLIES];
-	uint32_t lent; /* loans that the program holds */
+	uint32_t lent;	    /* loans that the program holds */
+	uint32_t gone_used; /* rows of the last part of `loan` */
+	bool remade;	    /* remake_result is here */
+	struct chan_cqe remade_result;
 };
 
-/* A service that this program is attached to. */
+/* A service that this program is attached to, or is about to be. */
 struct mapping {
 	void *at;
 	uint64_t bytes;
 };
 struct attached {
-	int sock; /* the control connection */
+	int sock;  /* the control connection */
+	int pidfd; /* the service, -1: not to be had */
+	int pid;
+	bool mapped; /* MAPPED was said */
 	unsigned n_cores;
-	unsigned n_mappings;
 	uint32_t free_ports_from; /* ports below are to be asked for */
 	uint32_t grants;	  /* asked so far */
-	struct mapping mapping[1 + 2 * EMBED_CORES_MAX];
+	struct mapping packets, rings[EMBED_CORES_MAX];
+	/* The program's memory goes with it from service to service; so there may be more arenas
+	 * than this service has cores. The first n_kept are (still) the last service's. */
+	struct mapping arena[EMBED_CORES_MAX];
+	int arena_fd[EMBED_CORES_MAX];
+	unsigned n_arenas, n_kept;
+};
+
+/* What is to be asked of a service. */
+struct attach_want {
+	const char *path;
+	uint32_t max_sockets, max_loans, max_tokens; /* 0: as the service likes */
+	uint64_t arena_bytes;
+};
+
+/* The way to another service: see rejoin.c. */
+enum rejoin_state { REJOIN_ATTACHED, REJOIN_ENDED, REJOIN_DIAL, REJOIN_TALK };
+struct rejoin {
+	enum rejoin_state state;
+	bool told; /* why it can't be */
+	int64_t looked_ns, next_ns, backoff_ns;
+	struct attached to;
+	struct chan_map map[EMBED_CORES_MAX];
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
 };
 
 /* How the stack is reached: loaded into this process, or a service's. */
@@ -259,6 +318,7 @@ struct transport {
 	struct attached service;
 	const struct embed_ops *ops;
 	struct embed *embed;
+	struct rejoin rejoin;
 	struct chan_map map[EMBED_CORES_MAX];
 	unsigned n_cores;
 	void *library;
@@ -279,6 +339,19 @@ struct client {
 	struct list followers;
 	struct wlink *any; /* followers that wait for whatever happens */
 	struct core core[EMBED_CORES_MAX];
+	unsigned n_tables;  /* cores that have tables: also those that a service had that is gone */
+	struct csock *sock; /* zones of zone_rows, one for each core there may be */
+	unsigned n_zones;
+	uint32_t zone_rows;
+	uint32_t top[EMBED_CORES_MAX]; /* rows of a zone that were ever used */
+	uint32_t free_sock;   /* rows that are free below top, when cores have a row table */
+	uint16_t epoch;	      /* services that are gone */
+	struct gone *gone;    /* of which something is held */
+	bool lost;	      /* the service is gone, and none is there yet */
+	bool remaking;	      /* one has come: sockets are made there */
+	struct wlink *absent; /* threads that wait for a service */
+	int kick_fd;	      /* for the leader that sleeps at a service; -1 */
+	unsigned quiet;	      /* calls that found nothing */
 	struct transport transport;
 	struct zs_stats stats; /* what the client counts */
 };
@@ -289,9 +362,9 @@ static inline struct core *csock_core(const struct csock *s)
 	return &client.core[s->core];
 }
 
-static inline uint32_t csock_index(const struct csock *s)
+static inline uint32_t csock_row(const struct csock *s)
 {
-	return sid_index(s->sid);
+	return (uint32_t)(s - client.sock);
 }
 
 /* ---- client.c: start, stop ---- */
@@ -316,7 +389,8 @@ int64_t config_spin_ns(const struct zs_config *c);
 int transport_open(struct transport *t, const struct embed_cfg *cfg, const char *service, char *err,
 		   size_t err_len);
 void transport_close(struct transport *t);
-/* May this port be bound, by the user that the program is now? 0, -EACCES. */
+/* May this port be bound, by the user that the program is now? 0, -EACCES; -ERESTART: there is
+ * nobody to ask any more. */
 int transport_may_bind(const uint8_t addr[16], uint16_t port);
 
 /* ---- fork.c ---- */
@@ -344,8 +418,17 @@ static inline bool csock_shared(const struct csock *s)
 struct attach_msg;
 /* The configured path, or that of the environment, or the usual one. */
 const char *attach_path(const char *configured);
-int attach_open(struct attached *a, const char *path, const struct embed_cfg *cfg,
-		struct chan_map *maps, char *err, size_t err_len) must_check;
+/* Connects, and looks who answers. */
+int attach_dial(struct attached *a, const char *path, int flags) must_check;
+/* A first message to the service at want->path, with the arenas of `from`, which stay its own, or
+ * NULL. flags: SOCK_NONBLOCK: never waits. */
+int attach_begin(struct attached *a, const struct attached *from, const struct attach_want *want,
+		 int flags, char *err, size_t err_len) must_check;
+/* Its answer is there: 1 attached, and maps are filled in; 0 more is to come; or -errno. */
+int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err_len) must_check;
+int attach_open(struct attached *a, const struct attach_want *want, struct chan_map *maps,
+		char *err, size_t err_len) must_check;
+/* Gives back all that is not kept of another. maps may be NULL. */
 void attach_close(struct attached *a, struct chan_map *maps, bool in_order);
 /* Before fork: asks for what the child needs. */
 int attach_fork(struct attached *a, struct attach_msg *m) must_check;
@@ -354,9 +437,49 @@ void attach_abandon(struct attached *a, struct chan_map *maps);
 int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps) must_check;
 int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port) must_check;
 
+/* ---- rejoin.c: the service goes and comes ---- */
+#define REJOIN_FDS 2u /* that a sleeping leader looks at, at most */
+void rejoin_init(const char *path);
+void rejoin_fini(void);
+/* For the leader, or any thread when there is none: looks after the service if it is time (now_ns),
+ * or if there are news. Inside. */
+void rejoin_look(int64_t now, bool news);
+unsigned rejoin_poll(struct pollfd *p);
+/* When a sleeper has to come back to look; FOREVER. */
+int64_t rejoin_deadline(void);
+bool service_is_dead(void);
+
+/* ---- lost.c: the service is gone ---- */
+/* Takes the packet region over. */
+void client_lose(struct mapping *packets);
+void lost_fini(void);
+void lost_forget(void);
+/* A row of a service that is gone. NIL. */
+uint32_t lost_loan_find(const struct core *c, uint32_t name, uint16_t epoch);
+void lost_loan_put(struct core *c, uint32_t row);
+
+/* ---- remake.c: another has come ---- */
+/* Sockets are made again; -ERESTART: it is gone already. */
+int client_remake(void) must_check;
+/* Waits until there is a service. 0, -EINTR, -EBADF (the stack stops). */
+int client_attached(void) must_check;
+/* The same, and the socket is one of its; -EBADF also when it was closed, or its error. */
+int csock_ready(struct csock *s) must_check;
+int csock_remake(struct csock *s) must_check;
+int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
+		struct chan_cqe *e) must_check;
+
 /* ---- core.c: a channel's tables ---- */
+/* The table of sockets, for so many cores as there may ever be. */
+int socks_init(unsigned zones);
+void socks_fini(void);
 int core_init(struct core *c, unsigned id, const struct chan_map *map);
 void core_fini(struct core *c);
+/* An empty table of rows, from now on. */
+int core_rows_init(struct core *c) must_check;
+/* Another service's channel in the place of one that is gone: does it fit the tables? */
+int core_fits(unsigned id, const struct chan_map *map) must_check;
+int core_rejoin(unsigned id, const struct chan_map *map) must_check;
 
 /* ---- wait.c ---- */
 int64_t now_ns(void);
@@ -396,6 +519,7 @@ void core_event(struct core *c, const struct chan_cqe *e);
 #define TOKEN_CONNECT 0x81000000u
 #define TOKEN_CLOSE   0x82000000u
 #define TOKEN_NOBODY  0x83000000u
+#define TOKEN_REMAKE  0x84000000u
 #define TOKEN_CLASS   0xff000000u
 
 /* May n sends be pushed? They leave some room to the other commands, so that a flood of them can't
@@ -408,15 +532,18 @@ static inline bool cmd_room(struct core *c, uint32_t n)
 	return chan_free(&c->end.sq, reserve + n) >= reserve + n;
 }
 /* A slot for a command that must not be lost: waits for room, and releases the lock then, so a
- * socket's serial is to be compared before it is used. */
-struct chan_sqe *cmd_slot(struct core *c);
+ * socket's serial is to be compared before it is used. NULL: the service was lost meanwhile. */
+struct chan_sqe *cmd_slot(struct core *c) must_check;
 /* Sends a command and waits for its result: res, with the event in *e. s may be NULL (commands
- * without a socket). The lock is released meanwhile; -EBADF when the descriptor was closed. */
+ * without a socket). The lock is released meanwhile; -EBADF when the descriptor was closed. If the
+ * service is lost it waits for another and asks again, but of a BIND, which needs a grant before
+ * it, and of what has no socket it says -ERESTART. */
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
 	     struct chan_cqe *e) must_check;
 /* The channel's scratch area is the caller's until he clears core->scratch_taken: it is for one
- * answer at a time. 0, -EBADF (the stack stops). */
+ * answer at a time. 0, -EBADF (the stack stops), -ENETDOWN. */
 int scratch_take(struct core *c) must_check;
+void replies_lose(struct core *c);
 void cmd_result(struct core *c, const struct chan_cqe *e);
 /* Says CLOSE now, or as soon as there is room. */
 void cmd_close(struct csock *s);
@@ -451,14 +578,22 @@ static inline struct csock *csock_find(struct core *c, uint32_t sid)
 {
 	uint32_t i = sid_index(sid);
 
-	if (unlikely(i >= c->max_socks || c->sock[i].sid != sid || sid == 0))
+	if (unlikely(i >= c->max_socks || sid == 0))
 		return NULL;
-	return &c->sock[i];
+	if (likely(c->row == NULL))
+		return likely(c->sock[i].sid == sid) ? &c->sock[i] : NULL;
+	i = c->row[i];
+	return i != 0 && client.sock[i - 1].sid == sid ? &client.sock[i - 1] : NULL;
 }
 struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit);
+/* A row for a new socket of that name, or for one of ours (s) that gets another; NULL: the name is
+ * taken, or none is left. */
+struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);
 /* The program is done with it: gives back what it has, says CLOSE. Joins no group any more. */
 void csock_close(struct csock *s);
 void csock_free(struct csock *s);
+void csock_drop_queue(struct csock *s);
+void csock_drop_cookies(struct csock *s);
 uint32_t csock_mask(struct csock *s);
 void csock_broken(struct csock *s, int err);
 /* Something changed: sets and waiters look again. mask: the EPOLL bits that changed. */
@@ -487,7 +622,7 @@ static inline void loan_put(struct core *c, uint32_t row)
 {
 	struct chan_ring *ret = &c->end.ret;
 
-	if (unlikely(row >= c->max_loans || chan_free(ret, 1) == 0)) {
+	if (unlikely(row >= c->own_rows || chan_free(ret, 1) == 0)) {
 		loan_put_slow(c, row);
 		return;
 	}
@@ -497,6 +632,11 @@ static inline void loan_put(struct core *c, uint32_t row)
 	core_kick(c);
 }
 uint64_t loan_handle(const struct core *c, uint32_t row);
+static inline bool loan_is_gone(const struct core *c, uint32_t row)
+{
+	return row >= c->gone_rows;
+}
+
 uint64_t block_handle(const struct core *c, uint64_t off);
 /* A buffer, resolved: where its bytes are. */
 struct buf_ref {
@@ -506,6 +646,11 @@ struct buf_ref {
 	uint64_t off;  /* of data: in the arena; relative to the lent bytes */
 };
 int buf_find(const struct zs_buf *b, struct buf_ref *r) must_check;
+/* May the channel of this core not name it? */
+static inline bool buf_is_foreign(const struct buf_ref *r, const struct core *c)
+{
+	return r->core != c || (r->lent && loan_is_gone(c, r->what));
+}
 /* Ends one hold of the program. */
 void buf_put(const struct buf_ref *r);
 /* One hold of the program becomes a send in flight, which its token ends. */
@@ -614,8 +759,6 @@ void epitem_forget(struct csock *s);
 void epset_close(struct epset *e);
 /* In a child of fork: nobody waits on it here. */
 void epset_alone(struct epset *e);
-/* The socket has another address than its items know. */
-void epitem_moved(struct csock *s);
 
 /* ---- addr.c ---- */
 struct endpoint {
@@ -666,9 +809,13 @@ uint32_t recv_before_mark(const struct csock *s);
 int core_socket(struct core *c, int domain, int type, int protocol, struct csock **out);
 int group_new(struct csock *s);
 void group_close(struct csock *s);
-void group_option(struct csock *s, const struct chan_sqe *cmd);
 int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e);
 int group_spread(struct csock *s);
+
+/* ---- sockopt.c ---- */
+/* Remembers what was set. */
+void option_keep(struct csock *s, const struct chan_sqe *cmd);
+void option_command(struct chan_sqe *cmd, const struct opt *o);
 
 /* ---- socket.c ---- */
 int socket_bind(struct csock *s, const struct endpoint *at);

@@ -5,18 +5,21 @@
  * close out for long; a close that finds no room waits on a list of its core and is said later.
  */
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/client_priv.h"
 
 struct chan_sqe *cmd_slot(struct core *c)
 {
-	while (chan_free(&c->end.sq, 1) == 0) {
+	uint16_t epoch = client.epoch;
+
+	while (!client.lost && client.epoch == epoch && chan_free(&c->end.sq, 1) == 0) {
 		if (client_turn() == 0)
 			sched_yield();
 		client_breathe();
 	}
-	return cmd_next(c);
+	return client.lost || client.epoch != epoch ? NULL : cmd_next(c);
 }
 
 static struct reply *reply_take(struct core *c, struct waiter *w, uint32_t *token)
@@ -27,7 +30,7 @@ static struct reply *reply_take(struct core *c, struct waiter *w, uint32_t *toke
 		if (r->w != NULL)
 			continue;
 		r->w = w;
-		r->done = false;
+		r->done = r->lost = false;
 		r->gen = (r->gen + 1) & 0xffff;
 		*token = TOKEN_REPLY | r->gen << 8 | i;
 		return r;
@@ -48,19 +51,24 @@ static struct reply *reply_get(struct core *c, struct waiter *w, uint32_t *token
 	return r;
 }
 
-int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
+/* -ERESTART: the service was lost before it answered. */
+static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd,
+		     struct chan_cqe *e)
 {
 	uint32_t token, serial = s != NULL ? s->serial : 0;
+	uint16_t epoch = client.epoch;
+	struct chan_sqe *q;
 	struct waiter w;
-	struct reply *r = reply_get(c, &w, &token);
-	struct chan_sqe *q = cmd_slot(c);
+	struct reply *r;
 	int err;
 
-	if (unlikely(s != NULL && s->serial != serial)) {
-		r->w = NULL;
-		return -EBADF;
-	}
 	waiter_init(&w);
+	r = reply_get(c, &w, &token);
+	q = cmd_slot(c);
+	if (unlikely(q == NULL || client.epoch != epoch || (s != NULL && s->serial != serial))) {
+		r->w = NULL;
+		return s != NULL && s->serial != serial ? -EBADF : -ERESTART;
+	}
 	*q = *cmd;
 	q->token = token;
 	if (s != NULL) {
@@ -78,18 +86,54 @@ int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct
 		return err;
 	if (unlikely(s != NULL && s->serial != serial))
 		return -EBADF;
+	if (unlikely(r->lost))
+		return -ERESTART;
 	return e->res >= -4095 ? e->res : -EPROTO;
+}
+
+/* Is the same to be asked of another service? */
+static bool asked_again(uint8_t op)
+{
+	return op != CHAN_OP_BIND && op != CHAN_OP_READ && op != CHAN_OP_ACCEPT &&
+	       op != CHAN_OP_SHARE;
+}
+
+int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
+{
+	int r;
+
+	if (unlikely(client.remaking))
+		return remake_call(c, s, cmd, e);
+	if (s == NULL)
+		return client.lost ? -ERESTART : call_once(c, NULL, cmd, e);
+	do {
+		r = unlikely(s->sid == 0) ? csock_ready(s) : 0;
+		if (r == 0)
+			r = call_once(csock_core(s), s, cmd, e);
+	} while (r == -ERESTART && asked_again(cmd->op));
+	return r;
+}
+
+/* Who waits for the results of a service that is gone is told so. */
+void replies_lose(struct core *c)
+{
+	for (struct reply *r = c->reply; r < c->reply + REPLIES; r++) {
+		if (r->w == NULL || r->done)
+			continue;
+		r->done = r->lost = true;
+		waiter_wake(r->w);
+	}
 }
 
 int scratch_take(struct core *c)
 {
-	while (c->scratch_taken && !client.stopping) {
+	while (c->scratch_taken && !client.stopping && !client.lost) {
 		client_turn();
 		client_breathe();
 		sched_yield();
 	}
-	if (client.stopping)
-		return -EBADF;
+	if (client.stopping || client.lost)
+		return client.stopping ? -EBADF : -ENETDOWN;
 	c->scratch_taken = true;
 	return 0;
 }
@@ -122,6 +166,8 @@ static void connect_done(struct csock *s, const struct chan_cqe *e)
 	memcpy(s->local, e->laddr, 16);
 	s->local_port = e->lport;
 	client.stats.connects++;
+	free(s->opts); /* a connection is never made again */
+	s->opts = NULL;
 	csock_notify(s, EPOLLOUT);
 }
 
@@ -142,6 +188,11 @@ void cmd_result(struct core *c, const struct chan_cqe *e)
 
 	if ((e->loan & TOKEN_CLASS) == TOKEN_NOBODY)
 		return;
+	if (unlikely(e->loan == TOKEN_REMAKE)) {
+		c->remade_result = *e;
+		c->remade = true;
+		return;
+	}
 	if ((e->loan & TOKEN_CLASS) == TOKEN_REPLY) {
 		reply_done(c, e);
 		return;
@@ -174,19 +225,23 @@ void cmd_close(struct csock *s)
 {
 	struct core *c = csock_core(s);
 
+	if (unlikely(s->sid == 0)) {
+		csock_free(s); /* no service knows of it */
+		return;
+	}
 	if (c->to_close == NIL && chan_free(&c->end.sq, 1) != 0) {
 		close_push(c, s);
 		return;
 	}
 	s->flags |= CSOCK_TOCLOSE;
 	s->link = c->to_close;
-	c->to_close = csock_index(s);
+	c->to_close = csock_row(s);
 }
 
 void cmd_flush_closes(struct core *c)
 {
 	while (c->to_close != NIL && chan_free(&c->end.sq, 1) != 0) {
-		struct csock *s = &c->sock[c->to_close];
+		struct csock *s = &client.sock[c->to_close];
 
 		c->to_close = s->link;
 		s->link = NIL;

@@ -3,19 +3,54 @@
  * A socket's life and its readiness. What a state looks like from outside is in csock_mask(), one
  * function, as Linux reports it (tcp(7), udp(7), epoll(7)); tests compare it with the kernel.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
 #include "client/client_priv.h"
 
-struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit)
+/* A free row, when the index of a sid says no more which. */
+static struct csock *row_take(void)
+{
+	uint32_t row = client.free_sock;
+
+	if (row != NIL) {
+		client.free_sock = client.sock[row].link;
+		return &client.sock[row];
+	}
+	for (unsigned z = 0; z < client.n_zones; z++) {
+		if (client.top[z] < client.zone_rows)
+			return &client.sock[z * client.zone_rows + client.top[z]++];
+	}
+	return NULL;
+}
+
+struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s)
 {
 	uint32_t i = sid_index(sid);
-	struct csock *s;
 
-	if (sid == 0 || i >= c->max_socks || c->sock[i].sid != 0)
+	if (sid == 0 || i >= c->max_socks)
 		return NULL;
-	s = &c->sock[i];
+	if (likely(c->row == NULL)) {
+		if (i >= client.top[c->id])
+			client.top[c->id] = i + 1;
+		return c->sock[i].state == CSOCK_FREE ? &c->sock[i] : NULL;
+	}
+	if (c->row[i] != 0)
+		return NULL;
+	if (s == NULL)
+		s = row_take();
+	if (s != NULL)
+		c->row[i] = csock_row(s) + 1;
+	return s;
+}
+
+struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit)
+{
+	struct csock *s = csock_name(c, sid, NULL);
+
+	if (s == NULL)
+		return NULL;
 	/* Threads may still be about to leave their wait for the row's last socket, and that one
 	 * may still stand on the list of the starved. */
 	*s = (struct csock){
@@ -43,8 +78,18 @@ struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uin
 
 void csock_free(struct csock *s)
 {
-	s->sid = 0;
+	struct core *c = csock_core(s);
+
 	s->state = CSOCK_FREE;
+	free(s->opts);
+	s->opts = NULL;
+	if (unlikely(c->row != NULL)) {
+		if (s->sid != 0)
+			c->row[sid_index(s->sid)] = 0;
+		s->link = client.free_sock;
+		client.free_sock = csock_row(s);
+	}
+	s->sid = 0;
 }
 
 /* Linux: writable when at least a third of the buffer is free; and there must be what a send needs
@@ -189,10 +234,10 @@ void csock_broken(struct csock *s, int err)
 }
 
 /* Connections that the stack accepted and the program did not are reset, as the kernel does. */
-static void drop_accepted(struct core *c, struct csock *l)
+static void drop_accepted(struct csock *l)
 {
 	while (l->head != NIL) {
-		struct csock *s = &c->sock[l->head];
+		struct csock *s = &client.sock[l->head];
 
 		l->head = s->link;
 		s->link = NIL;
@@ -202,8 +247,10 @@ static void drop_accepted(struct core *c, struct csock *l)
 	l->unread = 0;
 }
 
-static void drop_queue(struct core *c, struct csock *s)
+void csock_drop_queue(struct csock *s)
 {
+	struct core *c = csock_core(s);
+
 	while (s->head != NIL) {
 		uint32_t row = s->head;
 
@@ -211,11 +258,14 @@ static void drop_queue(struct core *c, struct csock *s)
 		loan_put(c, row);
 		s->flags |= CSOCK_UNREAD;
 	}
+	s->tail = NIL;
 	s->unread = 0;
 }
 
-static void drop_cookies(struct core *c, struct csock *s)
+void csock_drop_cookies(struct csock *s)
 {
+	struct core *c = csock_core(s);
+
 	while (s->cookie_head != NIL) {
 		uint32_t row = s->cookie_head;
 
@@ -228,13 +278,11 @@ static void drop_cookies(struct core *c, struct csock *s)
 
 void csock_close(struct csock *s)
 {
-	struct core *c = csock_core(s);
-
 	if (s->state == CSOCK_LISTEN)
-		drop_accepted(c, s);
+		drop_accepted(s);
 	else
-		drop_queue(c, s);
-	drop_cookies(c, s);
+		csock_drop_queue(s);
+	csock_drop_cookies(s);
 	epitem_forget(s);
 	s->state = CSOCK_CLOSED;
 	s->serial++;

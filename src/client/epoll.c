@@ -89,12 +89,6 @@ void epset_alone(struct epset *e)
 	e->users = 0;
 }
 
-void epitem_moved(struct csock *s)
-{
-	for (struct epitem *i = s->items; i != NULL; i = i->next)
-		i->sock = s;
-}
-
 int zs_epoll_create1(int flags)
 {
 	struct epset *e;

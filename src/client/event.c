@@ -166,10 +166,10 @@ static void on_accept(struct core *c, const struct chan_cqe *e)
 		return;
 	}
 	if (l->head == NIL)
-		l->head = csock_index(s);
+		l->head = csock_row(s);
 	else
-		c->sock[l->tail].link = csock_index(s);
-	l->tail = csock_index(s);
+		client.sock[l->tail].link = csock_row(s);
+	l->tail = csock_row(s);
 	l->unread++;
 	csock_notify(l, EPOLLIN);
 }

@@ -38,7 +38,7 @@ static void give_back_unread(struct csock *s)
 		struct loan *l = &c->loan[s->head];
 		struct chan_sqe *q = cmd_slot(c);
 
-		if (s->head == NIL)
+		if (q == NULL || s->head == NIL)
 			return; /* another thread read it while there was no room */
 		q->op = CHAN_OP_UNREAD;
 		q->sid = s->sid;
@@ -116,59 +116,76 @@ static void parent(void)
 
 /* ---- the child ---- */
 
-/* A socket under its new name, in the new table; whatever pointed to the old one points here. */
-static struct csock *take_over(struct csock *old, struct core *fresh)
+/* A socket under its new name. It keeps its place, so whatever points to it still does. */
+static bool take_over(struct csock *s)
 {
-	struct core *c = &fresh[old->core];
-	uint32_t row = sid_index(old->child_sid);
-	struct csock *s;
+	struct core *c = csock_core(s);
 
-	if (old->child_sid == 0 || row >= c->max_socks || c->sock[row].sid != 0)
-		return NULL;
-	s = &c->sock[row];
-	*s = *old;
-	s->sid = old->child_sid;
 	s->head = s->tail = s->link = s->cookie_head = s->cookie_tail = NIL;
-	s->unread = s->inflight = s->ticket = s->taken = 0;
+	s->sid = s->unread = s->inflight = s->ticket = s->taken = 0;
 	s->waiters = NULL;
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
-				CSOCK_URG_READ | CSOCK_HINT);
+				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES);
+	if (s->child_sid == 0 || csock_name(c, s->child_sid, s) == NULL)
+		return false;
 	s->flags |= CSOCK_SHARED;
-	epitem_moved(s);
-	return s;
+	s->sid = s->child_sid;
+	return true;
 }
 
-static void drop(struct csock *s, int fd)
+/* A descriptor: the socket, or all of its group, or it is closed in the child: what has no name is
+ * freed by rows_sweep(). */
+static void inherit_fd(int fd, struct csock *s)
 {
+	struct group *g = s->group;
+	bool whole = g != NULL || take_over(s);
+
+	for (unsigned i = 0; g != NULL && i < g->n; i++)
+		whole &= take_over(g->sock[i]);
+	if (g != NULL)
+		g->users = 0;
+	if (whole)
+		return;
+	for (unsigned i = 0; g != NULL && i < g->n; i++) {
+		if (g->sock[i]->sid != 0)
+			csock_core(g->sock[i])->row[sid_index(g->sock[i]->sid)] = 0;
+	}
 	epitem_forget(s);
 	fd_free(fd);
 }
 
-/* A descriptor: the socket, or all of its group, or it is closed in the child. */
-static void inherit_fd(int fd, struct csock *s, struct core *fresh)
+static void descriptors_inherit(void)
 {
-	struct group *g = s->group;
-	struct csock *n = NULL;
-	bool whole = true;
+	struct csock *s;
+	struct epset *e;
+	int err;
 
-	if (g == NULL) {
-		n = take_over(s, fresh);
-		whole = n != NULL;
-	} else {
-		g->users = 0;
-		for (unsigned i = 0; i < g->n && whole; i++) {
-			struct csock *m = take_over(g->sock[i], fresh);
-
-			whole = m != NULL;
-			if (whole)
-				g->sock[i] = m;
+	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+		s = fd_csock(fd, &err);
+		if (s != NULL) {
+			inherit_fd(fd, s);
+			continue;
 		}
-		n = g->sock[0];
+		e = fd_epset(fd, &err);
+		if (e != NULL)
+			epset_alone(e);
 	}
-	if (whole)
-		fd_table[fd] = (uintptr_t)n;
-	else
-		drop(s, fd);
+}
+
+/* Rows of which the child has nothing. */
+static void rows_sweep(void)
+{
+	client.free_sock = NIL;
+	for (unsigned z = 0; z < client.n_zones; z++) {
+		for (uint32_t i = 0; i < client.top[z]; i++) {
+			struct csock *s = &client.sock[z * client.zone_rows + i];
+
+			if (csock_find(csock_core(s), s->sid) == s)
+				continue;
+			s->sid = 0;
+			csock_free(s);
+		}
+	}
 }
 
 /* The forking thread is the only one here: whoever waited, waits in the parent. */
@@ -178,8 +195,11 @@ static void forget_threads(void)
 	client.leader = NULL;
 	client.asleep = client.kicked = false;
 	client.waiting = 0;
-	client.any = NULL;
+	client.any = client.absent = NULL;
 	list_init(&client.followers);
+	if (client.kick_fd >= 0)
+		close(client.kick_fd);
+	client.kick_fd = bell_open();
 }
 
 static int child_open(struct core *fresh)
@@ -189,17 +209,17 @@ static int child_open(struct core *fresh)
 
 	attach_abandon(&t->service, t->map);
 	r = attach_child(&t->service, &forking.welcome, t->map);
-	for (unsigned i = 0; i < client.n_cores && r == 0; i++)
+	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
 		r = core_init(&fresh[i], i, &t->map[i]);
+		if (r == 0)
+			r = core_rows_init(&fresh[i]);
+	}
 	return r;
 }
 
 static void child(void)
 {
 	static struct core fresh[EMBED_CORES_MAX];
-	struct csock *s;
-	struct epset *e;
-	int err;
 
 	if (!forking.active) {
 		client_lock_reset();
@@ -211,20 +231,15 @@ static void child(void)
 		client.running = false;
 		return;
 	}
-	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
-		s = fd_csock(fd, &err);
-		if (s != NULL) {
-			inherit_fd(fd, s, fresh);
-			continue;
-		}
-		e = fd_epset(fd, &err);
-		if (e != NULL)
-			epset_alone(e);
-	}
-	for (unsigned i = 0; i < client.n_cores; i++) {
+	lost_forget();
+	for (unsigned i = 0; i < client.n_tables; i++) {
 		core_fini(&client.core[i]);
-		client.core[i] = fresh[i];
+		if (i < client.n_cores)
+			client.core[i] = fresh[i];
 	}
+	client.n_tables = client.n_cores;
+	descriptors_inherit();
+	rows_sweep();
 }
 
 void fork_hooks(void)

@@ -46,40 +46,34 @@ void group_close(struct csock *s)
 	group_free_if_unused(g);
 }
 
-/* Remembers an option for sockets made later; the newest value of each. */
-void group_option(struct csock *s, const struct chan_sqe *cmd)
+static int call_each(struct group *g, const struct chan_sqe *cmd, struct chan_cqe *e)
 {
-	struct group *g = s->group;
-	unsigned i = 0;
+	struct chan_cqe other;
+	int r = cmd_call(csock_core(g->sock[0]), g->sock[0], cmd, e);
 
-	if (g == NULL)
-		return;
-	while (i < g->n_opts &&
-	       (g->opt[i].opt.level != cmd->opt.level || g->opt[i].opt.name != cmd->opt.name))
-		i++;
-	if (i == GROUP_OPTS)
-		return;
-	g->opt[i] = *cmd;
-	if (i == g->n_opts)
-		g->n_opts++;
+	for (unsigned i = 1; r >= 0 && !g->closed && i < g->n; i++) {
+		int k = cmd_call(csock_core(g->sock[i]), g->sock[i], cmd, &other);
+
+		r = k < 0 ? k : r;
+	}
+	return r;
 }
 
 /* A command to every socket of a descriptor: the first that fails decides. */
 int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
 {
 	struct group *g = s->group;
-	struct chan_cqe other;
+	uint16_t epoch;
 	int r;
 
 	if (g == NULL)
 		return cmd_call(csock_core(s), s, cmd, e);
 	g->users++;
-	r = cmd_call(csock_core(s), s, cmd, e);
-	for (unsigned i = 1; r >= 0 && !g->closed && i < g->n; i++) {
-		int k = cmd_call(csock_core(g->sock[i]), g->sock[i], cmd, &other);
-
-		r = k < 0 ? k : r;
-	}
+	do {
+		/* When the service changes, so do the sockets: all are asked again. */
+		epoch = client.epoch;
+		r = call_each(g, cmd, e);
+	} while (!g->closed && client.epoch != epoch);
 	if (g->closed)
 		r = -EBADF;
 	g->users--;
@@ -91,8 +85,16 @@ int core_socket(struct core *c, int domain, int type, int protocol, struct csock
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {domain, type, protocol}};
 	struct chan_cqe e;
-	int r = cmd_call(c, NULL, &cmd, &e);
+	int r;
 
+	do {
+		r = client_attached();
+		/* Another service may have less. */
+		if (c->id >= client.n_cores)
+			c = &client.core[0];
+		if (r == 0)
+			r = cmd_call(c, NULL, &cmd, &e);
+	} while (r == -ERESTART && !client.remaking);
 	if (r < 0)
 		return r;
 	*out = csock_open(c, e.sid, domain, type, e.aux);
@@ -106,14 +108,20 @@ int core_socket(struct core *c, int domain, int type, int protocol, struct csock
 static int member_add(struct group *g, struct core *c)
 {
 	struct csock *first = g->sock[0], *s;
-	struct chan_sqe bind = {.op = CHAN_OP_BIND, .port = first->local_port};
+	const struct opts *opts = first->opts;
+	struct chan_sqe set = {.op = CHAN_OP_SETOPT}, bind = {.op = CHAN_OP_BIND,
+							      .port = first->local_port,
+							      .scope = first->bound_scope};
 	struct chan_cqe e;
 	int r = core_socket(c, first->domain, first->type, 0, &s);
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < g->n_opts && r >= 0 && !g->closed; i++)
-		r = cmd_call(c, s, &g->opt[i], &e);
+	for (unsigned i = 0; opts != NULL && i < opts->n && r >= 0 && !g->closed; i++) {
+		option_command(&set, &opts->opt[i]);
+		r = cmd_call(c, s, &set, &e);
+		opts = first->opts;
+	}
 	memcpy(bind.addr, first->local, sizeof(bind.addr));
 	if (r >= 0 && !g->closed)
 		r = cmd_call(c, s, &bind, &e);

@@ -155,8 +155,11 @@ int send_autobind(struct csock *s)
 {
 	struct endpoint any = {.port = 0};
 
-	if (likely(s->group == NULL) || (s->flags & CSOCK_BOUND) || s->state != CSOCK_IDLE)
+	if (likely(s->flags & CSOCK_BOUND) || s->state != CSOCK_IDLE ||
+	    (s->group == NULL && !client.transport.attached))
 		return 0;
+	if (unlikely(client.lost) && (s->flags & CSOCK_NONBLOCK))
+		return -EAGAIN;
 	if (s->domain == AF_INET)
 		any.addr[10] = any.addr[11] = 0xff;
 	return socket_bind(s, &any);
@@ -202,11 +205,11 @@ void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to)
 
 static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const struct endpoint *to)
 {
-	struct core *c = csock_core(s);
 	uint32_t n = (uint32_t)it->left;
 	struct chan_sqe *q;
 	uint64_t off = 0;
 	int r = send_dgram_ready(s, flags, 1);
+	struct core *c = csock_core(s);
 
 	if (r < 0)
 		return r;

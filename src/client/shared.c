@@ -20,6 +20,8 @@ static int read_one(struct csock *s, size_t want)
 	r = cmd_call(csock_core(s), s, &cmd, &e);
 	if (r > 0)
 		s->flags |= CSOCK_HINT; /* perhaps there is more */
+	if (r == -ERESTART)
+		return -EAGAIN; /* the service is gone, and with it the others */
 	return r > 0 ? 1 : r;
 }
 
@@ -49,7 +51,7 @@ static int accept_one(struct csock *l)
 	r = cmd_call(csock_core(l), l, &cmd, &e);
 	if (r == 0)
 		l->flags |= CSOCK_HINT;
-	return r;
+	return r == -ERESTART ? -EAGAIN : r;
 }
 
 int shared_accept(struct csock *l)

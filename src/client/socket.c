@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -62,6 +63,16 @@ int zs_socket(int domain, int type, int protocol)
 	return r;
 }
 
+/* The service is gone, which is about to be found out. */
+static void service_miss(struct csock *s)
+{
+	if (s->sid == 0)
+		return;
+	client_turn();
+	client_breathe();
+	sched_yield();
+}
+
 int socket_bind(struct csock *s, const struct endpoint *at)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = at->port};
@@ -72,12 +83,19 @@ int socket_bind(struct csock *s, const struct endpoint *at)
 		return -EINVAL;
 	memcpy(cmd.addr, at->addr, 16);
 	cmd.scope = at->scope;
-	r = transport_may_bind(at->addr, at->port);
-	if (r == 0)
-		r = cmd_call(csock_core(s), s, &cmd, &e);
+	do {
+		r = unlikely(s->sid == 0) ? csock_ready(s) : 0;
+		if (r == 0)
+			r = transport_may_bind(at->addr, at->port);
+		if (r == 0)
+			r = cmd_call(csock_core(s), s, &cmd, &e);
+		if (unlikely(r == -ERESTART))
+			service_miss(s);
+	} while (r == -ERESTART);
 	if (r < 0)
 		return r;
 	s->flags |= CSOCK_BOUND;
+	s->bound_scope = at->scope;
 	memcpy(s->local, at->addr, 16);
 	s->local_port = (uint16_t)e.aux;
 	return s->type == SOCK_DGRAM ? group_spread(s) : 0;
@@ -99,12 +117,13 @@ int zs_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
 	return r;
 }
 
-/* With several cores the port must be known before the others can have it too. */
+/* With several cores the port must be known before the others can have it too; and at another
+ * service it must be the same. */
 static int listen_bind(struct csock *s)
 {
 	struct endpoint any = {.port = 0};
 
-	if (s->group == NULL || (s->flags & CSOCK_BOUND))
+	if ((s->group == NULL && !client.transport.attached) || (s->flags & CSOCK_BOUND))
 		return 0;
 	if (s->domain == AF_INET)
 		any.addr[10] = any.addr[11] = 0xff;
@@ -164,8 +183,8 @@ static void accept_tell(struct csock *l)
 	if (l->unread != 0 && l->taken < l->backlog / 2)
 		return;
 	q = cmd_slot(csock_core(l));
-	/* Closed meanwhile, or another thread has told it. */
-	if (unlikely(l->serial != serial || l->taken == 0))
+	/* Closed meanwhile, or another thread has told it, or nobody wants to know. */
+	if (unlikely(q == NULL || l->serial != serial || l->taken == 0))
 		return;
 	q->op = CHAN_OP_RCVBUF_MORE;
 	q->sid = l->sid;
@@ -178,7 +197,7 @@ static void accept_tell(struct csock *l)
 
 static int accept_take(struct csock *l, struct csock **out)
 {
-	struct csock *s = &csock_core(l)->sock[l->head];
+	struct csock *s = &client.sock[l->head];
 	int fd = fd_open(s, NULL);
 
 	if (fd < 0)
@@ -266,6 +285,7 @@ static int connect_dgram(struct csock *s, const struct endpoint *to, bool dissol
 	s->state = dissolve ? CSOCK_IDLE : CSOCK_CONNECTED;
 	memcpy(s->peer, to->addr, 16);
 	s->peer_port = to->port;
+	s->peer_scope = to->scope;
 	memcpy(s->local, e.laddr, 16);
 	s->local_port = e.lport;
 	return 0;
@@ -318,6 +338,8 @@ static int connect_push(struct csock *s, const struct endpoint *to)
 		return -EBADF;
 	if (unlikely(s->state != state))
 		return -EALREADY;
+	if (unlikely(q == NULL))
+		return -ENETDOWN;
 	q->op = CHAN_OP_CONNECT;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
@@ -351,13 +373,18 @@ static int connect_wait(struct csock *s)
 
 static int connect_stream(struct csock *s, const struct endpoint *to)
 {
-	int r = connect_check(s);
+	int r = 0;
 
+	if (unlikely(s->sid == 0) && s->state == CSOCK_IDLE)
+		r = client.lost && (s->flags & CSOCK_NONBLOCK) ? -ENETDOWN : csock_ready(s);
+	if (r < 0)
+		return r;
+	r = connect_check(s);
 	if (r <= 0 && !(r == -EALREADY && (s->flags & CSOCK_NONBLOCK) == 0))
 		return r;
 	if (r == 1)
 		r = connect_push(s, to);
-	if (r == -EBADF)
+	if (r == -EBADF || r == -ENETDOWN)
 		return r;
 	if ((s->flags & CSOCK_NONBLOCK) == 0)
 		return connect_wait(s);
@@ -403,6 +430,8 @@ static int socket_shutdown(struct csock *s, int how)
 		q = cmd_slot(csock_core(s));
 		if (unlikely(s->serial != serial))
 			return -EBADF;
+		if (unlikely(q == NULL))
+			return -ENOTCONN;
 		q->op = CHAN_OP_SHUTDOWN;
 		q->sid = s->sid;
 		q->ticket = s->ticket++;

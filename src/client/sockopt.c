@@ -5,6 +5,7 @@
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
@@ -162,6 +163,74 @@ static uint32_t cmsg_flag(const struct csock *s, int level, int name)
 
 /* ---- asked of the service ---- */
 
+void option_command(struct chan_sqe *cmd, const struct opt *o)
+{
+	cmd->opt.level = o->level;
+	cmd->opt.name = o->name;
+	memcpy(cmd->opt.value, o->value, sizeof(o->value));
+	cmd->len = o->len;
+}
+
+/* Memberships add up; what leaves one names the group as what joined it did. Its first bytes are
+ * the group's address: 4, or 16 (struct ip_mreqn, struct ipv6_mreq). */
+static unsigned membership_bytes(int level, int name)
+{
+	if (level == IPPROTO_IP && (name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP))
+		return 4;
+	if (level == IPPROTO_IPV6 && (name == IPV6_ADD_MEMBERSHIP || name == IPV6_DROP_MEMBERSHIP))
+		return 16;
+	return 0;
+}
+
+static bool membership_ends(const struct chan_sqe *cmd)
+{
+	return cmd->opt.name ==
+	       (cmd->opt.level == IPPROTO_IP ? IP_DROP_MEMBERSHIP : IPV6_DROP_MEMBERSHIP);
+}
+
+static unsigned option_find(const struct opts *k, const struct chan_sqe *cmd)
+{
+	unsigned group = membership_bytes(cmd->opt.level, cmd->opt.name), i;
+
+	for (i = 0; k != NULL && i < k->n; i++) {
+		const struct opt *o = &k->opt[i];
+
+		if (o->level != cmd->opt.level)
+			continue;
+		if (group == 0 ? o->name == cmd->opt.name
+			       : membership_bytes(o->level, o->name) != 0 &&
+					 memcmp(o->value, cmd->opt.value, group) == 0)
+			break;
+	}
+	return i;
+}
+
+/* Only where sockets are made anew: on several cores, or at another service. A connection is never:
+ * its options stay with it. */
+void option_keep(struct csock *s, const struct chan_sqe *cmd)
+{
+	unsigned n = s->opts != NULL ? s->opts->n : 0, i = option_find(s->opts, cmd);
+	struct opts *k = s->opts;
+
+	if ((!client.transport.attached && s->group == NULL) ||
+	    (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED))
+		return;
+	if (membership_bytes(cmd->opt.level, cmd->opt.name) != 0 && membership_ends(cmd)) {
+		if (i < n)
+			k->opt[i] = k->opt[--k->n];
+		return;
+	}
+	if (i == n) {
+		k = i < OPTS_MAX ? realloc(k, sizeof(*k) + (n + 1) * sizeof(k->opt[0])) : NULL;
+		if (k == NULL)
+			return;
+		s->opts = k;
+		k->n = n + 1;
+	}
+	k->opt[i] = (struct opt){cmd->len, cmd->opt.level, cmd->opt.name, {0}};
+	memcpy(k->opt[i].value, cmd->opt.value, sizeof(k->opt[i].value));
+}
+
 static int service_set(struct csock *s, int level, int name, const void *value, socklen_t len)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_SETOPT};
@@ -177,7 +246,7 @@ static int service_set(struct csock *s, int level, int name, const void *value, 
 	r = group_call(s, &cmd, &e);
 	if (r < 0)
 		return r;
-	group_option(s, &cmd);
+	option_keep(s, &cmd);
 	return 0;
 }
 
@@ -196,7 +265,7 @@ static int info_get(struct csock *s, void *value, socklen_t *len)
 	if (r > (int)cmd.len)
 		r = -EPROTO;
 	if (r >= 0) {
-		memcpy(value, c->end.scratch, (size_t)r);
+		memcpy(value, csock_core(s)->end.scratch, (size_t)r);
 		*len = (socklen_t)r;
 	}
 	c->scratch_taken = false;

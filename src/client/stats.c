@@ -34,7 +34,7 @@ static int dump_piece(struct core *c, int what, uint32_t *cursor, char *text)
 		memcpy(text, c->end.scratch, (size_t)n);
 	c->scratch_taken = false;
 	*cursor = e.aux;
-	return n;
+	return n == -ERESTART ? -ENETDOWN : n;
 }
 
 /* The table of one core. The lock is held on entry and return, not while the sink runs. */

@@ -83,21 +83,27 @@ static int load(struct transport *t, const struct embed_cfg *cfg, char *err, siz
 int transport_open(struct transport *t, const struct embed_cfg *cfg, const char *service, char *err,
 		   size_t err_len)
 {
+	struct attach_want want;
 	int r;
 
 	t->attached = service != NULL;
 	if (!t->attached)
 		return load(t, cfg, err, err_len);
-	r = attach_open(&t->service, service, cfg, t->map, err, err_len);
+	rejoin_init(service);
+	want = (struct attach_want){.path = service,
+				    .max_sockets = cfg->geometry.max_sockets,
+				    .arena_bytes = cfg->geometry.arena_bytes};
+	r = attach_open(&t->service, &want, t->map, err, err_len);
 	t->n_cores = r == 0 ? t->service.n_cores : 0;
 	return r;
 }
 
 void transport_close(struct transport *t)
 {
-	if (t->attached)
+	if (t->attached) {
+		rejoin_fini();
 		attach_close(&t->service, t->map, true);
-	else if (t->embed != NULL)
+	} else if (t->embed != NULL)
 		t->ops->close(t->embed);
 	t->embed = NULL;
 }

@@ -25,6 +25,8 @@
 /* Calls that found nothing, after which one runs the stack: a program that never waits must not
  * starve it, but one that asks each of many sockets must not run it each time. */
 #define DRY_MAX 64
+/* Calls that found nothing between two looks at the clock. */
+#define QUIET_EACH 16
 
 int64_t now_ns(void)
 {
@@ -39,6 +41,13 @@ int64_t deadline_ms(int timeout_ms)
 	return timeout_ms < 0 ? FOREVER : now_ns() + timeout_ms * 1000000ll;
 }
 
+/* A program that never waits looks after the service now and then. */
+static void quiet(void)
+{
+	if ((++client.quiet % QUIET_EACH == 0 || client.lost) && client.leader == NULL)
+		rejoin_look(now_ns(), false);
+}
+
 unsigned client_drain(void)
 {
 	unsigned n = 0;
@@ -47,6 +56,8 @@ unsigned client_drain(void)
 		n += core_drain(&client.core[i]);
 	if (unlikely(client.any != NULL) && n != 0)
 		wlink_wake(client.any);
+	if (n == 0 && client.transport.attached)
+		quiet();
 	return n;
 }
 
@@ -105,6 +116,12 @@ static void word_set(struct waiter *w)
 		futex_wake(&w->word);
 }
 
+/* The bells of a service can only be slept on. */
+static int kick_fd(void)
+{
+	return client.kick_fd >= 0 ? client.kick_fd : client.core[0].map->app_bell_fd;
+}
+
 void waiter_wake(struct waiter *w)
 {
 	if (w->woken)
@@ -113,7 +130,7 @@ void waiter_wake(struct waiter *w)
 	word_set(w);
 	if (w == client.leader && client.asleep) {
 		client.kicked = true;
-		bell_wake(client.core[0].map->app_bell_fd);
+		bell_wake(kick_fd());
 	}
 }
 
@@ -143,34 +160,54 @@ static bool rings_empty(void)
 	return true;
 }
 
-/* Sleeps on every channel's bell at once. 0, -EINTR. Outside. */
-static int bells_sleep(int64_t timeout_ns)
+/* What ends a sleep: bells that are rung, and what tells that the service goes or comes. */
+struct sleep_on {
+	struct pollfd fd[EMBED_CORES_MAX + 1 + REJOIN_FDS];
+	unsigned bells, n;
+};
+
+static void sleep_on(struct sleep_on *o)
+{
+	o->bells = client.lost ? 0 : client.n_cores;
+	for (unsigned i = 0; i < o->bells; i++)
+		o->fd[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
+	if (client.kick_fd >= 0)
+		o->fd[o->bells++] = (struct pollfd){.fd = client.kick_fd, .events = POLLIN};
+	o->n = o->bells;
+	if (client.transport.attached)
+		o->n += rejoin_poll(&o->fd[o->n]);
+}
+
+/* 0; 1 if there may be news of the service; -EINTR. Outside. */
+static int bells_sleep(struct sleep_on *o, int64_t timeout_ns)
 {
 	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	struct pollfd p[EMBED_CORES_MAX];
-	int n;
+	int n = ppoll(o->fd, o->n, timeout_ns >= 0 ? &ts : NULL, NULL), news = 0;
 
-	for (unsigned i = 0; i < client.n_cores; i++)
-		p[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
-	n = ppoll(p, client.n_cores, timeout_ns >= 0 ? &ts : NULL, NULL);
 	if (n < 0)
 		return -errno;
-	for (unsigned i = 0; n > 0 && i < client.n_cores; i++) {
-		if (p[i].revents != 0)
-			bell_drain(p[i].fd);
+	for (unsigned i = 0; n > 0 && i < o->n; i++) {
+		if (o->fd[i].revents == 0)
+			continue;
+		if (i < o->bells)
+			bell_drain(o->fd[i].fd);
+		else
+			news = 1;
 	}
-	return 0;
+	return news;
 }
 
 static int sleep_threaded(int64_t timeout_ns)
 {
+	struct sleep_on o;
 	int r = 0;
 
 	for (unsigned i = 0; i < client.n_cores; i++)
 		bell_arm(&client.core[i].end.sh->bells.app_armed);
 	if (rings_empty()) {
+		sleep_on(&o);
 		client_unlock();
-		r = bells_sleep(timeout_ns);
+		r = bells_sleep(&o, timeout_ns);
 		client_lock();
 	}
 	for (unsigned i = 0; i < client.n_cores; i++)
@@ -194,14 +231,19 @@ static int sleep_polled(int64_t timeout_ns)
 /* The leader, in the kernel. Whoever pushes a command meanwhile rings: client.asleep says so. */
 static int client_sleep(int64_t now, int64_t deadline)
 {
-	int64_t timeout_ns = deadline == FOREVER ? -1 : deadline - now;
+	int64_t timeout_ns;
 	int r;
 
+	if (client.transport.attached && rejoin_deadline() < deadline)
+		deadline = rejoin_deadline();
+	timeout_ns = deadline == FOREVER ? -1 : deadline > now ? deadline - now : 0;
 	client.stats.sleeps++;
 	client.asleep = true;
 	r = client.threaded ? sleep_threaded(timeout_ns) : sleep_polled(timeout_ns);
 	client.asleep = false;
-	return r;
+	if (client.transport.attached)
+		rejoin_look(now_ns(), r > 0);
+	return r < 0 ? r : 0;
 }
 
 /* Turns that find nothing between two looks at the clock, which costs as much as such a turn. */
@@ -226,6 +268,10 @@ static int lead(struct waiter *w, int64_t deadline)
 		now = now_ns();
 		if (now >= deadline)
 			return -ETIMEDOUT;
+		if (client.transport.attached)
+			rejoin_look(now, false);
+		if (w->woken)
+			return 0;
 		if (busy || quiet == 0)
 			quiet = now;
 		if (now - quiet < client.spin_ns || busy) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Sockets without a copy: what is received is handed out where it lies, what is sent goes by its
- * place. The one thing that is copied is a buffer of one core sent by a socket of another, since a
- * channel can only name its own memory; it is counted like any copy.
+ * place. The one thing that is copied is a buffer that is not of the socket's channel, since that
+ * can only name its own memory: of another core, or lent by a service that is gone; it is counted
+ * like any copy.
  */
 #include <string.h>
 
@@ -157,7 +158,7 @@ int zs_recvfrom_zc(int fd, struct zs_buf *bufs, int n, int flags, struct sockadd
 
 /* ---- sending ---- */
 
-/* A buffer of another core: its bytes again, in a block of ours. */
+/* A buffer of another channel: its bytes again, in a block of ours. */
 static int adopt(struct csock *s, const struct zs_buf *b, struct buf_ref *r)
 {
 	struct zs_buf copy;
@@ -230,7 +231,7 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 		buf_put(&r);
 		return 1;
 	}
-	if (unlikely(r.core != csock_core(s))) {
+	if (unlikely(buf_is_foreign(&r, csock_core(s)))) {
 		err = adopt(s, b, &copy);
 		if (err < 0)
 			return err;
@@ -321,7 +322,7 @@ static int dgram_find(const struct zs_buf *bufs, int n, struct buf_ref *refs)
 	return 0;
 }
 
-/* Buffers of other cores are replaced by copies: all, or none. */
+/* Buffers of other channels are replaced by copies: all, or none. */
 static int dgram_adopt(struct csock *s, const struct zs_buf *bufs, int n, struct buf_ref *refs)
 {
 	struct buf_ref copy[PIECES_MAX];
@@ -329,14 +330,14 @@ static int dgram_adopt(struct csock *s, const struct zs_buf *bufs, int n, struct
 
 	for (i = 0; i < n; i++) {
 		copy[i] = refs[i];
-		if (refs[i].core == csock_core(s) || bufs[i].len == 0)
+		if (bufs[i].len == 0 || !buf_is_foreign(&refs[i], csock_core(s)))
 			continue;
 		err = adopt(s, &bufs[i], &copy[i]);
 		if (err < 0)
 			break;
 	}
 	while (i-- > 0) {
-		if (copy[i].core == refs[i].core)
+		if (copy[i].lent == refs[i].lent && copy[i].core == refs[i].core)
 			continue;
 		buf_put(err < 0 ? &copy[i] : &refs[i]);
 		if (err == 0)
@@ -350,8 +351,12 @@ static int send_dgram_zc(struct csock *s, const struct zs_buf *bufs, int n, uint
 {
 	struct buf_ref refs[PIECES_MAX];
 	struct chan_sqe *q;
+	uint8_t core = s->core;
 	int r = send_dgram_ready(s, flags, (uint32_t)n);
 
+	/* The cookie is of the core that it was on. */
+	if (unlikely(s->core != core))
+		r = -ENETDOWN;
 	if (r == 0)
 		r = dgram_find(bufs, n, refs);
 	if (r == 0)

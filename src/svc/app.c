@@ -58,13 +58,16 @@ static int bells_open(struct app_chan *c)
 	return c->shared_bell < 0 ? -EMFILE : 0;
 }
 
+/* arena: what the program brought, or -1. */
 static int chan_make(struct app_chan *c, const struct chan_geometry *g,
-		     const struct region *packets)
+		     const struct region *packets, int arena)
 {
 	int rc = region_create(&c->rings, "zstack-rings", chan_bytes(g), PROT_READ | PROT_WRITE);
 
 	if (rc == 0)
-		rc = region_create(&c->arena, "zstack-arena", g->arena_bytes, PROT_READ);
+		rc = arena >= 0
+			     ? region_adopt(&c->arena, arena, g->arena_bytes)
+			     : region_create(&c->arena, "zstack-arena", g->arena_bytes, PROT_READ);
 	if (rc == 0)
 		rc = bells_open(c);
 	if (rc < 0)
@@ -97,6 +100,10 @@ static int geometry(const struct policy_domain *d, const struct attach_hello *h,
 	g->max_sockets = h->max_sockets != 0 ? h->max_sockets : d->max_sockets;
 	if (g->max_sockets > d->max_sockets)
 		g->max_sockets = d->max_sockets;
+	if (h->max_loans != 0 && h->max_loans < g->max_loans)
+		g->max_loans = h->max_loans;
+	if (h->max_tokens != 0 && h->max_tokens < g->max_tokens)
+		g->max_tokens = h->max_tokens;
 	return chan_geometry_check(g);
 }
 
@@ -128,12 +135,13 @@ int app_welcome(struct service *s, struct app *a, int sock, int control)
 	return attach_send(sock, ATTACH_WELCOME, &w, sizeof(w), fd, n);
 }
 
-int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g)
+int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g,
+		      const int *arena, unsigned n)
 {
 	int rc = 0;
 
 	for (unsigned i = 0; i < s->node.n && rc == 0; i++)
-		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain));
+		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain), i < n ? arena[i] : -1);
 	return rc;
 }
 
@@ -207,7 +215,19 @@ static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
 		       (unsigned long long)m->hello.arena_bytes, m->hello.max_sockets);
 		return;
 	}
-	rc = app_make_channels(s, a, &g);
+	if (m->n_fds > 0 && g.arena_bytes != m->hello.arena_bytes) {
+		refuse(s, a, -EPERM,
+		       "the program has %llu MB of memory on each core from another service, and "
+		       "may have %llu MB here: start it again",
+		       (unsigned long long)m->hello.arena_bytes >> 20,
+		       (unsigned long long)g.arena_bytes >> 20);
+		return;
+	}
+	rc = app_make_channels(s, a, &g, m->fd, m->n_fds);
+	if (rc == -EPERM) {
+		refuse(s, a, rc, "the memory that the program brings is not a service's");
+		return;
+	}
 	if (rc < 0) {
 		refuse(s, a, rc, "no memory for another program: %s", strerror(-rc));
 		return;
@@ -408,8 +428,8 @@ static void control_ready(struct service *s, struct source *src, uint32_t events
 		control_lost(s, a, rc);
 		return;
 	}
-	attach_close_fds(&m); /* nobody is asked for any */
 	take_message(s, a, &m);
+	attach_close_fds(&m); /* what is kept of them is a duplicate */
 }
 
 static void process_ready(struct service *s, struct source *src, uint32_t events)

@@ -49,7 +49,7 @@ static int make(struct service *s, struct app *a, const struct app *parent)
 	int one = 1, rc;
 
 	inherit(a, parent);
-	rc = app_make_channels(s, a, &g);
+	rc = app_make_channels(s, a, &g, NULL, 0);
 	if (rc == 0)
 		rc = app_attach(s, a, parent);
 	if (rc == 0)

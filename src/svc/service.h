@@ -139,7 +139,9 @@ void apps_free(struct service *s);
 /* Inside app.c and app_fork.c. */
 struct app *app_new(struct service *s, int sock) must_check;
 void app_free(struct service *s, struct app *a);
-int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g) must_check;
+/* arena: descriptors that it brought for the first n cores. */
+int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g,
+		      const int *arena, unsigned n) must_check;
 int app_attach(struct service *s, struct app *a, const struct app *parent) must_check;
 int app_seal(struct service *s, struct app *a) must_check;
 /* Sends WELCOME on sock; control: the other end of a's connection, or -1. */

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The service goes and comes: it crashed, was killed, or is replaced by a newer one. That it is
+ *gone is told by its pidfd. While a service ends in order its control connections are closed before
+ *it is: it still sends, out of our memory, what we gave it, so until the process is gone nothing of
+ * that is taken back. If the same process answers at the socket it has thrown us out.
+ *
+ *	ATTACHED ──connection ends──► ENDED
+ *	    │                           │ pidfd, or the same process answers
+ *	    └────────pidfd──────────────┤
+ *	                                ▼
+ *	    ┌──────refused, silent──► DIAL      at once, then after 10 ms … 1 s
+ *	    └─────────────────────── TALK       HELLO … READY, without ever waiting for it
+ *	                                │
+ *	                             ATTACHED   remake.c
+ *
+ * There is no thread for this. Who leads (wait.c) does it: he sleeps on these descriptors, too.
+ *When nobody waits, whoever calls in vain looks now and then.
+ *
+ * Not done: telling a service that lives that we have lost the connection to it (closefrom(2) in a
+ * program): it looks after such programs by itself.
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/client_priv.h"
+
+#define LOOK_NS	       5000000 /* between two looks of who does not sleep */
+#define BACKOFF_MIN_NS 10000000
+#define BACKOFF_MAX_NS 1000000000
+#define TALK_NS	       10000000000 /* for a service to open its ports and answer */
+
+static struct rejoin *rejoin(void)
+{
+	return &client.transport.rejoin;
+}
+
+void rejoin_init(const char *path)
+{
+	struct rejoin *j = rejoin();
+
+	*j = (struct rejoin){.state = REJOIN_ATTACHED};
+	snprintf(j->path, sizeof(j->path), "%s", path);
+}
+
+void rejoin_fini(void)
+{
+	struct rejoin *j = rejoin();
+
+	if (j->state == REJOIN_TALK)
+		attach_close(&j->to, j->map, false);
+	j->state = REJOIN_ATTACHED;
+}
+
+static short look_at(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	return poll(&p, 1, 0) > 0 ? p.revents : 0;
+}
+
+bool service_is_dead(void)
+{
+	const struct transport *t = &client.transport;
+
+	if (!t->attached)
+		return false;
+	if (t->service.pidfd < 0) /* of a namespace that we don't see */
+		return look_at(t->service.sock, POLLRDHUP) != 0;
+	return look_at(t->service.pidfd, POLLIN) != 0;
+}
+
+static void again_later(struct rejoin *j, int64_t now)
+{
+	j->next_ns = now + j->backoff_ns;
+	j->backoff_ns = j->backoff_ns < BACKOFF_MAX_NS / 2 ? j->backoff_ns * 2 : BACKOFF_MAX_NS;
+}
+
+static void wait_for(struct rejoin *j, enum rejoin_state state, int64_t now)
+{
+	j->state = state;
+	j->next_ns = now;
+	j->backoff_ns = BACKOFF_MIN_NS;
+}
+
+static void lost(struct rejoin *j, int64_t now)
+{
+	client_lose(&client.transport.service.packets);
+	j->told = false;
+	wait_for(j, REJOIN_DIAL, now);
+}
+
+static void attached(struct rejoin *j, int64_t now)
+{
+	if (service_is_dead())
+		lost(j, now);
+	else if (look_at(client.transport.service.sock, POLLRDHUP) != 0)
+		wait_for(j, REJOIN_ENDED, now);
+}
+
+static struct attach_want wanted(const struct rejoin *j)
+{
+	const struct core *c = &client.core[0];
+
+	return (struct attach_want){
+		.path = j->path,
+		.max_sockets = client.zone_rows,
+		.max_loans = c->own_rows,
+		.max_tokens = c->token_rows,
+		.arena_bytes = c->end.hdr.arena_bytes,
+	};
+}
+
+/* Does the service that closed our connection answer at its socket? Then we are out, and it goes on
+ * without us. Another one is not for us as long as the first may still send our bytes. */
+static void ended(struct rejoin *j, int64_t now)
+{
+	struct attached probe;
+
+	if (service_is_dead()) {
+		lost(j, now);
+		return;
+	}
+	if (now < j->next_ns)
+		return;
+	again_later(j, now);
+	if (attach_dial(&probe, j->path, SOCK_NONBLOCK) < 0)
+		return;
+	if (probe.pid == client.transport.service.pid)
+		lost(j, now);
+	attach_close(&probe, NULL, false);
+}
+
+static void dial(struct rejoin *j, int64_t now)
+{
+	struct attach_want want = wanted(j);
+	char err[200];
+
+	if (now < j->next_ns)
+		return;
+	if (attach_begin(&j->to, &client.transport.service, &want, SOCK_NONBLOCK, err,
+			 sizeof(err)) < 0) {
+		again_later(j, now);
+		return;
+	}
+	j->state = REJOIN_TALK;
+	j->next_ns = now + TALK_NS;
+}
+
+/* Back to dialling, with a word to whoever runs the program, once. */
+static void failed(struct rejoin *j, int64_t now, const char *why)
+{
+	attach_close(&j->to, j->map, false);
+	if (!j->told && why[0] != '\0')
+		fprintf(stderr, "libzstack: the service went away, and there is no other yet: %s\n",
+			why);
+	j->told |= why[0] != '\0';
+	j->state = REJOIN_DIAL;
+	again_later(j, now);
+}
+
+static bool all_fit(const struct rejoin *j)
+{
+	for (unsigned i = 0; i < j->to.n_cores; i++)
+		if (core_fits(i, &j->map[i]) < 0)
+			return false;
+	return true;
+}
+
+static void take_over(struct rejoin *j)
+{
+	struct transport *t = &client.transport;
+
+	t->service.n_kept = t->service.n_arenas; /* they go with the program */
+	attach_close(&t->service, t->map, false);
+	t->service = j->to;
+	t->service.n_kept = 0;
+	t->n_cores = client.n_cores = t->service.n_cores;
+	memcpy(t->map, j->map, t->n_cores * sizeof(t->map[0]));
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		BUG_ON(core_rejoin(i, &t->map[i]) < 0);
+		if (i >= client.n_tables)
+			client.n_tables = i + 1;
+	}
+}
+
+static void talk(struct rejoin *j, int64_t now)
+{
+	char err[400] = "";
+	int r = attach_step(&j->to, j->map, err, sizeof(err));
+
+	if (r == 0 && now >= j->next_ns)
+		r = -ETIMEDOUT;
+	if (r == 1 && !all_fit(j)) {
+		snprintf(err, sizeof(err), "its channels are not of the sizes asked for");
+		r = -EPROTO;
+	}
+	if (r < 0)
+		failed(j, now, r == -ECONNRESET ? "" : err);
+	if (r <= 0)
+		return;
+	take_over(j);
+	j->state = REJOIN_ATTACHED;
+	/* If it is gone again, the next look tells. */
+	(void)!client_remake();
+}
+
+void rejoin_look(int64_t now, bool news)
+{
+	struct rejoin *j = rejoin();
+
+	if (!news && now < j->looked_ns + LOOK_NS && now < rejoin_deadline())
+		return;
+	j->looked_ns = now;
+	switch (j->state) {
+	case REJOIN_ATTACHED:
+		attached(j, now);
+		break;
+	case REJOIN_ENDED:
+		ended(j, now);
+		break;
+	case REJOIN_DIAL:
+		dial(j, now);
+		break;
+	case REJOIN_TALK:
+		talk(j, now);
+		break;
+	}
+}
+
+int64_t rejoin_deadline(void)
+{
+	const struct rejoin *j = rejoin();
+
+	return j->state == REJOIN_ATTACHED ? FOREVER : j->next_ns;
+}
+
+unsigned rejoin_poll(struct pollfd *p)
+{
+	const struct attached *a = &client.transport.service;
+	const struct rejoin *j = rejoin();
+
+	/* poll() passes over descriptors below 0. */
+	p[0] = (struct pollfd){.fd = -1};
+	p[1] = (struct pollfd){.fd = -1};
+	if (j->state == REJOIN_ATTACHED || j->state == REJOIN_ENDED)
+		p[0] = (struct pollfd){.fd = a->pidfd, .events = POLLIN};
+	if (j->state == REJOIN_ATTACHED)
+		p[1] = (struct pollfd){.fd = a->sock, .events = POLLRDHUP};
+	if (j->state == REJOIN_TALK)
+		p[1] = (struct pollfd){.fd = j->to.sock, .events = POLLIN};
+	return REJOIN_FDS;
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Another service has taken the place of one that is gone: the program's sockets are made again
+ * there. Those that others can reach, or that send without asking, at once: what is bound, what
+ * listens, UDP. The others when they are next asked for something: a connection that was reset may
+ * never be.
+ *
+ * All this happens inside, within one holding of the lock, so nobody sees a socket half made. It
+ * asks the stack and waits for each answer; a service takes microseconds for one.
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "client/client_priv.h"
+
+#define LOOK_NS_MIN 20000
+#define LOOK_NS_MAX 1000000
+
+/* ---- waiting for the service ---- */
+
+static int absent_wait(void)
+{
+	struct waiter w;
+	struct wlink l = {.w = &w, .next = client.absent};
+	int r;
+
+	if (client.remaking)
+		return -ENETDOWN;
+	waiter_init(&w);
+	client.absent = &l;
+	r = client_wait(&w, FOREVER);
+	wlink_remove(&client.absent, &l);
+	return client.stopping ? -EBADF : r;
+}
+
+int client_attached(void)
+{
+	int r = 0;
+
+	while (unlikely(client.lost) && r == 0)
+		r = absent_wait();
+	return r;
+}
+
+int csock_ready(struct csock *s)
+{
+	uint32_t serial = s->serial;
+	int r = client_attached();
+
+	if (s->serial != serial)
+		return -EBADF;
+	return r == 0 && s->sid == 0 ? csock_remake(s) : r;
+}
+
+/* ---- commands ---- */
+
+/* As cmd_call(), but it looks for the answer itself: its caller may be the leader. */
+int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
+{
+	struct timespec ts = {0, LOOK_NS_MIN};
+	struct chan_sqe *q;
+
+	while (chan_free(&c->end.sq, 1) == 0) {
+		if (service_is_dead())
+			return -ERESTART;
+		ppoll(NULL, 0, &ts, NULL);
+	}
+	q = cmd_next(c);
+	*q = *cmd;
+	q->token = TOKEN_REMAKE;
+	if (s != NULL) {
+		q->sid = s->sid;
+		q->ticket = s->ticket++;
+	}
+	c->remade = false;
+	cmd_push(c);
+	while (core_drain(c), !c->remade) {
+		if (service_is_dead())
+			return -ERESTART;
+		ppoll(NULL, 0, &ts, NULL);
+		if (ts.tv_nsec < LOOK_NS_MAX)
+			ts.tv_nsec *= 2;
+	}
+	*e = c->remade_result;
+	return e->res >= -4095 ? e->res : -EPROTO;
+}
+
+static int name_take(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {s->domain, s->type}};
+	struct core *c = csock_core(s);
+	struct chan_cqe e;
+	int r = remake_call(c, NULL, &cmd, &e);
+
+	if (r < 0)
+		return r;
+	if (csock_name(c, e.sid, s) == NULL) {
+		client.stats.bad_events++;
+		return -EPROTO;
+	}
+	s->sid = e.sid;
+	s->ticket = 0;
+	s->limit = e.aux;
+	return 0;
+}
+
+static int options_again(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SETOPT};
+	struct chan_cqe e;
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && s->opts != NULL && i < s->opts->n; i++) {
+		option_command(&cmd, &s->opts->opt[i]);
+		r = remake_call(csock_core(s), s, &cmd, &e);
+		/* It was possible once: another version may have another opinion. */
+		r = r == -ERESTART ? r : 0;
+	}
+	return r;
+}
+
+static int bind_again(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = s->local_port, .scope = s->bound_scope};
+	struct chan_cqe e;
+	int r = transport_may_bind(s->local, s->local_port);
+
+	memcpy(cmd.addr, s->local, sizeof(cmd.addr));
+	return r == 0 ? remake_call(csock_core(s), s, &cmd, &e) : r;
+}
+
+static int listen_again(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_LISTEN, .arg = {(int32_t)s->backlog}};
+	struct chan_cqe e;
+
+	return remake_call(csock_core(s), s, &cmd, &e);
+}
+
+static int peer_again(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_CONNECT, .port = s->peer_port, .scope = s->peer_scope};
+	struct chan_cqe e;
+
+	memcpy(cmd.addr, s->peer, sizeof(cmd.addr));
+	return remake_call(csock_core(s), s, &cmd, &e);
+}
+
+/* ---- a socket ---- */
+
+/* Its core is one that this service has not. */
+static void core_leave(struct csock *s)
+{
+	if (s->core < client.n_cores)
+		return;
+	if (s->state != CSOCK_LISTEN)
+		csock_drop_queue(s);
+	csock_drop_cookies(s);
+	s->core = (uint8_t)(client.next_core++ % client.n_cores);
+}
+
+/* What its state needs, in the order of the program's calls. */
+static int state_again(struct csock *s)
+{
+	int r = options_again(s);
+
+	if (r < 0 || s->state == CSOCK_BROKEN)
+		return r;
+	if (s->flags & CSOCK_BOUND)
+		r = bind_again(s);
+	if (r >= 0 && s->state == CSOCK_LISTEN)
+		r = listen_again(s);
+	if (r >= 0 && s->state == CSOCK_CONNECTED)
+		r = peer_again(s);
+	return r < 0 ? r : 0;
+}
+
+int csock_remake(struct csock *s)
+{
+	int r;
+
+	core_leave(s);
+	r = name_take(s);
+	if (r == 0)
+		r = state_again(s);
+	return r;
+}
+
+/* ---- groups ---- */
+
+/* The first alone; the others come back with group_spread(). */
+static void group_collapse(struct group *g)
+{
+	while (g->n > 1) {
+		struct csock *s = g->sock[--g->n];
+
+		csock_drop_queue(s);
+		csock_drop_cookies(s);
+		s->group = NULL;
+		s->serial++;
+		csock_free(s);
+	}
+	g->turn = 0;
+}
+
+static int group_again(struct csock *s)
+{
+	int r = 0;
+
+	if (client.n_cores > 1 && s->group == NULL)
+		r = group_new(s);
+	if (r < 0 || s->group == NULL || (s->flags & CSOCK_BOUND) == 0 ||
+	    (s->state == CSOCK_IDLE && s->type == SOCK_STREAM))
+		return r;
+	r = group_spread(s);
+	for (unsigned i = 1; r >= 0 && i < s->group->n; i++) {
+		struct csock *m = s->group->sock[i];
+
+		m->state = s->state;
+		if (s->state == CSOCK_LISTEN)
+			r = listen_again(m);
+		else if (s->state == CSOCK_CONNECTED)
+			r = peer_again(m);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- all ---- */
+
+static bool at_once(const struct csock *s)
+{
+	return s->state == CSOCK_LISTEN || (s->flags & CSOCK_BOUND) != 0 || s->type == SOCK_DGRAM;
+}
+
+static void told(struct csock *s, int r)
+{
+	if (r < 0) {
+		fprintf(stderr,
+			"libzstack: port %u is lost with the old service, the new one says: %s\n",
+			s->local_port, strerror(-r));
+		csock_broken(s, r);
+	}
+	csock_notify(s, EPOLLOUT);
+}
+
+static int sock_again(struct csock *s)
+{
+	int r;
+
+	if (s->sid != 0 || s->state == CSOCK_FREE || s->state == CSOCK_CLOSED ||
+	    s->state == CSOCK_BROKEN || !at_once(s))
+		return 0;
+	r = csock_remake(s);
+	if (r == 0)
+		r = group_again(s);
+	if (r == -ERESTART)
+		return r;
+	told(s, r);
+	return 0;
+}
+
+/* Rows that were used when this began: those that come meanwhile are new. */
+static int each_sock(int (*f)(struct csock *s))
+{
+	int r = 0;
+
+	for (unsigned z = 0; z < client.n_zones; z++) {
+		for (uint32_t i = 0, n = client.top[z]; r == 0 && i < n; i++)
+			r = f(&client.sock[z * client.zone_rows + i]);
+	}
+	return r;
+}
+
+static int collapse(struct csock *s)
+{
+	if (s->state != CSOCK_FREE && s->group != NULL && s->group->sock[0] == s)
+		group_collapse(s->group);
+	return 0;
+}
+
+int client_remake(void)
+{
+	int r;
+
+	client.lost = false;
+	client.remaking = true;
+	each_sock(collapse);
+	r = each_sock(sock_again);
+	client.remaking = false;
+	if (client.absent != NULL)
+		wlink_wake(client.absent);
+	return r;
+}
