@@ -399,7 +399,9 @@ void fork_hooks(void);
 /* ---- shared.c: sockets that several processes hold ---- */
 /* Asks for at most want bytes, or for a datagram. What came stands in the receive queue: 1; 0 at
  * the end of the stream, -EAGAIN also when the socket is shared no more. */
-int shared_read(struct csock *s, size_t want) must_check;
+int shared_read(struct csock *s, size_t want, bool looks) must_check;
+/* What was only looked at goes: it is still to be read, by whoever is first. */
+void shared_forget(struct csock *s);
 /* Asks for a connection, which stands in the listener's queue then: 0; -EAGAIN. */
 int shared_accept(struct csock *l) must_check;
 void shared_event(struct csock *s, const struct chan_cqe *e);

@@ -73,7 +73,7 @@ int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t 
 		if (r != -EAGAIN)
 			return r;
 		if (unlikely(csock_shared(s))) {
-			r = shared_read(s, want);
+			r = shared_read(s, want, (flags & MSG_PEEK) != 0);
 			if (r != -EAGAIN)
 				return r;
 		}
@@ -233,8 +233,12 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 		r = recv_wait(s, recv_target(s, a->flags, left), left, a->flags, deadline);
 		if (r <= 0)
 			break;
-		if (a->flags & MSG_PEEK)
-			return (ssize_t)stream_peek(s, &a->it, left);
+		if (a->flags & MSG_PEEK) {
+			done = stream_peek(s, &a->it, left);
+			if (unlikely(csock_shared(s)))
+				shared_forget(s);
+			return (ssize_t)done;
+		}
 		recv_skip_urgent(s);
 		if (left > recv_before_mark(s))
 			left = recv_before_mark(s);
@@ -263,7 +267,7 @@ int recv_wait_dgram(struct csock *s, int flags)
 		if (s->shut & SHUT_RD_BIT)
 			return 0;
 		if (unlikely(csock_shared(s))) {
-			r = shared_read(s, 1);
+			r = shared_read(s, 1, false);
 			if (r != -EAGAIN)
 				return r;
 		}

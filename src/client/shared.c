@@ -8,10 +8,10 @@
  */
 #include "client/client_priv.h"
 
-static int read_one(struct csock *s, size_t want)
+static int read_one(struct csock *s, size_t want, bool looks)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_READ,
-			       .arg = {want < INT32_MAX ? (int32_t)want : INT32_MAX}};
+			       .arg = {want < INT32_MAX ? (int32_t)want : INT32_MAX, looks}};
 	struct chan_cqe e;
 	int r;
 
@@ -25,20 +25,34 @@ static int read_one(struct csock *s, size_t want)
 	return r > 0 ? 1 : r;
 }
 
-int shared_read(struct csock *s, size_t want)
+int shared_read(struct csock *s, size_t want, bool looks)
 {
 	struct group *g = s->group;
 	int r = -EAGAIN;
 
 	if (g == NULL)
-		r = read_one(s, want);
+		r = read_one(s, want, looks);
 	for (unsigned i = 0; g != NULL && i < g->n && r == -EAGAIN; i++)
-		r = read_one(g->sock[i], want);
+		r = read_one(g->sock[i], want, looks);
 	if (r == 0 && s->type == SOCK_STREAM) {
 		s->shut |= SHUT_RD_BIT;
 		csock_notify(s, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
 	}
 	return r;
+}
+
+void shared_forget(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	while (s->head != NIL) {
+		uint32_t row = s->head;
+
+		s->head = c->loan[row].next;
+		loan_put(c, row);
+	}
+	s->tail = NIL;
+	s->unread = 0;
 }
 
 static int accept_one(struct csock *l)

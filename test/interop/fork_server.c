@@ -134,7 +134,7 @@ static void serve_daemon(int l)
 static void serve_turns(int l)
 {
 	int fd = must(zs_accept(l, NULL, NULL), "accept"), go[2], back[2];
-	char mine[1000];
+	char mine[1000], ahead[300];
 	bool child;
 
 	if (pipe(go) < 0 || pipe(back) < 0)
@@ -151,8 +151,13 @@ static void serve_turns(int l)
 				exit(0);
 			continue;
 		}
-		n = zs_recv(fd, mine, sizeof(mine), MSG_WAITALL);
-		must((int)n, "recv");
+		/* A look takes nothing away, from the other neither. */
+		n = zs_recv(fd, ahead, sizeof(ahead), MSG_PEEK);
+		must((int)n, "peek");
+		must((int)zs_recv(fd, mine, sizeof(mine), MSG_WAITALL), "recv");
+		if (memcmp(ahead, mine, (size_t)n) != 0)
+			errx(1, "what was looked at is not what was read");
+		n = n == 0 ? 0 : (ssize_t)sizeof(mine);
 		if (n == 0)
 			exit(0);
 		write_all(fd, mine, (size_t)n);
