@@ -164,3 +164,21 @@ int attach_recv(int sock, struct attach_msg *m, int flags)
 		attach_close_fds(m);
 	return rc;
 }
+
+ssize_t attach_recv_piece(int sock, struct attach_piece *p)
+{
+	ssize_t n;
+
+	do {
+		n = recv(sock, p, sizeof(*p), MSG_TRUNC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if (n == 0)
+		return -ECONNRESET;
+	if ((size_t)n < sizeof(p->head) || (size_t)n > sizeof(*p) || p->head.magic != ATTACH_MAGIC)
+		return -EPROTO;
+	if (p->head.version != ATTACH_VERSION)
+		return -EPROTONOSUPPORT;
+	return p->head.type == ATTACH_ANSWER ? n - (ssize_t)sizeof(p->head) : -EPROTO;
+}

@@ -22,8 +22,8 @@
  * (pidfd) and its mappings, the application looks whether somebody answers at the address.
  *
  * A program whose service is gone attaches to the next one as to the first, but HELLO carries the
- * descriptors of its arenas, sealed as its last service sealed them; the service takes them, if they
- * are what it would have made itself, or refuses the program.
+ * descriptors of its arenas, sealed as its last service sealed them; the service takes them, if
+ *they are what it would have made itself, or refuses the program.
  *
  * Descriptors of WELCOME: the packet region if pkt_bytes is not 0; then for each core the rings,
  *the arena, what the application sleeps on (an epoll descriptor, see bell.c), the bell of the
@@ -59,13 +59,20 @@ enum attach_type {
 	ATTACH_BYE,
 	ATTACH_FORK,   /* a child is about to be made: WELCOME brings what is to be its own */
 	ATTACH_ADMIN,  /* instead of HELLO: a request of the tool, a JSON text behind the head */
-	ATTACH_ANSWER, /* a piece of the answer's text; an empty one ends it */
+	ATTACH_ANSWER, /* a piece of the answer, see svc/admin.h; an empty one ends it */
 };
 
 struct attach_head {
 	uint32_t magic;
 	uint16_t version;
 	uint16_t type;
+};
+
+#define ATTACH_PIECE_MAX 16384 /* of an ANSWER, behind its head */
+
+struct attach_piece {
+	struct attach_head head;
+	char bytes[ATTACH_PIECE_MAX];
 };
 
 struct attach_hello {
@@ -140,5 +147,7 @@ int attach_send(int sock, enum attach_type type, void *msg, size_t len, const in
  * are closed on failure. */
 int attach_recv(int sock, struct attach_msg *m, int flags) must_check;
 void attach_close_fds(struct attach_msg *m);
+/* The next piece of an answer; the length of its bytes (0: the end), or as attach_recv. */
+ssize_t attach_recv_piece(int sock, struct attach_piece *p) must_check;
 
 #endif

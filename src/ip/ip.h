@@ -107,7 +107,7 @@ struct ip_ping {
 };
 #define IP_PING_MAX 512
 struct ip_pong {
-	uint64_t rtt_ns;
+	uint64_t at_ns; /* when it arrived */
 	uint8_t ttl;
 };
 /* Replies to it will be noted, instead of those to an earlier one of the same id: wherever they may

@@ -36,7 +36,7 @@ int ip_ping_expect(struct ip *ip, const struct ip_ping *p)
 
 	if (e == NULL)
 		return -ENOSPC;
-	*e = (struct ping){.used = true, .asked = *p, .sent_ns = ip->now_ns};
+	*e = (struct ping){.used = true, .asked = *p};
 	return 0;
 }
 
@@ -87,7 +87,7 @@ enum next ping_input(struct ip *ip, struct pkt *p)
 	    !ip_addr_eq(&e->asked.dst, &p->src))
 		return pkt_refuse(p, DROP_ICMP_UNMATCHED);
 	e->answered = true;
-	e->pong = (struct ip_pong){.rtt_ns = ip->now_ns - e->sent_ns, .ttl = p->ttl};
+	e->pong = (struct ip_pong){.at_ns = ip->now_ns, .ttl = p->ttl};
 	pkt_free(p->m);
 	return NEXT_CONSUMED;
 }

@@ -96,7 +96,6 @@ struct pmtu_table;
 struct ping {
 	bool used, answered;
 	struct ip_ping asked;
-	uint64_t sent_ns;
 	struct ip_pong pong;
 };
 

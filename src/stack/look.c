@@ -43,9 +43,10 @@ bool stack_counter(struct stack *s, uint32_t n, struct sock_counter *out)
 	return true;
 }
 
-unsigned stack_socks_each(struct stack *s, uint32_t *cursor, unsigned n, sock_info_fn fn, void *arg)
+unsigned stack_socks_each(struct stack *s, const struct sock_app *only, uint32_t *cursor,
+			  unsigned n, sock_info_fn fn, void *arg)
 {
-	return socks_each(s->socks, NULL, cursor, n, fn, arg);
+	return socks_each(s->socks, only, cursor, n, fn, arg);
 }
 
 unsigned stack_neigh_each(struct stack *s, uint32_t *cursor, unsigned n,
@@ -114,7 +115,7 @@ const char *stack_port_counter(const struct stack_port_info *p, unsigned n, uint
 
 /* ---- echo ---- */
 
-enum drop_reason stack_ping_send(struct stack *s, const struct ip_ping *p)
+enum drop_reason stack_ping_send(struct stack *s, const struct ip_ping *p, uint64_t *sent_ns)
 {
 	struct pkt out;
 	uint8_t ifindex = 0;
@@ -126,6 +127,7 @@ enum drop_reason stack_ping_send(struct stack *s, const struct ip_ping *p)
 		pkt_drop(&s->drops, out.m, (enum drop_reason)out.drop);
 		return (enum drop_reason)out.drop;
 	}
+	*sent_ns = clock_ns(&s->clock);
 	stack_out(s, &out, next, ifindex);
 	return DROP_NONE;
 }

@@ -20,8 +20,8 @@ struct stack_loop stack_loop_at(struct stack *s);
 
 /* As socks_counter(), with those of the stack behind. */
 bool stack_counter(struct stack *s, uint32_t n, struct sock_counter *out);
-unsigned stack_socks_each(struct stack *s, uint32_t *cursor, unsigned n, sock_info_fn fn,
-			  void *arg);
+unsigned stack_socks_each(struct stack *s, const struct sock_app *only, uint32_t *cursor,
+			  unsigned n, sock_info_fn fn, void *arg);
 unsigned stack_neigh_each(struct stack *s, uint32_t *cursor, unsigned n,
 			  void (*fn)(void *arg, const struct neigh_info *i), void *arg);
 /* NULL past the last. */
@@ -41,8 +41,8 @@ bool stack_port_at(struct stack *s, unsigned port, struct stack_port_info *out);
 /* A counter of the port by its number; NULL past the last. */
 const char *stack_port_counter(const struct stack_port_info *p, unsigned n, uint64_t *value);
 
-/* ip.h says how; sends the request. DROP_NONE, or why it could not go. */
-enum drop_reason stack_ping_send(struct stack *s, const struct ip_ping *p);
+/* ip.h says how; sends the request, and says when. DROP_NONE, or why it could not go. */
+enum drop_reason stack_ping_send(struct stack *s, const struct ip_ping *p, uint64_t *sent_ns);
 int stack_ping_expect(struct stack *s, const struct ip_ping *p) must_check;
 bool stack_ping_answered(const struct stack *s, uint16_t id, struct ip_pong *out);
 void stack_ping_forget(struct stack *s, uint16_t id);

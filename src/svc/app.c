@@ -352,9 +352,26 @@ static void take_grant(struct service *s, struct app *a, const struct attach_msg
 	(void)!attach_send(a->sock, ATTACH_GRANTED, &out, sizeof(out), NULL, 0);
 }
 
+/* No program: a manager's connection, which begins with its first request. */
+static void become_admin(struct service *s, struct app *a, const struct attach_msg *m)
+{
+	int sock = a->sock;
+
+	service_unwatch(s, sock);
+	a->sock = -1;
+	app_free(s, a);
+	admin_accept(s, sock, m);
+}
+
 static void take_message(struct service *s, struct app *a, struct attach_msg *m)
 {
 	switch (m->head.type) {
+	case ATTACH_ADMIN:
+		if (a->state == APP_NEW) {
+			become_admin(s, a, m);
+			return;
+		}
+		break;
 	case ATTACH_HELLO:
 		if (a->state == APP_NEW) {
 			take_hello(s, a, m);

@@ -84,6 +84,15 @@ void node_pools_close(struct node *n);
 /* node_addr.c: addresses and gateways, the same for each stack. */
 int node_addrs_add(struct node *n, const struct embed_cfg *cfg,
 		   const struct svc_err *err) must_check;
+/* While the stacks run: on all of them, or on none. -errno with a sentence in err. */
+int node_addr_add(struct node *n, const char *text, uint16_t mtu,
+		  const struct svc_err *err) must_check;
+int node_addr_del(struct node *n, const char *text, const struct svc_err *err) must_check;
+/* prefix: IP/LEN or "default". */
+int node_route_add(struct node *n, const char *prefix, const char *via,
+		   const struct svc_err *err) must_check;
+int node_route_del(struct node *n, const char *prefix, const char *via,
+		   const struct svc_err *err) must_check;
 
 /* node_thread.c */
 int64_t node_now_ns(void); /* CLOCK_MONOTONIC */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Interfaces, addresses and default routes of a node: every stack is told the same.
+ * Interfaces, addresses and routes of a node: every stack is told the same.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static int add_link_local(struct stack *s, unsigned ifindex, uint16_t vlan)
 	return rc == -EEXIST ? 0 : rc;
 }
 
-static int add_addr(struct node *n, struct stack *s, const char *text, const struct embed_cfg *cfg,
+static int add_addr(struct node *n, struct stack *s, const char *text, uint16_t mtu,
 		    const struct svc_err *err)
 {
 	struct svc_addr a;
@@ -28,7 +28,7 @@ static int add_addr(struct node *n, struct stack *s, const char *text, const str
 		return rc;
 	if (a.port >= n->n_dev)
 		return svc_fail(err, -ENODEV, "--addr %s: there is no port %u", text, a.port);
-	ifindex = stack_if(s, a.port, a.vlan, (uint16_t)cfg->mtu);
+	ifindex = stack_if(s, a.port, a.vlan, mtu);
 	if (ifindex < 0)
 		return svc_fail(err, ifindex, "--addr %s: %s", text,
 				ifindex == -ENOSPC ? "too many interfaces" : strerror(-ifindex));
@@ -41,7 +41,7 @@ static int add_addr(struct node *n, struct stack *s, const char *text, const str
 	case 0:
 		return 0;
 	case -EEXIST:
-		return svc_fail(err, rc, "--addr %s: given twice", text);
+		return svc_fail(err, rc, "--addr %s: is there already", text);
 	case -EINVAL:
 		return svc_fail(err, rc, "--addr %s: no host can have this address", text);
 	default:
@@ -82,9 +82,146 @@ int node_addrs_add(struct node *n, const struct embed_cfg *cfg, const struct svc
 		bool have[2] = {false, false};
 
 		for (unsigned k = 0; rc == 0 && k < svc_count(cfg->addrs); k++)
-			rc = add_addr(n, s, cfg->addrs[k], cfg, err);
+			rc = add_addr(n, s, cfg->addrs[k], (uint16_t)cfg->mtu, err);
 		for (unsigned k = 0; rc == 0 && k < svc_count(cfg->gateways); k++)
 			rc = add_gateway(s, cfg->gateways[k], have, err);
 	}
 	return rc;
+}
+
+/* ---- while the stacks run ---- */
+
+struct change {
+	void (*undo)(struct node_core *c, void *arg);
+	const char *text;
+	uint16_t mtu;
+	struct ip_addr addr;
+	struct stack_route route;
+	const struct svc_err *err;
+	int rc;
+};
+
+/* do_it on each core; when one refuses, what the ones before it did is undone. */
+static int on_all(struct node *n, void (*do_it)(struct node_core *c, void *arg), struct change *ch)
+{
+	unsigned i = 0;
+	int rc;
+
+	ch->rc = 0;
+	for (; i < n->n && ch->rc == 0; i++)
+		node_call(&n->core[i], do_it, ch);
+	rc = ch->rc;
+	if (rc < 0 && ch->undo != NULL)
+		for (i--; i > 0; i--)
+			node_call(&n->core[i - 1], ch->undo, ch);
+	return rc;
+}
+
+static void addr_add(struct node_core *c, void *arg)
+{
+	struct change *ch = arg;
+
+	ch->rc = add_addr(c->node, c->stack, ch->text, ch->mtu, ch->err);
+}
+
+static void addr_del(struct node_core *c, void *arg)
+{
+	struct change *ch = arg;
+
+	ch->rc = stack_addr_del(c->stack, &ch->addr);
+}
+
+static void route_add(struct node_core *c, void *arg)
+{
+	struct change *ch = arg;
+
+	ch->rc = stack_route_add(c->stack, &ch->route);
+}
+
+static void route_del(struct node_core *c, void *arg)
+{
+	struct change *ch = arg;
+
+	ch->rc = stack_route_del(c->stack, &ch->route);
+}
+
+int node_addr_add(struct node *n, const char *text, uint16_t mtu, const struct svc_err *err)
+{
+	struct change ch = {.undo = addr_del, .text = text, .mtu = mtu, .err = err};
+	struct svc_addr a;
+	int rc = svc_addr_parse(text, &a, err->text, err->len);
+
+	ch.addr = a.addr;
+	return rc < 0 ? rc : on_all(n, addr_add, &ch);
+}
+
+int node_addr_del(struct node *n, const char *text, const struct svc_err *err)
+{
+	struct change ch = {.err = err};
+	struct svc_addr a;
+	int rc = ip_addr_parse(text, &a.addr); /* its length need not be said */
+
+	if (rc < 0)
+		rc = svc_addr_parse(text, &a, err->text, err->len);
+	if (rc < 0)
+		return rc;
+	ch.addr = a.addr;
+	rc = on_all(n, addr_del, &ch);
+	return rc < 0 ? svc_fail(err, rc, "--addr %s: there is no such address", text) : 0;
+}
+
+static int route_parse(const char *prefix, const char *via, struct stack_route *r,
+		       const struct svc_err *err)
+{
+	struct ip_addr gw;
+	struct svc_addr a;
+	int rc = svc_gateway_parse(via, &gw, err->text, err->len);
+
+	*r = stack_route_default(&gw);
+	if (rc < 0 || strcmp(prefix, "default") == 0)
+		return rc;
+	if (svc_addr_parse(prefix, &a, err->text, err->len) < 0 || strchr(prefix, '@') != NULL)
+		return svc_fail(err, -EINVAL,
+				"route %s: write IP/LEN or default, for example 10.1.0.0/16",
+				prefix);
+	if (ip_addr_is_v4(&a.addr) != ip_addr_is_v4(&gw))
+		return svc_fail(err, -EINVAL, "route %s via %s: one is IPv4, the other IPv6",
+				prefix, via);
+	r->prefix = a.addr;
+	r->prefix_len = a.prefix_len;
+	return 0;
+}
+
+static int route_failed(int rc, const char *prefix, const char *via, const struct svc_err *err)
+{
+	const char *why = rc == -EHOSTUNREACH ? "the gateway is on no link of ours"
+			  : rc == -EINVAL     ? "the prefix has bits behind its length"
+			  : rc == -EEXIST     ? "is there already"
+			  : rc == -ENOENT     ? "there is no such route"
+			  : rc == -ENOSPC     ? "too many routes"
+					      : strerror(-rc);
+
+	return svc_fail(err, rc, "route %s via %s: %s", prefix, via, why);
+}
+
+int node_route_add(struct node *n, const char *prefix, const char *via, const struct svc_err *err)
+{
+	struct change ch = {.undo = route_del, .err = err};
+	int rc = route_parse(prefix, via, &ch.route, err);
+
+	if (rc < 0)
+		return rc;
+	rc = on_all(n, route_add, &ch);
+	return rc < 0 ? route_failed(rc, prefix, via, err) : 0;
+}
+
+int node_route_del(struct node *n, const char *prefix, const char *via, const struct svc_err *err)
+{
+	struct change ch = {.err = err};
+	int rc = route_parse(prefix, via, &ch.route, err);
+
+	if (rc < 0)
+		return rc;
+	rc = on_all(n, route_del, &ch);
+	return rc < 0 ? route_failed(rc, prefix, via, err) : 0;
 }

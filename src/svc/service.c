@@ -53,6 +53,13 @@ int service_watch(struct service *s, struct source *src, int fd)
 	return epoll_ctl(s->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
 
+void service_rewatch(struct service *s, struct source *src, int fd, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.ptr = src};
+
+	epoll_ctl(s->epoll, EPOLL_CTL_MOD, fd, &e);
+}
+
 void service_unwatch(struct service *s, int fd)
 {
 	epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
@@ -219,6 +226,7 @@ int service_open(struct service *s, const struct svc_err *err)
 	int rc;
 
 	list_init(&s->apps);
+	list_init(&s->admins);
 	s->listener = s->signals = -1;
 	s->packets.fd = -1;
 	descriptors_raise(s);
@@ -233,12 +241,18 @@ int service_open(struct service *s, const struct svc_err *err)
 	return rc == 0 ? node_all(s, err) : rc;
 }
 
+/* Of two times from now, -1 being never. */
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 void service_run(struct service *s)
 {
 	struct epoll_event e;
 
 	while (!s->ending) {
-		int64_t again_ns = apps_reap(s);
+		int64_t again_ns = sooner(apps_reap(s), admins_tick(s));
 		int n = epoll_wait(s->epoll, &e, 1,
 				   again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
 
@@ -256,6 +270,7 @@ void service_close(struct service *s)
 		close(s->listener);
 	if (s->socket_made)
 		(void)!unlink(s->cfg.socket);
+	admins_close(s);
 	LIST_EACH (l, &s->apps)
 		app_detach(s, container_of(l, struct app, link), true, NULL);
 	node_stop(&s->node);

@@ -9,6 +9,7 @@
  *   domain.c    memory of trust domains
  *   app.c       an attached program: from its first message until its last buffer came home
  *   region.c    sealed shared memory
+ *   admin.h     managers: the tool zstack
  *
  * Everything here belongs to the control thread, which does all that is slow. The stacks run in
  * threads of the node and are reached by node_call().
@@ -87,6 +88,9 @@ struct service {
 	struct list apps;
 	unsigned n_apps;
 	uint64_t next_app;
+	struct list admins; /* managers, see admin.h */
+	unsigned n_admins;
+	uint32_t next_ping;
 	int epoll, listener, signals;
 	struct source on_listener, on_signal;
 	int spare; /* descriptor for when there are no others */
@@ -113,6 +117,8 @@ int service_open(struct service *s, const struct svc_err *err) must_check;
 void service_run(struct service *s);
 void service_close(struct service *s);
 int service_watch(struct service *s, struct source *src, int fd) must_check;
+/* Another set of events of one that is watched. */
+void service_rewatch(struct service *s, struct source *src, int fd, uint32_t events);
 void service_unwatch(struct service *s, int fd);
 
 /* ---- domain.c ---- */
@@ -154,6 +160,14 @@ unsigned app_programs(const struct service *s, uid_t uid, enum app_state first,
 void app_take_fork(struct service *s, struct app *parent);
 /* The child has mapped its memory. */
 void app_take_child(struct service *s, struct app *a, const struct attach_msg *m);
+
+/* ---- admin.c ---- */
+/* A connection brought a manager's request first. Takes the socket. */
+void admin_accept(struct service *s, int sock, const struct attach_msg *m);
+/* Goes on with what is due. Returns when to come again, ns from now, -1 = no need. */
+int64_t admins_tick(struct service *s);
+/* Before the stacks stop. */
+void admins_close(struct service *s);
 
 /* ---- conf.c ---- */
 /* Fills cfg from the command line. 0; 1: all was said (--help), end with success; -errno with the
