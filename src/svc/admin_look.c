@@ -187,6 +187,7 @@ static json_t *app_json(const struct admin *a, const struct app *app)
 {
 	static const char *const state[] = {[APP_NEW] = "new",
 					    [APP_MAPPING] = "mapping",
+					    [APP_FORKED] = "forked",
 					    [APP_READY] = "attached",
 					    [APP_LEAVING] = "leaving"};
 	struct share_call c = {.app = app};
@@ -194,7 +195,7 @@ static json_t *app_json(const struct admin *a, const struct app *app)
 
 	for (unsigned i = 0; i < a->s->node.n; i++) {
 		memory += app->chan[i].arena.bytes + app->chan[i].rings.bytes;
-		if (app->state == APP_READY)
+		if (app->state == APP_READY || app->state == APP_FORKED)
 			node_call(&a->s->node.core[i], share_add, &c);
 	}
 	return json_pack("{s:I, s:s, s:i, s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I}", "app",
