@@ -71,8 +71,13 @@ static bool is_error(const json_t *o)
 static ssize_t ask_piece(struct tool *t, char *out)
 {
 	struct attach_piece p;
-	ssize_t n = attach_recv_piece(t->fd, &p);
+	ssize_t n;
 
+	do {
+		n = attach_recv_piece(t->fd, &p);
+	} while (n == -EINTR && !interrupted);
+	if (n == -EINTR)
+		return -1;
 	if (n < 0)
 		return failed(t, (int)-n);
 	memcpy(out, p.bytes, (size_t)n);

@@ -4,7 +4,6 @@
  * goes to a file as it is, else each frame becomes a line.
  */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +16,6 @@
 #define BLOCK_STATS  5u
 #define BLOCK_PACKET 6u
 #define BLOCK_MAX    (1u << 20)
-
-static volatile sig_atomic_t stopped;
-
-static void stop(int sig)
-{
-	(void)sig;
-	stopped = 1;
-}
 
 static uint32_t word(const char *p)
 {
@@ -94,7 +85,7 @@ static int lines(struct tool *t)
 	size_t len = 0;
 	ssize_t n = 0, used;
 
-	while (b != NULL && !stopped && (n = ask_bytes(t, b + len)) > 0) {
+	while (b != NULL && !interrupted && (n = ask_bytes(t, b + len)) > 0) {
 		len += (size_t)n;
 		used = blocks(t, b, len);
 		if (used < 0) {
@@ -121,7 +112,7 @@ static int to_file(struct tool *t, const char *path)
 		fprintf(stderr, "zstack: -w %s: %s\n", path, strerror(errno));
 		return -1;
 	}
-	while (!stopped && (n = ask_bytes(t, b)) > 0)
+	while (!interrupted && (n = ask_bytes(t, b)) > 0)
 		if (fwrite(b, 1, (size_t)n, f) != (size_t)n || fflush(f) != 0)
 			break;
 	bad = ferror(f) != 0;
@@ -158,7 +149,6 @@ static int filter(json_t *request, int argc, char **argv)
 
 int cmd_capture(struct tool *t, int argc, char **argv)
 {
-	struct sigaction on_int = {.sa_handler = stop};
 	json_t *request = json_pack("{s:s}", "do", "capture");
 	const char *path = NULL;
 	long count = 0, snap = 0;
@@ -179,10 +169,9 @@ int cmd_capture(struct tool *t, int argc, char **argv)
 		json_decref(request);
 		return rc;
 	}
-	sigaction(SIGINT, &on_int, NULL);
-	sigaction(SIGTERM, &on_int, NULL);
+	catch_interrupt();
 	if (ask_begin(t, request) < 0)
 		return 1;
 	rc = path != NULL ? to_file(t, path) : lines(t);
-	return rc < 0 && !stopped ? 1 : 0;
+	return rc < 0 && !interrupted ? 1 : 0;
 }

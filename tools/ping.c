@@ -2,19 +2,10 @@
  *
  * zstack ping: echo requests from the service's stack, not from this machine's kernel.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "zstack.h"
-
-static volatile sig_atomic_t stopped;
-
-static void stop(int sig)
-{
-	(void)sig;
-	stopped = 1;
-}
 
 struct ping {
 	struct tool *t;
@@ -49,12 +40,12 @@ static int run(struct ping *p, long count, double every, long bytes, double wait
 {
 	int rc = 0;
 
-	while (rc == 0 && !stopped && (count == 0 || p->sent < count)) {
+	while (rc == 0 && !interrupted && (count == 0 || p->sent < count)) {
 		json_t *request;
 
 		if (p->sent > 0)
 			wait_s(every);
-		if (stopped)
+		if (interrupted)
 			break;
 		p->sent++;
 		request = json_pack("{s:s, s:s, s:I, s:I, s:I}", "do", "ping", "to", p->to, "seq",
@@ -68,7 +59,6 @@ static int run(struct ping *p, long count, double every, long bytes, double wait
 int cmd_ping(struct tool *t, int argc, char **argv)
 {
 	struct ping p = {.t = t};
-	struct sigaction on_int = {.sa_handler = stop};
 	long count = 0, bytes = 56;
 	double every = 1, wait = 1;
 	int c, rc;
@@ -83,10 +73,10 @@ int cmd_ping(struct tool *t, int argc, char **argv)
 	if (optind != argc - 1)
 		return usage("ping: give one IP address");
 	p.to = argv[optind];
-	sigaction(SIGINT, &on_int, NULL);
+	catch_interrupt();
 	rc = run(&p, count, every, bytes, wait);
-	if (rc == 0 && !t->json)
+	if ((rc == 0 || interrupted) && !t->json)
 		printf("%ld sent, %ld received; rtt min/avg/max %.3f/%.3f/%.3f ms\n", p.sent,
 		       p.received, p.min, p.received > 0 ? p.sum / (double)p.received : 0, p.max);
-	return rc == 0 && p.received > 0 ? 0 : 1;
+	return (rc == 0 || interrupted) && p.received > 0 ? 0 : 1;
 }

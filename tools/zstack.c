@@ -102,6 +102,22 @@ bool count_of(const char *text, long max, long *out)
 	return end != text && *end == '\0' && *out >= 1 && *out <= max;
 }
 
+volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+void catch_interrupt(void)
+{
+	struct sigaction a = {.sa_handler = on_interrupt};
+
+	sigaction(SIGINT, &a, NULL);
+	sigaction(SIGTERM, &a, NULL);
+}
+
 void wait_s(double s)
 {
 	struct timespec ts = {(time_t)s, (long)((s - (double)(time_t)s) * 1e9)};
@@ -184,8 +200,10 @@ int main(int argc, char **argv)
 {
 	const char *env = getenv("ZSTACK_SOCKET");
 	struct tool t = {.socket = env != NULL && *env != '\0' ? env : ATTACH_PATH, .fd = -1};
-	int status = 2, at = options(&t, argc, argv, &status);
+	int status = 2, at;
 
+	opterr = 0; /* the commands say it themselves */
+	at = options(&t, argc, argv, &status);
 	if (at < 0)
 		return status;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {

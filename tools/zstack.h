@@ -17,6 +17,7 @@
 #define ZS_TOOLS_ZSTACK_H
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,9 @@ __attribute__((format(printf, 1, 2))) int usage(const char *fmt, ...); /* exit s
 /* A number of seconds, of things; false: text is none, or not above 0. */
 bool seconds(const char *text, double *out);
 bool count_of(const char *text, long max, long *out);
+/* ^C ends what would go on for ever, in order. */
+extern volatile sig_atomic_t interrupted;
+void catch_interrupt(void);
 void wait_s(double s);
 double now_s(void);
 

@@ -167,11 +167,8 @@ int attach_recv(int sock, struct attach_msg *m, int flags)
 
 ssize_t attach_recv_piece(int sock, struct attach_piece *p)
 {
-	ssize_t n;
+	ssize_t n = recv(sock, p, sizeof(*p), MSG_TRUNC);
 
-	do {
-		n = recv(sock, p, sizeof(*p), MSG_TRUNC);
-	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	if (n == 0)

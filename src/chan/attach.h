@@ -147,7 +147,7 @@ int attach_send(int sock, enum attach_type type, void *msg, size_t len, const in
  * are closed on failure. */
 int attach_recv(int sock, struct attach_msg *m, int flags) must_check;
 void attach_close_fds(struct attach_msg *m);
-/* The next piece of an answer; the length of its bytes (0: the end), or as attach_recv. */
+/* The next piece of an answer; the length of its bytes (0: the end), or as attach_recv; -EINTR. */
 ssize_t attach_recv_piece(int sock, struct attach_piece *p) must_check;
 
 #endif

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The tool zstack against a real zstackd, with the programs of two users attached to it."""
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import time
+
+import peer
+from peer import LINUX4, LINUX6, ZS4, ZS6, Net, case, check, connect, echo, pattern, sh
+
+OTHER, STRANGER = 4711, 4712  # user ids that nobody has
+
+peer.start()
+net = Net()
+work = tempfile.TemporaryDirectory()
+os.chmod(work.name, 0o755)
+for folder in ("www", "etc"):
+    os.mkdir(os.path.join(work.name, folder))
+with open(os.path.join(work.name, "www", "index.html"), "w") as f:
+    f.write("hello\n")
+path = os.path.join(work.name, "zstackd.sock")
+service = peer.Service(net, path, "--allow", f"0,{OTHER}")
+tool = os.path.join(peer.build, "tools/zstack")
+www = peer.Attached(net, service, os.path.join(peer.build, "examples/http"), os.path.join(work.name, "www"), "80",
+                    ready="listening|serving")
+echoes = peer.Attached(net, service, "setpriv", "--reuid", str(OTHER), "--clear-groups",
+                       os.path.join(peer.build, "examples/echo"), "7007", ready="listening|serving")
+
+
+def run(*args, user=None, status=0):
+    """The tool's output and what it said on standard error."""
+    prefix = ["setpriv", "--reuid", str(user), "--clear-groups"] if user is not None else []
+    p = subprocess.run([*prefix, tool, "--socket", path, *args], text=True, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, timeout=60)
+    check(p.returncode == status, f"zstack {' '.join(args)}: exit {p.returncode}, not {status}: {p.stderr}")
+    return p.stdout, p.stderr
+
+
+def ask(*args, user=None):
+    """The objects of the tool's JSON output."""
+    return [json.loads(line) for line in run("--json", *args, user=user)[0].splitlines()]
+
+
+def refused(*args, says, status=1, user=None):
+    out, err = run(*args, user=user, status=status)
+    check(says in err and out == "" and err.count("\n") == 1, f"zstack {' '.join(args)}: {out!r} {err!r}")
+
+
+def until(truth, what, seconds=30):
+    end = time.monotonic() + seconds
+    while not truth():
+        check(time.monotonic() < end, what)
+        time.sleep(0.05)
+
+
+def header(name):
+    """A number of src/chan/attach.h."""
+    with open(os.path.join(os.path.dirname(__file__), "../../src/chan/attach.h")) as h:
+        text = h.read()
+    if name == "ATTACH_VERSION":
+        return int(text.split("#define ATTACH_VERSION")[1].split()[0])
+    body = text.split("enum attach_type {")[1].split("};")[0]
+    return re.findall(r"^\s*(ATTACH_\w+)", body, re.M).index(name) + 1
+
+
+@contextlib.contextmanager
+def capture(*args):
+    """The tool in the background; it captures when the service says so."""
+    before = service.errors().count("capture begins")
+    p = subprocess.Popen([tool, "--socket", path, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until(lambda: service.errors().count("capture begins") > before, "the capture does not begin")
+    try:
+        yield p
+    finally:
+        p.kill()
+        p.wait()
+
+
+def blocks(data):
+    """Types and bodies of the blocks of a pcapng file."""
+    at, out = 0, []
+    while at < len(data):
+        kind, length = struct.unpack_from("<II", data, at)
+        check(length % 4 == 0 and struct.unpack_from("<I", data, at + length - 4)[0] == length, "a bad block")
+        out.append((kind, data[at + 8:at + length - 4]))
+        at += length
+    return out
+
+
+@case
+def ss_shows_sockets_with_their_programs():
+    with connect(ZS4, 7007) as c:
+        check(echo(c, b"x" * 5000, half_close=False)[:5000] == b"x" * 5000, "the echo differs")
+        socks = ask("ss", "-t", "-i")
+        mine = [s for s in socks if s["local_port"] == 7007 and s["peer_port"] == c.getsockname()[1]]
+        check(len(mine) == 1, f"{socks}")
+        s = mine[0]
+        check((s["state"], s["local"], s["peer"]) == ("ESTABLISHED", ZS4, LINUX4), f"{s}")
+        check(s["user"] == OTHER and "echo" in s["program"], f"{s}")
+        check(s["info"]["bytes_received"] >= 5000 and s["info"]["snd_mss"] > 500, f"{s['info']}")
+        check(not any(x["listens"] for x in socks), "listeners without -l")
+        text = run("ss", "-i", "dport", str(c.getsockname()[1]))[0].splitlines()
+        check(len(text) == 3 and "ESTABLISHED" in text[1] and "rtt:" in text[2], f"{text}")
+    ports = {s["local_port"] for s in ask("ss", "-tl")}
+    check(ports == {80, 7007}, f"listeners: {ports}")
+    check(ask("ss", "-u") == [], "sockets of UDP")
+    check({s["local_port"] for s in ask("ss", "-a", "port", "80")} == {80}, "the filter lets others through")
+
+
+@case
+def apps_and_top_name_the_programs():
+    apps = {a["program"]: a for a in ask("apps")}
+    check({a["user"] for a in apps.values()} == {0, OTHER}, f"{apps}")
+    check(all(a["state"] == "attached" and a["sockets"] > 0 and a["memory"] > 0 for a in apps.values()), f"{apps}")
+    view, = ask("top", "-i", "0.2", "-n", "1")
+    check(len(view["apps"]) == 2 and 0 <= view["cores"][0]["busy"] <= 1, f"{view}")
+    check("Busy" in run("top", "-i", "0.1", "-n", "1")[0], "no table")
+
+
+@case
+def stat_counts_and_says_why_packets_were_dropped():
+    before, = ask("stat")
+    with connect(ZS4, 80):
+        pass
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.sendto(b"nobody listens there", (ZS4, 9))
+    until(lambda: ask("stat")[0]["drops"]["udp_no_port"] > before["drops"]["udp_no_port"], "the drop is not counted")
+    after, = ask("stat")
+    check(after["counters"]["tcp_passive_opens"] > before["counters"]["tcp_passive_opens"], "no passive open")
+    check(any(n.endswith("rx_packets") and v > 0 for n, v in after["ports"].items()), f"{after['ports']}")
+    check("udp_no_port" in run("stat")[0], "the reason is not in the table")
+    first, second = ask("stat", "-i", "0.1", "-n", "2")
+    check("counter_rates" in second and "counter_rates" not in first, "rates")
+
+
+@case
+def addresses_come_and_go():
+    extra = "10.7.0.99"
+    check({a["addr"] for a in ask("addr")} >= {f"{ZS4}/24", f"{ZS6}/64"}, "the addresses of the command line")
+    with connect(ZS4, 7007) as c:
+        run("addr", "add", f"{extra}/24")
+        check(f"{extra}/24" in {a["addr"] for a in ask("addr")}, "the new address is not listed")
+        with connect(extra, 7007) as d:
+            data = pattern(10000)
+            check(echo(d, data) == data, "the echo by the new address differs")
+        refused("addr", "add", f"{extra}/24", says="is there already")
+        run("addr", "del", extra)
+        refused("addr", "del", extra, says="no such address")
+        check(echo(c, b"still here") == b"still here", "a connection of another address broke")
+    refused("addr", "add", "10.7.0/24", says="write IP/LEN")
+    refused("addr", "add", "10.7.0.98/24@7", says="there is no port 7")
+
+
+@case
+def routes_come_and_go():
+    run("route", "add", "10.99.0.0/16", "via", LINUX4)
+    check({"10.99.0.0/16"} == {r["prefix"] for r in ask("route") if r.get("via") == LINUX4}, "the route is not listed")
+    sh("ip addr add 10.99.0.1/32 dev lo")
+    out = run("ping", "-c", "1", "10.99.0.1")[0]
+    check("1 received" in out, out)
+    refused("route", "add", "10.99.0.0/16", "via", LINUX4, says="is there already")
+    run("route", "del", "10.99.0.0/16", "via", LINUX4)
+    refused("ping", "-c", "1", "10.99.0.1", says="no route")
+    refused("route", "add", "10.99.0.0/16", "via", "192.0.2.1", says="on no link of ours")
+    refused("route", "add", "10.99.0.1/16", "via", LINUX4, says="bits behind its length")
+    refused("route", "add", "10.99.0.0/16", "via", LINUX6, says="one is IPv4")
+
+
+@case
+def ping_is_answered_by_both_families():
+    for to in (LINUX4, LINUX6):
+        answers = ask("ping", "-c", "2", "-i", "0.05", to)
+        check([a["seq"] for a in answers] == [1, 2] and all(a["ttl"] == 64 and a["rtt_us"] > 0 for a in answers),
+              f"{answers}")
+    check(any(n["addr"] == LINUX4 for n in ask("neigh")), "the neighbour is not listed")
+    out, _ = run("ping", "-c", "1", "-W", "0.1", "10.7.0.77", status=1)
+    check("0 received" in out, out)
+
+
+@case
+def capture_writes_what_its_filter_names():
+    out = os.path.join(work.name, "frames.pcapng")
+    with capture("capture", "-w", out, "-c", "6", "tcp", "port", "7007") as p:
+        for port in (80, 7007, 7007):
+            with connect(ZS4, port) as c:
+                if port == 7007:
+                    echo(c, b"captured")
+        check(p.wait(30) == 0, p.stderr.read())
+    with open(out, "rb") as f:
+        parts = blocks(f.read())
+    check([k for k, _ in parts[:2]] == [0x0a0d0d0a, 1], "section and interface come first")
+    packets = [b for k, b in parts if k == 6]
+    check(len(packets) == 6, f"{len(packets)} frames")
+    for b in packets:
+        frame = b[20:]
+        check(7007 in struct.unpack_from(">HH", frame, 34) and frame[23] == 6, "a frame that was not asked for")
+    with capture("--json", "capture", "icmp") as p:
+        sh(f"ping -c 1 {ZS4}")
+        line = json.loads(p.stdout.readline())
+        check(line["proto"] == "icmp" and not line["out"] and line["dst"] == ZS4, f"{line}")
+        p.send_signal(signal.SIGINT)
+        check(p.wait(30) == 0, "exit status after SIGINT")
+    until(lambda: service.errors().count("capture ends") >= 2, "the service goes on capturing")
+    refused("capture", "-c", "1", "nonsense", says="a filter is")
+
+
+@case
+def a_reader_that_reads_nothing_keeps_nobody_waiting():
+    with capture("capture", "-w", "-") as p:
+        p.send_signal(signal.SIGSTOP)
+        for _ in range(4):
+            with connect(ZS4, 7007, timeout=60) as c:
+                data = pattern(3 << 20)
+                check(echo(c, data) == data, "the echo beside it differs")
+        check(len(ask("apps")) == 2, "another manager has to wait")
+        p.send_signal(signal.SIGCONT)
+    until(lambda: "lost" in service.errors().split("capture ends")[-1], "the capture does not end")
+
+
+@case
+def others_see_what_is_theirs():
+    with connect(ZS4, 7007) as c, connect(ZS4, 80):
+        check(echo(c, b"x") == b"x", "the echo differs")
+        socks = ask("ss", "-a", user=OTHER)
+        check(socks and {s["local_port"] for s in socks} == {7007}, f"{socks}")
+        check({a["user"] for a in ask("apps", user=OTHER)} == {OTHER}, "another user's program")
+    for command in (["stat"], ["neigh"], ["addr", "add", "10.7.0.50/24"], ["capture", "-c", "1"], ["ping", LINUX4],
+                    ["top", "-n", "1"], ["route", "del", "default", "via", LINUX4]):
+        refused(*command, says="is for root", user=OTHER)
+    refused("ss", says="may not attach", user=STRANGER)
+
+
+@case
+def wrong_arguments_are_one_sentence():
+    for args in ([], ["foo"], ["ss", "-x"], ["ss", "sport", "x"], ["ss", "sport"], ["ss", "nonsense", "1"],
+                 ["stat", "-i", "0"], ["stat", "more"], ["top", "-n", "-1"], ["addr", "add"], ["route", "add", "x"],
+                 ["ping"], ["ping", "-c", "x", LINUX4], ["capture", "-s", "0"], ["capture", "port", "x"], ["--foo"]):
+        _, err = run(*args, status=2)
+        check(err.startswith("zstack: ") and "--help" in err, f"{args}: {err!r}")
+    refused("addr", "add", "x" * 600, says="too long")
+    check("usage: zstack" in run("--help")[0], "no help")
+    p = subprocess.run([tool, "--socket", "/nonexistent", "ss"], text=True, stderr=subprocess.PIPE)
+    check(p.returncode == 1 and "no zstackd answers" in p.stderr, p.stderr)
+
+
+@case
+def nonsense_on_the_socket_is_refused():
+    head = struct.pack("<IHH", 0x415a4b53, header("ATTACH_VERSION"), header("ATTACH_ADMIN"))
+    for body in (b"", b"{", b"[]", b'{"do":1}', b'{"do":"nothing"}', b'{"do":"ping","to":7}', b"\xff\xfe",
+                 b'{"do":"sockets","do":"apps"}', b"[" * 400, b'{"do":"ping","to":"10.7.0.1","bytes":-1}',
+                 b'{"do":"capture","port":99999999999}', b'{"do":"addr-add"}'):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.settimeout(20)
+        s.connect(path)
+        s.send(head + body)
+        answer = b""
+        while True:
+            piece = s.recv(20000)
+            if len(piece) <= 8:
+                break
+            answer += piece[8:]
+        check(b'"error"' in answer, f"{body!r} is answered with {answer!r}")
+        s.close()
+    check(len(ask("apps")) == 2, "the service is not as before")
+
+
+@case
+def the_service_ends_in_order():
+    for p in (www, echoes):
+        p.end()
+    check(service.stop() == 0, service.errors())
+
+
+peer.run(120)
