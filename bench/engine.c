@@ -259,6 +259,8 @@ static void round_trip(struct tcp_conn **conn, unsigned n)
 
 	begin();
 	for (unsigned i = 0; i < n; i++)
+		tcp_prefetch(conn[i]); /* as src/sock does for the commands of a burst */
+	for (unsigned i = 0; i < n; i++)
 		send_bytes(&client, conn[i], MSG);
 	client.cycles[S_SEND] += tsc() - at;
 	carry(&client, &server);

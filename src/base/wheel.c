@@ -112,6 +112,7 @@ struct wheel_node *wheel_expire(struct wheel *w, uint64_t now_ns, unsigned *budg
 	while (*budget > 0) {
 		struct list *l = list_pop(&w->pending);
 
+		__builtin_prefetch(w->pending.next);
 		if (!l) {
 			if (!turn(w, until))
 				return NULL;

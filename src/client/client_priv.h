@@ -752,10 +752,11 @@ struct epitem {
 	struct list of_set;
 	struct epitem *next; /* of the socket */
 	struct epset *set;
-	struct csock *sock;
-	uint32_t events; /* asked for; 0 after EPOLLONESHOT */
 	uint64_t data;
+	uint32_t events; /* asked for; 0 after EPOLLONESHOT */
+	uint32_t sock;	 /* row of its socket */
 };
+_Static_assert(sizeof(struct epitem) == 64, "one cache line");
 void epitem_notify(struct epitem *first, uint32_t mask);
 void epitem_forget(struct csock *s);
 void epset_close(struct epset *e);

@@ -33,6 +33,40 @@ struct epset {
 	int fd;		 /* -1 when closed */
 };
 
+/* Memory for items: taken by the page, one cache line each, kept until the process ends. */
+#define ITEMS_PAGE 64u
+static struct epitem *items_free; /* by next */
+
+static bool items_more(void)
+{
+	struct epitem *page = aligned_alloc(sizeof(*page), ITEMS_PAGE * sizeof(*page));
+
+	if (page == NULL)
+		return false;
+	for (unsigned i = 0; i < ITEMS_PAGE; i++) {
+		page[i].next = items_free;
+		items_free = &page[i];
+	}
+	return true;
+}
+
+static struct epitem *item_alloc(void)
+{
+	struct epitem *i;
+
+	if (items_free == NULL && !items_more())
+		return NULL;
+	i = items_free;
+	items_free = i->next;
+	*i = (struct epitem){.events = 0};
+	return i;
+}
+
+static inline struct csock *item_sock(const struct epitem *i)
+{
+	return &client.sock[i->sock];
+}
+
 static void item_ready(struct epitem *i)
 {
 	if (!list_linked(&i->ready))
@@ -51,14 +85,15 @@ void epitem_notify(struct epitem *i, uint32_t mask)
 
 static void item_free(struct epitem *i)
 {
-	struct epitem **p = &i->sock->items;
+	struct epitem **p = &item_sock(i)->items;
 
 	while (*p != i)
 		p = &(*p)->next;
 	*p = i->next;
 	list_del(&i->ready);
 	list_del(&i->of_set);
-	free(i);
+	i->next = items_free;
+	items_free = i;
 }
 
 void epitem_forget(struct csock *s)
@@ -126,7 +161,7 @@ static void item_ask(struct epitem *i, const struct epoll_event *ev)
 {
 	i->events = ev->events | ALWAYS;
 	i->data = ev->data.u64;
-	if (csock_mask(i->sock) & i->events)
+	if (csock_mask(item_sock(i)) & i->events)
 		item_ready(i);
 }
 
@@ -136,14 +171,14 @@ static int item_add(struct epset *e, struct csock *s, const struct epoll_event *
 
 	if (item_find(e, s) != NULL)
 		return -EEXIST;
-	i = calloc(1, sizeof(*i));
+	i = item_alloc();
 	if (i == NULL)
 		return -ENOMEM;
 	list_init(&i->ready);
 	list_init(&i->of_set);
 	list_add_tail(&e->items, &i->of_set);
 	i->set = e;
-	i->sock = s;
+	i->sock = csock_row(s);
 	i->next = s->items;
 	s->items = i;
 	item_ask(i, ev);
@@ -213,7 +248,7 @@ static int set_collect(struct epset *e, struct epoll_event *out, int max)
 	list_insert(e->ready.prev, &seen, &e->ready);
 	while (n < max && e->ready.next != &seen) {
 		struct epitem *i = container_of(e->ready.next, struct epitem, ready);
-		uint32_t now = csock_mask(i->sock) & i->events;
+		uint32_t now = csock_mask(item_sock(i)) & i->events;
 
 		list_del(&i->ready);
 		if ((now & KNOWN) == 0)

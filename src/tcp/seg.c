@@ -102,26 +102,28 @@ enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 }
 
 /* The lines of a connection that a segment touches; the seldom ones are left out. */
-static void prefetch_conn(const struct tcp_conn *c)
+static inline void prefetch_conn(const struct tcp_conn *c)
 {
-	for (size_t off = 64; off < offsetof(struct tcp_conn, listener); off += 64)
+	for (size_t off = 0; off < offsetof(struct tcp_conn, listener); off += 64)
 		__builtin_prefetch((const char *)c + off);
 }
 
+void tcp_prefetch(const struct tcp_conn *c)
+{
+	prefetch_conn(c);
+}
+
+/* By its tag alone: to compare the keys would be to wait for the connection's memory. tcp_input
+ * compares them. */
 void tcp_lookup(struct tcp *t, const struct pkt *p, struct tcp_seg *s)
 {
 	struct demux_walk w = demux_walk(&t->demux, s->hash);
-	uint32_t i;
+	uint32_t i = demux_next(&w);
 
-	while ((i = demux_next(&w)) != DEMUX_NONE) {
-		struct tcp_conn *c = slab_at(&t->conns, i);
-
-		if (likely(tcp_key_matches(c, p))) {
-			s->conn = c;
-			prefetch_conn(c);
-			return;
-		}
-	}
+	if (unlikely(i == DEMUX_NONE))
+		return;
+	s->conn = slab_at(&t->conns, i);
+	prefetch_conn(s->conn);
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */

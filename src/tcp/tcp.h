@@ -87,7 +87,7 @@ void tcp_begin(struct tcp *t, uint64_t now_ns);
 /* Stage 1: checks lengths, checksum and options; prefetches the demultiplexer's bucket.
  * NEXT_TCP, or NEXT_DROP with p->drop. Borrows p->m. */
 enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s);
-/* Stage 2: finds the connection (s->conn, may be NULL) and prefetches its hot lines. */
+/* Stage 2: finds what should be the connection (s->conn, may be NULL) and prefetches its lines. */
 void tcp_lookup(struct tcp *t, const struct pkt *p, struct tcp_seg *s);
 /* Stage 3: RFC 9293 §3.10.7. Takes p->m in every case. */
 void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s);
@@ -214,6 +214,8 @@ enum {
  * acknowledged. Takes m when 0 is returned. Does not limit the amount: the caller asks
  * tcp_send_space. -EPIPE after shutdown, -ENOTCONN, -ECONNRESET… Sending in SYN-SENT queues. */
 int tcp_send(struct tcp *t, struct tcp_conn *c, struct rte_mbuf *m, unsigned flags) must_check;
+/* It will be sent on soon: fetches its memory. */
+void tcp_prefetch(const struct tcp_conn *c);
 uint64_t tcp_send_space(const struct tcp_conn *c); /* bytes below the send buffer's limit */
 uint64_t tcp_send_limit(const struct tcp_conn *c); /* that limit: grows as is needed */
 /* The next in-order payload: a chain of mbufs, pure payload, or NULL. The receiver owns the chain;
