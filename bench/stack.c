@@ -5,16 +5,19 @@
  * burst functions stands a peer, as small as a TCP can be: it answers a frame by the next request.
  * Its cycles are counted apart and taken off.
  *
- *	stack [--conns 256] [--seconds 2] [--size 64] [--zc] [--requests N]
+ *	stack [--conns 256] [--seconds 2] [--size 64] [--zc] [--requests N] [--idle]
  *
- * Prints cycles of the time-stamp counter per request and response. bench/rooms runs it under
- * callgrind and says how the instructions fall to the rooms.
+ * Prints cycles of the time-stamp counter per request and response. With --idle the connections are
+ * opened, accepted, watched by an epoll set, and that is all: prints the memory of each, in all
+ *rooms together. bench/rooms runs it under callgrind and says how the instructions fall to the
+ *rooms.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/csum.h"
 #include "dev/dev.h"
@@ -28,7 +31,9 @@
 #define PEER_IP	   0x0a000002u
 #define STACK_IP   0x0a000001u
 #define PEER_PORT0 10000
-#define CONN_MAX   50000
+#define PEER_PORTS 50000 /* of each of the peer's addresses */
+#define CONN_MAX   1100000
+#define ASKED	   256 /* requests at a time: with more connections they take turns */
 #define QUEUE	   65536
 #define TCP_HDR	   32 /* with timestamps */
 #define FRONT	   (14 + 20)
@@ -37,7 +42,7 @@ static struct {
 	unsigned conns, size;
 	double seconds;
 	uint64_t requests;
-	bool zc;
+	bool zc, idle;
 } opt = {.conns = 256, .size = 64, .seconds = 2};
 
 /* The peer's side of a connection. */
@@ -48,8 +53,9 @@ struct peer {
 
 static struct peer peer[CONN_MAX];
 static struct rte_mbuf *queue[QUEUE];
-static unsigned q_head, q_tail, opened, established;
+static unsigned q_head, q_tail, opened, established, accepted, accept_most = CONN_MAX;
 static uint64_t port_cycles, answers;
+static uint32_t next_ask; /* whose turn it is */
 static bool listening, ending;
 static struct eth_addr mac = {{2, 0, 0, 0, 0, 2}}, stack_mac;
 static struct rte_mempool *pool; /* of received packets, as src/dev names it */
@@ -112,11 +118,11 @@ static void segment(unsigned i, uint8_t flags, unsigned payload)
 	ip[6] = 0x40;
 	ip[8] = 64;
 	ip[9] = 6;
-	put32(ip + 12, PEER_IP);
+	put32(ip + 12, PEER_IP + i / PEER_PORTS);
 	put32(ip + 16, STACK_IP);
 	sum = csum_finish(csum_add(0, ip, 20));
 	memcpy(ip + 10, &sum, 2);
-	put16(t, PEER_PORT0 + i);
+	put16(t, PEER_PORT0 + i % PEER_PORTS);
 	put16(t + 2, 7);
 	put32(t + 4, c->snd_nxt);
 	put32(t + 8, c->rcv_nxt);
@@ -150,9 +156,10 @@ static void arp_reply(const uint8_t *f)
 	memcpy(r + 32, f + 22, 10);
 }
 
-static void on_segment(const uint8_t *t, unsigned len)
+static void on_segment(uint32_t peer_ip, const uint8_t *t, unsigned len)
 {
-	unsigned i = get16(t + 2) - PEER_PORT0, hdr = (t[12] >> 4) * 4u, payload = len - hdr;
+	unsigned i = (peer_ip - PEER_IP) * PEER_PORTS + get16(t + 2) - PEER_PORT0;
+	unsigned hdr = (t[12] >> 4) * 4u, payload = len - hdr;
 	struct peer *c = &peer[i];
 
 	if (i >= opt.conns)
@@ -170,7 +177,7 @@ static void on_segment(const uint8_t *t, unsigned len)
 		for (const uint8_t *o = t + 20; o < t + hdr && *o != 0; o += *o == 1 ? 1 : o[1])
 			if (*o == 8)
 				c->ts_recent = get32(o + 2);
-		segment(i, 0x18, opt.size);
+		segment(i, 0x10, 0);
 		return;
 	}
 	if (payload == 0 || get32(t + 4) != c->rcv_nxt)
@@ -182,25 +189,40 @@ static void on_segment(const uint8_t *t, unsigned len)
 		return;
 	c->got = 0;
 	answers++;
-	segment(i, 0x18, opt.size);
+	if (opt.conns <= ASKED) {
+		segment(i, 0x18, opt.size);
+		return;
+	}
+	segment(i, 0x10, 0); /* its next request comes much later */
+	segment(next_ask++ % opt.conns, 0x18, opt.size);
 }
 
 static void on_frame(const uint8_t *f)
 {
 	unsigned type = get16(f + 12);
 
-	if (type == 0x0806 && get16(f + 20) == 1 && get32(f + 38) == PEER_IP)
+	if (type == 0x0806 && get16(f + 20) == 1 && get32(f + 38) != STACK_IP)
 		arp_reply(f);
 	else if (type == 0x0800 && f[23] == 6)
-		on_segment(f + FRONT, get16(f + 16) - 20);
+		on_segment(get32(f + 30), f + FRONT, get16(f + 16) - 20);
 }
 
 static void open_some(void)
 {
-	for (unsigned k = 0; k < 16 && opened < opt.conns && opened - established < 256; k++) {
+	for (unsigned k = 0; k < 16 && opened < opt.conns && opened - accepted < 256; k++) {
 		peer[opened].snd_nxt = 1000 * opened;
 		segment(opened++, 2, 0);
 	}
+}
+
+/* When all are open. */
+static void ask_first(void)
+{
+	unsigned n = opt.conns < ASKED ? opt.conns : ASKED;
+
+	for (unsigned i = 0; i < n; i++)
+		segment(i, 0x18, opt.size);
+	next_ask = ASKED;
 }
 
 /* ---- the port: these stand in for dev_rx.c and dev_tx.c ---- */
@@ -217,6 +239,8 @@ unsigned dev_rx_burst(struct dev *d, uint16_t q, struct pkt *p, unsigned n,
 	}
 	if (listening && opened < opt.conns)
 		open_some();
+	else if (!opt.idle && accepted == opt.conns && next_ask < ASKED)
+		ask_first();
 	for (k = 0; k < n && q_head != q_tail; k++) {
 		p[k].m = queue[q_head++ % QUEUE];
 		p[k].flags = PKT_F_CSUM_OK;
@@ -277,9 +301,11 @@ static void turn(int ep, int listener)
 			echo(ev[i].data.fd);
 			continue;
 		}
-		while ((fd = net_accept(listener)) >= 0)
+		while (accepted < accept_most && (fd = net_accept(listener)) >= 0) {
 			net_epoll_ctl(ep, EPOLL_CTL_ADD, fd,
 				      &(struct epoll_event){.events = EPOLLIN, .data.fd = fd});
+			accepted++;
+		}
 	}
 }
 
@@ -287,10 +313,11 @@ static void measure(int ep, int listener)
 {
 	static double all[4096], port[4096];
 	unsigned n = 0;
-	uint64_t end = clock_now_ns() + (uint64_t)(opt.seconds * 1e9);
+	uint64_t end;
 
-	while (answers < 20ull * opt.conns)
+	while (accepted < opt.conns || answers < 20ull * opt.conns)
 		turn(ep, listener);
+	end = clock_now_ns() + (uint64_t)(opt.seconds * 1e9);
 	while (n < 4096 && clock_now_ns() < end) {
 		uint64_t at = tsc(), was = answers, port_was = port_cycles;
 
@@ -303,11 +330,46 @@ static void measure(int ep, int listener)
 	       opt.zc, median(all, n) - median(port, n), median(port, n));
 }
 
+static double resident_bytes(void)
+{
+	long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
+		exit(1);
+	fclose(f);
+	return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static void accept_until(int ep, int listener, unsigned n)
+{
+	accept_most = n;
+	while (accepted < n)
+		turn(ep, listener);
+}
+
+/* The first ones pay for what all share. The peer's own record is taken off. */
+static void measure_idle(int ep, int listener)
+{
+	const unsigned warm = opt.conns / 50;
+	double before;
+
+	accept_until(ep, listener, warm);
+	before = resident_bytes();
+	accept_until(ep, listener, opt.conns);
+	printf("conns=%u idle_bytes=%.0f\n", opt.conns,
+	       (resident_bytes() - before) / (opt.conns - warm) - sizeof(struct peer));
+}
+
 static void options(int argc, char **argv)
 {
-	static const struct option names[] = {{"conns", 1, NULL, 'n'},	  {"size", 1, NULL, 'b'},
-					      {"seconds", 1, NULL, 't'},  {"zc", 0, NULL, 'z'},
-					      {"requests", 1, NULL, 'r'}, {0}};
+	static const struct option names[] = {{"conns", 1, NULL, 'n'},
+					      {"size", 1, NULL, 'b'},
+					      {"seconds", 1, NULL, 't'},
+					      {"zc", 0, NULL, 'z'},
+					      {"requests", 1, NULL, 'r'},
+					      {"idle", 0, NULL, 'i'},
+					      {0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -321,13 +383,15 @@ static void options(int argc, char **argv)
 			opt.requests = strtoull(optarg, NULL, 0);
 		else if (c == 'z')
 			opt.zc = true;
+		else if (c == 'i')
+			opt.idle = true;
 		else
 			exit(2);
 	}
 	if (opt.conns == 0 || opt.conns > CONN_MAX || opt.size == 0 || opt.size > 1448) {
 		fprintf(stderr,
 			"usage: %s [--conns 1-%d] [--size 1-1448] [--seconds S] [--zc] "
-			"[--requests N]\n",
+			"[--requests N] [--idle]\n",
 			argv[0], CONN_MAX);
 		exit(2);
 	}
@@ -335,7 +399,8 @@ static void options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	char *args[] = {"stack", "--vdev", "net_null0", "--addr", OWN_IP "/24", "--no-huge", NULL};
+	char *args[] = {"stack",	 "--vdev",  "net_null0", "--addr", OWN_IP "/24",
+			"--max-sockets", "1200000", "--no-huge", NULL};
 	int n = (int)array_size(args) - 2, ep, listener;
 
 	options(argc, argv);
@@ -347,7 +412,9 @@ int main(int argc, char **argv)
 	net_epoll_ctl(ep, EPOLL_CTL_ADD, listener,
 		      &(struct epoll_event){.events = EPOLLIN, .data.fd = listener});
 	listening = true;
-	if (opt.requests == 0)
+	if (opt.idle)
+		measure_idle(ep, listener);
+	else if (opt.requests == 0)
 		measure(ep, listener);
 	while (answers < opt.requests)
 		turn(ep, listener);
