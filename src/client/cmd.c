@@ -5,7 +5,6 @@
  * close out for long; a close that finds no room waits on a list of its core and is said later.
  */
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/client_priv.h"
@@ -166,8 +165,6 @@ static void connect_done(struct csock *s, const struct chan_cqe *e)
 	memcpy(s->local, e->laddr, 16);
 	s->local_port = e->lport;
 	client.stats.connects++;
-	free(s->opts); /* a connection is never made again */
-	s->opts = NULL;
 	csock_notify(s, EPOLLOUT);
 }
 

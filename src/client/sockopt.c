@@ -205,8 +205,8 @@ static unsigned option_find(const struct opts *k, const struct chan_sqe *cmd)
 	return i;
 }
 
-/* Only where sockets are made anew: on several cores, or at another service. A connection is never:
- * its options stay with it. */
+/* Only where sockets are made anew: on several cores, or at another service. Of a connection only
+ * what was set before it was one: it is never made anew but as a socket that was reset. */
 void option_keep(struct csock *s, const struct chan_sqe *cmd)
 {
 	unsigned n = s->opts != NULL ? s->opts->n : 0, i = option_find(s->opts, cmd);
