@@ -29,7 +29,8 @@ uint64_t loan_handle(const struct core *c, uint32_t row)
 	if (likely(row < c->own_rows))
 		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)client.epoch << 32 | l->name;
 	if (loan_is_gone(c, row))
-		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)l->epoch << 32 | l->name;
+		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)c->dgram[row].epoch << 32 |
+		       l->name;
 	return (uint64_t)HANDLE_EMPTY << 56 | core | row;
 }
 

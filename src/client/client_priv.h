@@ -59,18 +59,16 @@ struct loan {
 	uint32_t len;	     /* at base */
 	uint32_t head;	     /* bytes of it that were read */
 	uint32_t next;	     /* row in the receive queue, or in the list of empty rows */
-	union {
-		uint32_t sends; /* of it that are in flight */
-		uint32_t epoch; /* of a service that is gone: nothing is in flight */
-	};
-	uint16_t holds; /* of the program; 0 while it is in a receive queue */
-	bool more;	/* datagram: the next row belongs to it */
+	uint32_t sends;	     /* of it that are in flight */
+	uint16_t holds;	     /* of the program; 0 while it is in a receive queue */
+	bool more;	     /* datagram: the next row belongs to it */
 };
 
-/* Beside a loan: where a datagram came from. */
+/* Beside a loan: where a datagram came from, and which service had lent it, if that is gone. */
 struct dgram {
 	uint8_t addr[16], laddr[16];
 	uint16_t port;
+	uint16_t epoch;
 	uint32_t aux; /* CHAN_DGRAM_AUX */
 };
 

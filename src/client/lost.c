@@ -65,7 +65,7 @@ uint32_t lost_loan_find(const struct core *c, uint32_t name, uint16_t epoch)
 	for (uint32_t k = 0; k < GONE_TIMES * c->own_rows && c->gone_used > 0; k++) {
 		uint32_t row = zone_row(c, loan_index(name), k);
 
-		if (name != LOAN_NONE && c->loan[row].name == name && c->loan[row].epoch == epoch)
+		if (name != LOAN_NONE && c->loan[row].name == name && c->dgram[row].epoch == epoch)
 			return row;
 	}
 	return NIL;
@@ -76,7 +76,7 @@ void lost_loan_put(struct core *c, uint32_t row)
 	struct loan *l = &c->loan[row];
 	struct gone *g = client.gone;
 
-	while (g != NULL && g->epoch != l->epoch)
+	while (g != NULL && g->epoch != c->dgram[row].epoch)
 		g = g->next;
 	l->name = LOAN_NONE;
 	l->base = NULL;
@@ -93,8 +93,8 @@ static uint32_t loan_move(struct core *c, uint32_t row, struct gone *g)
 	while (c->loan[to = zone_row(c, row, k)].name != LOAN_NONE)
 		k++;
 	c->loan[to] = c->loan[row];
-	c->loan[to].epoch = g->epoch;
 	c->dgram[to] = c->dgram[row];
+	c->dgram[to].epoch = g->epoch;
 	c->loan[row].name = LOAN_NONE;
 	c->loan[row].holds = 0;
 	c->gone_used++;
