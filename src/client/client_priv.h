@@ -150,6 +150,7 @@ enum {
 	CSOCK_LOWAT = 1 << 17,	 /* rcvlowat is not 1 */
 	CSOCK_SHARED = 1 << 18,	 /* other processes hold it too: nothing is pushed (shared.c) */
 	CSOCK_HINT = 1 << 19,	 /* … and it is worth asking */
+	CSOCK_JOINT = 1 << 20,	 /* was shared at a service that is gone: see remake.c */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
 };
 
@@ -466,6 +467,13 @@ int client_attached(void) must_check;
 /* The same, and the socket is one of its; -EBADF also when it was closed, or its error. */
 int csock_ready(struct csock *s) must_check;
 int csock_remake(struct csock *s) must_check;
+/* Somebody asks for what comes to it: one that was left out is made again now. */
+void csock_wanted_slow(struct csock *s) slow_path;
+static inline void csock_wanted(struct csock *s)
+{
+	if (unlikely(s->sid == 0))
+		csock_wanted_slow(s);
+}
 int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
 		struct chan_cqe *e) must_check;
 

@@ -171,6 +171,7 @@ static int item_add(struct epset *e, struct csock *s, const struct epoll_event *
 
 	if (item_find(e, s) != NULL)
 		return -EEXIST;
+	csock_wanted(s);
 	i = item_alloc();
 	if (i == NULL)
 		return -ENOMEM;

@@ -150,6 +150,8 @@ static void sock_lose(struct csock *s, struct gone *g)
 	bool opened = s->state == CSOCK_CONNECTED || s->state == CSOCK_CONNECTING;
 
 	s->sid = s->ticket = s->inflight = s->limit = 0;
+	if (s->flags & CSOCK_SHARED)
+		s->flags |= CSOCK_JOINT;
 	s->flags &= ~(uint32_t)(CSOCK_TOCLOSE | CSOCK_SHARED | CSOCK_HINT);
 	if (s->state == CSOCK_CLOSED) {
 		if (s->flags & CSOCK_LINGERS)

@@ -40,6 +40,7 @@ static void poll_link(struct pollfd *fds, nfds_t n, struct wlink *links, struct 
 		socks[i] = fds[i].fd < 0 ? NULL : fd_csock(fds[i].fd, &err);
 		if (socks[i] == NULL)
 			continue;
+		csock_wanted(socks[i]);
 		links[i] = (struct wlink){.w = w, .next = socks[i]->waiters};
 		socks[i]->waiters = &links[i];
 	}

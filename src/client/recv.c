@@ -261,6 +261,7 @@ int recv_wait_dgram(struct csock *s, int flags)
 	bool looked = false;
 	int r;
 
+	csock_wanted(s);
 	while (csock_reader(s)->unread == 0) {
 		if (s->err != 0)
 			return csock_take_error(s);

@@ -5,6 +5,10 @@
  * listens, UDP. The others when they are next asked for something: a connection that was reset may
  * never be.
  *
+ * A socket that several processes held is made by each of them, and they share its port
+ * (SO_REUSEPORT). But one who only keeps it for its children must not get connections: it leaves it
+ * out until it asks for what comes.
+ *
  * All this happens inside, within one holding of the lock, so nobody sees a socket half made. It
  * asks the stack and waits for each answer; a service takes microseconds for one.
  */
@@ -122,6 +126,18 @@ static int options_again(struct csock *s)
 	return r;
 }
 
+static int port_share(struct csock *s)
+{
+	struct chan_sqe cmd = {
+		.op = CHAN_OP_SETOPT, .len = sizeof(int), .opt = {SOL_SOCKET, SO_REUSEPORT, {0}}};
+	struct chan_cqe e;
+
+	memcpy(cmd.opt.value, &(int){1}, sizeof(int));
+	/* For members of its group, too. */
+	option_keep(s, &cmd);
+	return remake_call(csock_core(s), s, &cmd, &e);
+}
+
 static int bind_again(struct csock *s)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = s->local_port, .scope = s->bound_scope};
@@ -129,7 +145,9 @@ static int bind_again(struct csock *s)
 	int r = transport_may_bind(s->local, s->local_port);
 
 	memcpy(cmd.addr, s->local, sizeof(cmd.addr));
-	return r == 0 ? remake_call(csock_core(s), s, &cmd, &e) : r;
+	if (r == 0 && (s->flags & CSOCK_JOINT))
+		r = port_share(s);
+	return r >= 0 ? remake_call(csock_core(s), s, &cmd, &e) : r;
 }
 
 static int listen_again(struct csock *s)
@@ -232,6 +250,8 @@ static int group_again(struct csock *s)
 
 static bool at_once(const struct csock *s)
 {
+	if ((s->flags & CSOCK_JOINT) && s->items == NULL && s->waiters == NULL)
+		return false;
 	return s->state == CSOCK_LISTEN || (s->flags & CSOCK_BOUND) != 0 || s->type == SOCK_DGRAM;
 }
 
@@ -246,20 +266,34 @@ static void told(struct csock *s, int r)
 	csock_notify(s, EPOLLOUT);
 }
 
-static int sock_again(struct csock *s)
+static int sock_make(struct csock *s)
 {
-	int r;
+	int r = csock_remake(s);
 
-	if (s->sid != 0 || s->state == CSOCK_FREE || s->state == CSOCK_CLOSED ||
-	    s->state == CSOCK_BROKEN || !at_once(s))
-		return 0;
-	r = csock_remake(s);
 	if (r == 0)
 		r = group_again(s);
 	if (r == -ERESTART)
 		return r;
 	told(s, r);
 	return 0;
+}
+
+static int sock_again(struct csock *s)
+{
+	if (s->sid != 0 || s->state == CSOCK_FREE || s->state == CSOCK_CLOSED ||
+	    s->state == CSOCK_BROKEN || !at_once(s))
+		return 0;
+	return sock_make(s);
+}
+
+void csock_wanted_slow(struct csock *s)
+{
+	if (client.lost || client.remaking || (s->flags & CSOCK_JOINT) == 0 ||
+	    s->state == CSOCK_BROKEN || s->state == CSOCK_CLOSED)
+		return;
+	client.remaking = true;
+	(void)!sock_make(s); /* if the service is gone again, the next is asked */
+	client.remaking = false;
 }
 
 /* Rows that were used when this began: those that come meanwhile are new. */

@@ -74,6 +74,7 @@ int send_wait(struct csock *s, int flags, int64_t deadline)
 {
 	int r;
 
+	csock_wanted(s);
 	s->flags |= CSOCK_NOSPACE;
 	if ((flags & MSG_DONTWAIT) || (s->flags & CSOCK_NONBLOCK)) {
 		/* What came back since the last look may be enough. */

@@ -223,6 +223,7 @@ static int socket_accept(struct csock *s, struct csock **out)
 		return -EOPNOTSUPP;
 	if (s->state != CSOCK_LISTEN)
 		return -EINVAL;
+	csock_wanted(s);
 	if (csock_reader(s)->unread == 0)
 		client_dry();
 	while (csock_reader(s)->unread == 0) {

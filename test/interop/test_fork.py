@@ -9,6 +9,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 
 import peer
 from peer import ZS4, Net, case, check, connect, echo, pattern, recv_all
@@ -111,6 +112,24 @@ def programs_of_one_user_share_a_port():
             check(n >= 15, f"one of three served {n} of {len(got)} connections")
     with server("reuse") as s:
         check(recv_all(connect(ZS4)).decode() == str(s.process.pid), "the port is not the new one's")
+
+
+@case
+def workers_outlive_the_service():
+    """H38: each makes the listener again, and they share its port; the parent, which accepts nothing, does not."""
+    global service
+    with server("workers") as s:
+        at_once(8)
+        service.end()
+        service = peer.Service(net, service.socket)
+        end = time.monotonic() + 5
+        while len(re.findall(r"\) attached", service.errors())) < 4 and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        for _ in range(3):
+            at_once(16)
+        check(s.alive(), "the parent ended")
+        check(not s.errors(), s.errors())
 
 
 @case
