@@ -151,6 +151,7 @@ int core_rejoin(unsigned id, const struct chan_map *map)
 
 	if (r == 0 && id >= client.n_tables) {
 		r = core_init(c, id, map);
+		c->sock = client.sock;
 		return r < 0 ? r : core_rows_init(c);
 	}
 	if (r < 0)

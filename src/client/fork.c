@@ -211,6 +211,7 @@ static int child_open(struct core *fresh)
 	r = attach_child(&t->service, &forking.welcome, t->map);
 	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
 		r = core_init(&fresh[i], i, &t->map[i]);
+		fresh[i].sock = client.sock;
 		if (r == 0)
 			r = core_rows_init(&fresh[i]);
 	}
