@@ -61,7 +61,7 @@ int zs_buf_ref(const struct zs_buf *buf);
 /* A buffer to fill and send: len = size, contents undefined. It is to be sent from fd; from a
  * socket of another core it works too, but is copied (and counted so). fd -1: any, for a program
  * with one core. -EMSGSIZE: 0 or more than ZS_BUF_MAX; -ENOBUFS: the memory (see the option
- * `buffers`) is all in use; sends that are acknowledged give it back. */
+ * `buffers`) is all in use; sends that are acknowledged give it back, and then fd is EPOLLOUT. */
 int zs_buf_alloc(int fd, uint32_t size, struct zs_buf *buf);
 
 /* Sends buffers of a stream in their order: allocated ones, lent ones, and parts of them, mixed.

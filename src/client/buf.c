@@ -82,7 +82,7 @@ static void starved_wake(struct core *c)
 		struct csock *s = &client.sock[i];
 
 		i = s->starved_link;
-		s->flags &= ~(uint32_t)CSOCK_STARVED;
+		s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOBUF);
 		if (s->state != CSOCK_FREE && s->state != CSOCK_CLOSED)
 			csock_notify(s, EPOLLOUT);
 	}
@@ -336,6 +336,11 @@ int zs_buf_alloc(int fd, uint32_t size, struct zs_buf *b)
 		/* What came home in the meantime may be enough. */
 		if (r == -ENOBUFS && client_drain() != 0)
 			r = block_new(c, size, b);
+		/* Who waits for EPOLLOUT now waits for a buffer. */
+		if (r == -ENOBUFS && s != NULL) {
+			s->flags |= CSOCK_NOBUF;
+			sock_starved(s);
+		}
 	}
 	client_unlock();
 	return r;

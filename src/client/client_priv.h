@@ -111,6 +111,7 @@ struct waiter {
 	_Atomic uint32_t word; /* 1: look again */
 	bool woken;	       /* an event was ours */
 	bool follows;
+	bool interruptible; /* a signal handled while spinning ends it too (interrupt.c) */
 };
 
 struct wlink {
@@ -151,6 +152,7 @@ enum {
 	CSOCK_SHARED = 1 << 18,	 /* other processes hold it too: nothing is pushed (shared.c) */
 	CSOCK_HINT = 1 << 19,	 /* … and it is worth asking */
 	CSOCK_JOINT = 1 << 20,	 /* was shared at a service that is gone: see remake.c */
+	CSOCK_NOBUF = 1 << 21,	 /* zs_buf_alloc() failed for it; nothing came back since */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
 };
 
@@ -219,6 +221,7 @@ struct group {
 	unsigned turn;	/* whose queue is read next */
 	unsigned users; /* threads in its commands: it stays until they have left */
 	bool closed;
+	bool growing; /* a thread makes its members */
 	struct csock *sock[EMBED_CORES_MAX];
 };
 
@@ -488,6 +491,12 @@ int core_rows_init(struct core *c) must_check;
 /* Another service's channel in the place of one that is gone: does it fit the tables? */
 int core_fits(unsigned id, const struct chan_map *map) must_check;
 int core_rejoin(unsigned id, const struct chan_map *map) must_check;
+
+/* ---- interrupt.c: is a signal handled while the calling thread spins? ---- */
+void interrupt_watch(void);
+/* Since watch, or since the last time that it was true. */
+bool interrupt_seen(void);
+void interrupt_unwatch(void);
 
 /* ---- wait.c ---- */
 int64_t now_ns(void);
@@ -790,7 +799,7 @@ int send_check(struct csock *s);
  * when the descriptor was closed. */
 int send_means(struct csock *s, uint32_t n) must_check;
 /* Waits for room; 0: look again. */
-int send_wait(struct csock *s, int flags, int64_t deadline) must_check;
+int send_wait(struct csock *s, int flags, uint32_t tokens, int64_t deadline) must_check;
 int64_t send_deadline(const struct csock *s);
 ssize_t send_result(struct csock *s, ssize_t done, int r);
 /* A UDP socket of several cores that has no address yet needs one before it sends. */
@@ -820,6 +829,10 @@ int group_new(struct csock *s);
 void group_close(struct csock *s);
 int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e);
 int group_spread(struct csock *s);
+/* Around both, and what binds or listens: one thread at a time. -EBADF: closed meanwhile. end takes
+ * the group as it was at begin: it may have no socket any more. */
+int group_begin(struct csock *s) must_check;
+void group_end(struct group *g);
 
 /* ---- sockopt.c ---- */
 /* Remembers what was set. */

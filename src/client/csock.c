@@ -102,7 +102,7 @@ static bool writable(struct csock *s)
 		s->flags |= CSOCK_NOSPACE;
 		return false;
 	}
-	if (c->tokens_left != 0 && !c->arena_short)
+	if (c->tokens_left != 0 && !c->arena_short && !(s->flags & CSOCK_NOBUF))
 		return true;
 	sock_starved(s);
 	return false;

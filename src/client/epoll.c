@@ -277,6 +277,7 @@ static int set_wait(struct epset *e, struct epoll_event *out, int max, int timeo
 	e->users++;
 	while (n == 0 && r == 0) {
 		waiter_init(&w);
+		w.interruptible = true;
 		l = (struct wlink){.w = &w, .next = e->waiters};
 		e->waiters = &l;
 		r = client_wait(&w, deadline);

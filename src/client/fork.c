@@ -142,8 +142,10 @@ static void inherit_fd(int fd, struct csock *s)
 
 	for (unsigned i = 0; g != NULL && i < g->n; i++)
 		whole &= take_over(g->sock[i]);
-	if (g != NULL)
+	if (g != NULL) {
 		g->users = 0;
+		g->growing = false;
+	}
 	if (whole)
 		return;
 	for (unsigned i = 0; g != NULL && i < g->n; i++) {

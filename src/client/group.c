@@ -5,6 +5,8 @@
  * when it is bound or listens, with the same options and address. With one core there are no
  * groups.
  */
+#include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +137,38 @@ static int member_add(struct group *g, struct core *c)
 	s->flags |= CSOCK_GROUPED;
 	g->sock[g->n++] = s;
 	return 0;
+}
+
+/* Two threads may both bind or listen. One gives the descriptor its address and sockets, the other
+ * looks again and again meanwhile, which is seldom and short. */
+int group_begin(struct csock *s)
+{
+	struct group *g = s->group;
+
+	if (g == NULL)
+		return 0;
+	g->users++;
+	while (g->growing && !g->closed) {
+		client_turn();
+		client_breathe();
+		sched_yield();
+	}
+	if (!g->closed) {
+		g->growing = true;
+		return 0;
+	}
+	g->users--;
+	group_free_if_unused(g);
+	return -EBADF;
+}
+
+void group_end(struct group *g)
+{
+	if (g == NULL)
+		return;
+	g->growing = false;
+	g->users--;
+	group_free_if_unused(g);
 }
 
 /* The first socket has its address: the others get it. */

@@ -62,6 +62,7 @@ static int poll_wait(struct pollfd *fds, nfds_t n, struct wlink *links, struct c
 
 	while (ready == 0 && r == 0) {
 		waiter_init(&w);
+		w.interruptible = true;
 		poll_link(fds, n, links, socks, &w);
 		r = client_wait(&w, deadline);
 		poll_unlink(n, links, socks);

@@ -70,7 +70,7 @@ int send_check(struct csock *s)
 	return likely(csock_room(s)) ? 0 : -EAGAIN;
 }
 
-int send_wait(struct csock *s, int flags, int64_t deadline)
+int send_wait(struct csock *s, int flags, uint32_t tokens, int64_t deadline)
 {
 	int r;
 
@@ -79,7 +79,7 @@ int send_wait(struct csock *s, int flags, int64_t deadline)
 	if ((flags & MSG_DONTWAIT) || (s->flags & CSOCK_NONBLOCK)) {
 		/* What came back since the last look may be enough. */
 		client_dry();
-		r = send_check(s) == 0 ? send_means(s, 1) : -EAGAIN;
+		r = send_check(s) == 0 ? send_means(s, tokens) : -EAGAIN;
 		return r == 0 || r == -EBADF ? r : -EAGAIN;
 	}
 	r = csock_wait(s, deadline);
@@ -145,7 +145,7 @@ static ssize_t send_stream(struct csock *s, struct iov_it *it, int flags)
 		if (r > 0)
 			done += r;
 		else if (r == -EAGAIN)
-			r = send_wait(s, flags, deadline);
+			r = send_wait(s, flags, 1, deadline);
 	} while (r >= 0 && it->left > 0);
 	return send_result(s, done, r < 0 ? r : 0);
 }
@@ -155,6 +155,7 @@ static ssize_t send_stream(struct csock *s, struct iov_it *it, int flags)
 int send_autobind(struct csock *s)
 {
 	struct endpoint any = {.port = 0};
+	int r;
 
 	if (likely(s->flags & CSOCK_BOUND) || s->state != CSOCK_IDLE ||
 	    (s->group == NULL && !client.transport.attached))
@@ -163,7 +164,9 @@ int send_autobind(struct csock *s)
 		return -EAGAIN;
 	if (s->domain == AF_INET)
 		any.addr[10] = any.addr[11] = 0xff;
-	return socket_bind(s, &any);
+	r = socket_bind(s, &any);
+	/* Another thread's datagram was first. */
+	return r == -EINVAL && (s->flags & CSOCK_BOUND) ? 0 : r;
 }
 
 /* Waits until a datagram of one piece or more can go. */
@@ -178,7 +181,7 @@ int send_dgram_ready(struct csock *s, int flags, uint32_t pieces)
 			r = send_means(s, pieces);
 		if (r != -EAGAIN)
 			return r;
-		r = send_wait(s, flags, deadline);
+		r = send_wait(s, flags, pieces, deadline);
 		if (r < 0)
 			return r;
 	}

@@ -73,7 +73,7 @@ static void service_miss(struct csock *s)
 	sched_yield();
 }
 
-int socket_bind(struct csock *s, const struct endpoint *at)
+static int bind_now(struct csock *s, const struct endpoint *at)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = at->port};
 	struct chan_cqe e;
@@ -99,6 +99,18 @@ int socket_bind(struct csock *s, const struct endpoint *at)
 	memcpy(s->local, at->addr, 16);
 	s->local_port = (uint16_t)e.aux;
 	return s->type == SOCK_DGRAM ? group_spread(s) : 0;
+}
+
+int socket_bind(struct csock *s, const struct endpoint *at)
+{
+	struct group *g = s->group;
+	int r = group_begin(s);
+
+	if (r < 0)
+		return r;
+	r = bind_now(s, at);
+	group_end(g);
+	return r;
 }
 
 int zs_bind(int fd, const struct sockaddr *addr, socklen_t addrlen)
@@ -127,17 +139,15 @@ static int listen_bind(struct csock *s)
 		return 0;
 	if (s->domain == AF_INET)
 		any.addr[10] = any.addr[11] = 0xff;
-	return socket_bind(s, &any);
+	return bind_now(s, &any);
 }
 
-static int socket_listen(struct csock *s, int backlog)
+static int listen_now(struct csock *s, int backlog)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_LISTEN, .arg = {backlog < 0 ? 0 : backlog}};
 	struct chan_cqe e;
 	int r;
 
-	if (s->type != SOCK_STREAM)
-		return -EOPNOTSUPP;
 	if (s->state != CSOCK_IDLE && s->state != CSOCK_LISTEN)
 		return -EINVAL;
 	r = listen_bind(s);
@@ -155,6 +165,21 @@ static int socket_listen(struct csock *s, int backlog)
 	if (r < 0 && r != -EBADF)
 		s->state = CSOCK_IDLE;
 	return r < 0 ? r : 0;
+}
+
+static int socket_listen(struct csock *s, int backlog)
+{
+	struct group *g = s->group;
+	int r;
+
+	if (s->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	r = group_begin(s);
+	if (r < 0)
+		return r;
+	r = listen_now(s, backlog);
+	group_end(g);
+	return r;
 }
 
 int zs_listen(int fd, int backlog)

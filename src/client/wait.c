@@ -272,6 +272,8 @@ static int lead(struct waiter *w, int64_t deadline)
 			rejoin_look(now, false);
 		if (w->woken)
 			return 0;
+		if (w->interruptible && unlikely(interrupt_seen()))
+			return -EINTR;
 		if (busy || quiet == 0)
 			quiet = now;
 		if (now - quiet < client.spin_ns || busy) {
@@ -281,6 +283,8 @@ static int lead(struct waiter *w, int64_t deadline)
 		r = client_sleep(now, deadline);
 		if (r < 0 && !w->woken)
 			return r;
+		if (w->interruptible)
+			interrupt_watch();
 		/* Woken by a port's timer for nothing, it sleeps on: `quiet` stays as it is. */
 		turn = CLOCK_EACH - 1;
 	}
@@ -302,7 +306,11 @@ int client_wait(struct waiter *w, int64_t deadline)
 			r = -EBADF;
 		} else if (client.leader == NULL) {
 			client.leader = w;
+			if (w->interruptible)
+				interrupt_watch();
 			r = lead(w, deadline);
+			if (w->interruptible)
+				interrupt_unwatch();
 			client.leader = NULL;
 		} else {
 			r = follow(w, deadline);

@@ -259,7 +259,7 @@ static int send_all(struct csock *s, const struct zs_buf *bufs, int n, uint32_t 
 		if (r > 0)
 			k++;
 		else if (r == -EAGAIN)
-			r = send_wait(s, flags, deadline);
+			r = send_wait(s, flags, 1, deadline);
 	}
 	return (int)send_result(s, k, r < 0 ? r : 0);
 }

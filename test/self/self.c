@@ -5,6 +5,8 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +134,35 @@ static void try(unsigned n)
 	printf("ok %u - %s\n", n, text);
 }
 
+static void handler(int sig)
+{
+}
+
+static void *signals(void *to_thread)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	pthread_kill(*(pthread_t *)to_thread, SIGUSR1);
+	return NULL;
+}
+
+/* It may be handled while the call spins, where no system call is interrupted. */
+static void signal_ends_a_wait(unsigned n)
+{
+	const struct sigaction sa = {.sa_handler = handler};
+	pthread_t self = pthread_self(), other;
+	struct epoll_event e;
+	int set = zs_epoll_create1(0);
+
+	text = "signal";
+	MUST(set >= 0);
+	MUST(sigaction(SIGUSR1, &sa, NULL) == 0);
+	MUST(pthread_create(&other, NULL, signals, &self) == 0);
+	MUST(zs_epoll_wait(set, &e, 1, -1) == -EINTR);
+	pthread_join(other, NULL);
+	MUST(zs_close(set) == 0);
+	printf("ok %u - a signal ends a wait\n", n);
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const addrs[] = {"10.9.0.2", "fd09::2", "127.0.0.1", "::1"};
@@ -143,7 +174,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("1..4\n");
+	printf("1..5\n");
 	for (unsigned i = 0; i < BYTES; i++)
 		out[i] = (char)(i * 2654435761u >> 24);
 	MUST(c != NULL && zs_config_args(c, &argc, argv) == 0);
@@ -156,6 +187,7 @@ int main(int argc, char **argv)
 		text = addrs[i];
 		try(i + 1);
 	}
+	signal_ends_a_wait(5);
 	zs_stop();
 	return 0;
 }

@@ -350,6 +350,36 @@ static void close_during_a_command_of_all_cores_ends_it(void **state)
 	assert_int_equal(call_end(&c), -EBADF);
 }
 
+static ssize_t listen_twice(void)
+{
+	return zs_listen(fd, 5);
+}
+
+/* One descriptor has one socket on each core, whoever asks for it. */
+static void two_threads_listen_on_one_descriptor(void **state)
+{
+	struct call c[2];
+
+	fake_teardown(state);
+	fake_start(2, true);
+	fd = zs_socket(AF_INET, SOCK_STREAM, 0);
+	pthread_mutex_lock(&fake.lock);
+	call_start(&c[0], listen_twice);
+	while (chan_ready(&fake.core[0].end.sq) == 0)
+		sched_yield();
+	call_start(&c[1], listen_twice);
+	for (int i = 0; i < 1000; i++) /* likely inside, before the first one's answer */
+		sched_yield();
+	pthread_mutex_unlock(&fake.lock);
+	assert_int_equal(call_end(&c[0]), 0);
+	assert_int_equal(call_end(&c[1]), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(fake_count(&fake.core[i], CHAN_OP_SOCKET), 1);
+		assert_int_equal(fake_count(&fake.core[i], CHAN_OP_BIND), 1);
+		assert_int_equal(fake_count(&fake.core[i], CHAN_OP_LISTEN), 2);
+	}
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, fake_teardown)
 int main(void)
 {
@@ -364,6 +394,7 @@ int main(void)
 		T(two_threads_share_a_socket),
 		T(process_returns_though_another_leads),
 		T(close_during_a_command_of_all_cores_ends_it),
+		T(two_threads_listen_on_one_descriptor),
 		T(child_of_fork_has_no_stack),
 	};
 

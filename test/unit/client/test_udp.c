@@ -242,15 +242,44 @@ static void zero_copy_datagram_goes_whole_or_not_at_all(void **state)
 	assert_int_equal(zs_send_zc(fd, b, 1, 0, 0), -EOPNOTSUPP);
 }
 
+/* Fewer tokens than pieces: later, and not in a loop. */
+static void datagram_of_more_pieces_than_tokens_is_not_taken(void **state)
+{
+	struct sockaddr_in to = fake_addr(53);
+	struct zs_buf b[3];
+	int fd;
+
+	fake_stop();
+	chan_geometry_defaults(&fake.geometry);
+	fake.geometry.max_tokens = 4;
+	fake_start(1, false);
+	fd = udp_socket(SOCK_NONBLOCK);
+	fake.keep_tokens = true;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(zs_sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(zs_buf_alloc(fd, 3, &b[i]), 0);
+	assert_int_equal(zs_sendto_zc(fd, b, 3, 0, 0, (struct sockaddr *)&to, sizeof(to)), -EAGAIN);
+	zs_process(0);
+	fake_ack(core0, 2);
+	assert_int_equal(zs_sendto_zc(fd, b, 3, 0, 0, (struct sockaddr *)&to, sizeof(to)), 3);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(datagrams_keep_their_boundaries), T(truncation_is_told),
-		T(pieces_are_one_datagram),	    T(empty_datagram_is_a_datagram),
-		T(send_needs_a_destination),	    T(more_makes_pieces_of_one_datagram),
-		T(icmp_error_is_told_once),	    T(control_messages_come_when_asked_for),
-		T(zero_copy_echo_of_pieces),	    T(zero_copy_datagram_goes_whole_or_not_at_all),
+		T(datagrams_keep_their_boundaries),
+		T(truncation_is_told),
+		T(pieces_are_one_datagram),
+		T(empty_datagram_is_a_datagram),
+		T(send_needs_a_destination),
+		T(more_makes_pieces_of_one_datagram),
+		T(icmp_error_is_told_once),
+		T(control_messages_come_when_asked_for),
+		T(zero_copy_echo_of_pieces),
+		T(zero_copy_datagram_goes_whole_or_not_at_all),
+		T(datagram_of_more_pieces_than_tokens_is_not_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,22 @@ static void release_wakes_those_who_found_no_memory(void **state)
 	assert_int_equal(zs_write(fd, "x", 1), 1);
 }
 
+/* Else a program that waits for room to make a buffer would ask for ever. */
+static void failed_alloc_makes_a_socket_unwritable_until_something_is_back(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid);
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	struct zs_buf all[64];
+
+	for (int i = 0; i < 64; i++)
+		assert_int_equal(zs_buf_alloc(fd, ZS_BUF_MAX, &all[i]), 0);
+	assert_int_equal(zs_buf_alloc(fd, 1, b), -ENOBUFS);
+	assert_int_equal(zs_poll(&p, 1, 0), 0);
+	assert_int_equal(zs_buf_release(&all[3], 1), 0);
+	assert_int_equal(zs_poll(&p, 1, 0), 1);
+	assert_int_equal(zs_buf_alloc(fd, 1, b), 0);
+}
+
 static void big_block_that_is_not_there_stops_no_small_send(void **state)
 {
 	int fd = fake_connection(SOCK_NONBLOCK, &sid);
@@ -424,6 +440,7 @@ int main(void)
 		T(buffers_outlive_their_socket),
 		T(alloc_checks_its_size_and_runs_out),
 		T(release_wakes_those_who_found_no_memory),
+		T(failed_alloc_makes_a_socket_unwritable_until_something_is_back),
 		T(big_block_that_is_not_there_stops_no_small_send),
 		T(sent_block_is_the_librarys_until_acknowledged),
 		T(referenced_block_can_be_sent_to_many),
