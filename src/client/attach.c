@@ -322,7 +322,7 @@ int attach_fork(struct attached *a, struct attach_msg *m)
 	struct attach_head fork;
 	int rc = attach_send(a->sock, ATTACH_FORK, &fork, sizeof(fork), NULL, 0);
 
-	if (rc == 0)
+	if (rc == 0 || rc == -EPIPE) /* who refuses everybody has not waited for it */
 		rc = expect(a, ATTACH_WELCOME, m);
 	if (rc == 0 && (m->n_fds < 2 || m->welcome.n_cores != a->n_cores)) {
 		attach_close_fds(m);

@@ -277,6 +277,12 @@ static inline uint32_t pkt_pool_size(const struct rte_mempool *pool)
 	return pool->size;
 }
 
+/* Those in use; looks into the caches of all threads. */
+static inline uint32_t pkt_pool_used(const struct rte_mempool *pool)
+{
+	return rte_mempool_in_use_count(pool);
+}
+
 /* A word that the owner of a received buffer keeps in it. */
 static inline void pkt_note_set(struct rte_mbuf *m, uint64_t note)
 {

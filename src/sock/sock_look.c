@@ -210,8 +210,9 @@ static bool pick(const char *const *names, uint32_t count, const void *values, u
 
 static bool gauge(const struct socks *s, uint32_t *n, struct sock_counter *c)
 {
-	const char *const names[] = {"sock_sockets", "sock_lent_buffers", "sock_lent_max"};
-	const uint64_t values[] = {s->n_socks, s->lent, s->lent_max};
+	const char *const names[] = {"sock_applications", "sock_sockets", "sock_lent_buffers",
+				     "sock_lent_max"};
+	const uint64_t values[] = {s->n_apps, s->n_socks, s->lent, s->lent_max};
 
 	c->gauge = pick(names, array_size(names), values, n, c);
 	return c->gauge;

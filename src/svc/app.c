@@ -173,6 +173,8 @@ __attribute__((format(printf, 4, 5))) static void refuse(struct service *s, stru
 	if (service_may_log(s))
 		svc_log("refused process %d of user %u: %s", (int)a->pid, (unsigned)a->uid, r.text);
 	(void)!attach_send(a->sock, ATTACH_REFUSED, &r, sizeof(r), NULL, 0);
+	/* Closing with something unread would be a reset, which hides the answer. */
+	(void)!recv(a->sock, &r, sizeof(r), MSG_DONTWAIT);
 	app_free(s, a);
 }
 
