@@ -134,19 +134,22 @@ class Program:
 
     def __init__(self, net, name, *args, addrs=ADDRS, ready=r"listening|serving", stdin=None, vdev=None,
                  prefix=(), env=None):
-        self.name, self.net = name, net
         common = [x for a in addrs for x in ("--addr", a)]
-        self.argv = [*prefix, os.path.join(build, "examples", name), "--vdev", vdev or net.vdev(), "--no-huge",
-                     *common, *args]
-        self.log = tempfile.TemporaryFile("w+b")
-        self.err = tempfile.TemporaryFile("w+b")
-        self.process = subprocess.Popen(self.argv, preexec_fn=net.go_far, stdout=self.log, stderr=self.err,
-                                        stdin=stdin or subprocess.DEVNULL, env=env)
-        if ready:
-            self.await_line(ready)
+        self.net = net
+        self.launch(name, [*prefix, os.path.join(build, "examples", name), "--vdev", vdev or net.vdev(), "--no-huge",
+                           *common, *args], ready, preexec_fn=net.go_far, stdin=stdin, env=env)
         if net.link == "tap" and ready:
             net.configure()
             sh(f"ethtool -K {net.dev} gro off", ok=False)
+
+    def launch(self, name, argv, ready, stdin=None, **how):
+        self.name, self.argv = name, argv
+        self.log = tempfile.TemporaryFile("w+b")
+        self.err = tempfile.TemporaryFile("w+b")
+        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.err,
+                                        stdin=stdin or subprocess.DEVNULL, **how)
+        if ready:
+            self.await_line(ready)
 
     @staticmethod
     def text(f):
