@@ -221,11 +221,13 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 	}
 	snprintf(hello.program, sizeof(hello.program), "%s", program_invocation_short_name);
 	rc = attach_send(a->sock, ATTACH_HELLO, &hello, sizeof(hello), a->arena_fd, a->n_kept);
-	if (rc < 0) {
+	/* Who refuses everybody has not waited for it: the answer is there. */
+	if (rc < 0 && rc != -EPIPE) {
 		snprintf(err, err_len, "nothing can be said to the service: %s", strerror(-rc));
 		attach_close(a, NULL, false);
+		return rc;
 	}
-	return rc;
+	return 0;
 }
 
 int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err_len)
@@ -322,7 +324,7 @@ int attach_fork(struct attached *a, struct attach_msg *m)
 	struct attach_head fork;
 	int rc = attach_send(a->sock, ATTACH_FORK, &fork, sizeof(fork), NULL, 0);
 
-	if (rc == 0 || rc == -EPIPE) /* who refuses everybody has not waited for it */
+	if (rc == 0)
 		rc = expect(a, ATTACH_WELCOME, m);
 	if (rc == 0 && (m->n_fds < 2 || m->welcome.n_cores != a->n_cores)) {
 		attach_close_fds(m);

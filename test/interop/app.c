@@ -3,10 +3,9 @@
  * A program attached to zstackd that does what its arguments say, one action after the other, with
  * a line of output for each; or, without libzstack, what no honest program does:
  *
- *	app start bind 80 setuid 1000 bind 81          0, -13 …: 0 or -errno
- *	app version 99                                 what the service answers to another protocol
- *	app grab                                       attaches by hand and tries what it got (H35,
- *H36)
+ *	app start bind 80 setuid 1000	0 or -errno for each
+ *	app version 99		what is answered to another protocol (0: ours)
+ *	app grab		attaches and tries what it got (H35, H36)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -158,8 +157,11 @@ static int crowd(const char *arg)
 
 static int version(const char *arg)
 {
-	struct attach_hello h = {.head = {ATTACH_MAGIC, (uint16_t)atoi(arg), ATTACH_HELLO}};
+	struct attach_hello h = {.head = {ATTACH_MAGIC, ATTACH_VERSION, ATTACH_HELLO}};
 	int rc = dial();
+
+	if (atoi(arg) != 0)
+		h.head.version = (uint16_t)atoi(arg);
 
 	if (rc == 0 && send(attach_socket, &h, sizeof(h), MSG_NOSIGNAL) != sizeof(h))
 		rc = -errno;

@@ -131,7 +131,11 @@ def watched(net, *args, **how):
     """A service and its watcher; at the end nothing may be left of either."""
     with Service(net, *args, **how) as s:
         w = Watcher(s)
-        yield s, w
+        try:
+            yield s, w
+        except BaseException:
+            w.app.kill()
+            raise
         w.close()
     nothing_left(s)
 
