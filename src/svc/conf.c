@@ -45,6 +45,8 @@ static const struct key {
 	 "look so long for work before sleeping (50)"},
 	{"linger", NUMBER, NODE(linger_ms), 0, 3600000, "MS",
 	 "wait so long at the end for acknowledgements (1000)"},
+	{"metrics", TEXT, offsetof(struct service_cfg, metrics), 0, 0, "IP:PORT",
+	 "Prometheus text by HTTP, on the host's network"},
 	{"socket", TEXT, offsetof(struct service_cfg, socket), 0, 0, "PATH",
 	 "where programs attach (" ATTACH_PATH "), @NAME: abstract"},
 #undef NODE
@@ -388,4 +390,58 @@ void conf_free(struct service_cfg *cfg)
 		else if (keys[i].kind == TEXT)
 			free((char *)(uintptr_t)*text);
 	}
+}
+
+/* ---- what differs ---- */
+
+/* Addresses and gateways change while everything runs. */
+static bool is_fixed(const struct key *k)
+{
+	return k->at != offsetof(struct service_cfg, node.addrs) &&
+	       k->at != offsetof(struct service_cfg, node.gateways);
+}
+
+static const struct key *fixed_at(unsigned n)
+{
+	for (unsigned i = 0; i < array_size(keys); i++)
+		if (is_fixed(&keys[i]) && n-- == 0)
+			return &keys[i];
+	return NULL;
+}
+
+const char *conf_fixed_key(unsigned n)
+{
+	const struct key *k = fixed_at(n);
+
+	return k != NULL ? k->name : NULL;
+}
+
+static bool texts_differ(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a != b : strcmp(a, b) != 0;
+}
+
+bool conf_differs(struct service_cfg *a, struct service_cfg *b, unsigned n)
+{
+	const struct key *k = fixed_at(n);
+	const void *x = field(a, k), *y = field(b, k);
+	const char *const *p, *const *q;
+
+	switch (k->kind) {
+	case TEXT:
+		return texts_differ(*(const char *const *)x, *(const char *const *)y);
+	case NUMBER:
+		return *(const uint32_t *)x != *(const uint32_t *)y;
+	case FLAG:
+		return *(const bool *)x != *(const bool *)y;
+	case LIST:
+		p = *(const char *const *const *)x;
+		q = *(const char *const *const *)y;
+		if (svc_count(p) != svc_count(q))
+			return true;
+		for (unsigned i = 0; i < svc_count(p); i++)
+			if (strcmp(p[i], q[i]) != 0)
+				return true;
+	}
+	return false;
 }

@@ -186,6 +186,10 @@ static void signal_ready(struct service *s, struct source *src, uint32_t events)
 	(void)events;
 	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
 		return;
+	if (info.ssi_signo == SIGHUP) {
+		service_reload(s);
+		return;
+	}
 	svc_log("%s: ending", strsignal((int)info.ssi_signo));
 	s->ending = true;
 }
@@ -198,6 +202,7 @@ static int signals_open(struct service *s, const struct svc_err *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->on_signal.ready = signal_ready;
@@ -238,6 +243,8 @@ int service_open(struct service *s, const struct svc_err *err)
 	rc = signals_open(s, err);
 	if (rc == 0)
 		rc = listener_open(s, err);
+	if (rc == 0)
+		rc = metrics_open(s, err);
 	return rc == 0 ? node_all(s, err) : rc;
 }
 
@@ -252,7 +259,7 @@ void service_run(struct service *s)
 	struct epoll_event e;
 
 	while (!s->ending) {
-		int64_t again_ns = sooner(apps_reap(s), admins_tick(s));
+		int64_t again_ns = sooner(apps_reap(s), sooner(admins_tick(s), metrics_tick(s)));
 		int n = epoll_wait(s->epoll, &e, 1,
 				   again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
 
@@ -270,6 +277,7 @@ void service_close(struct service *s)
 		close(s->listener);
 	if (s->socket_made)
 		(void)!unlink(s->cfg.socket);
+	metrics_close(s);
 	admins_close(s);
 	LIST_EACH (l, &s->apps)
 		app_detach(s, container_of(l, struct app, link), true, NULL);

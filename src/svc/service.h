@@ -10,6 +10,8 @@
  *   app.c       an attached program: from its first message until its last buffer came home
  *   region.c    sealed shared memory
  *   admin.h     managers: the tool zstack
+ *   reload.c    SIGHUP
+ *   metrics.c   counters for Prometheus
  *
  * Everything here belongs to the control thread, which does all that is slow. The stacks run in
  * threads of the node and are reached by node_call().
@@ -26,12 +28,14 @@
 
 struct service;
 struct source;
+struct MHD_Daemon;
 
 struct service_cfg {
 	struct embed_cfg node;
 	struct policy policy;
-	const char *socket; /* path, or "@name" */
-	const char *file;   /* NULL: none was given */
+	const char *socket;  /* path, or "@name" */
+	const char *metrics; /* IP:PORT; NULL: none */
+	const char *file;    /* NULL: none was given */
 };
 
 /* Buffers that programs of a trust domain see. */
@@ -91,6 +95,10 @@ struct service {
 	struct list admins; /* managers, see admin.h */
 	unsigned n_admins;
 	uint32_t next_ping;
+	struct MHD_Daemon *metrics; /* NULL: not wanted */
+	struct source on_metrics;
+	int argc; /* of the command line, for reloading */
+	char **argv;
 	int epoll, listener, signals;
 	struct source on_listener, on_signal;
 	int spare; /* descriptor for when there are no others */
@@ -175,5 +183,17 @@ void admins_close(struct service *s);
 int conf_parse(int argc, char **argv, struct service_cfg *cfg,
 	       const struct svc_err *err) must_check;
 void conf_free(struct service_cfg *cfg);
+/* Keys that can't change while the service runs, by number; NULL past the last. */
+const char *conf_fixed_key(unsigned n);
+bool conf_differs(struct service_cfg *a, struct service_cfg *b, unsigned n);
+
+/* ---- reload.c ---- */
+void service_reload(struct service *s);
+
+/* ---- metrics.c ---- */
+int metrics_open(struct service *s, const struct svc_err *err) must_check;
+/* As admins_tick(). */
+int64_t metrics_tick(struct service *s);
+void metrics_close(struct service *s);
 
 #endif

@@ -19,6 +19,8 @@ int main(int argc, char **argv)
 
 	if (s == NULL)
 		return EXIT_FAILURE;
+	s->argc = argc;
+	s->argv = argv;
 	rc = conf_parse(argc, argv, &s->cfg, &err);
 	if (rc == 0) {
 		rc = service_open(s, &err);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The tool zstack against a real zstackd, with the programs of two users attached to it."""
+"""The tool zstack, reloading and metrics: a real zstackd, with the programs of two users attached to it."""
 import contextlib
 import json
 import os
@@ -26,7 +26,17 @@ for folder in ("www", "etc"):
 with open(os.path.join(work.name, "www", "index.html"), "w") as f:
     f.write("hello\n")
 path = os.path.join(work.name, "zstackd.sock")
-service = peer.Service(net, path, "--allow", f"0,{OTHER}")
+conf = os.path.join(work.name, "zstackd.conf")
+
+
+def configure(*node, users=f"0, {OTHER}"):
+    """Writes the file of the service."""
+    with open(conf, "w") as f:
+        f.write("\n".join(["[node]", *node, "[domain all]", f"users = {users}"]) + "\n")
+
+
+configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64")
+service = peer.Service(net, path, "-c", conf, "--metrics", "127.0.0.1:9100", addrs=[])
 tool = os.path.join(peer.build, "tools/zstack")
 www = peer.Attached(net, service, os.path.join(peer.build, "examples/http"), os.path.join(work.name, "www"), "80",
                     ready="listening|serving")
@@ -269,6 +279,63 @@ def nonsense_on_the_socket_is_refused():
         check(b'"error"' in answer, f"{body!r} is answered with {answer!r}")
         s.close()
     check(len(ask("apps")) == 2, "the service is not as before")
+
+
+def reload():
+    before = service.errors().count("reload")
+    service.process.send_signal(signal.SIGHUP)
+    until(lambda: service.errors().count("reload") > before, "the service does not reload")
+    return service.errors().rsplit("zstackd: ", 1)[-1]
+
+
+@case
+def reload_applies_what_differs_and_keeps_connections():
+    with connect(ZS4, 7007) as c:
+        configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64", "addr = 10.7.0.44/24", f"gateway = {LINUX4}", "mtu = 1400",
+                  users="0")
+        said = reload()
+        check("2 added, 0 removed, 0 failed; 1 domains changed; what takes a restart: mtu" in said, said)
+        check("10.7.0.44/24" in {a["addr"] for a in ask("addr")}, "the new address is not there")
+        check(any(r["prefix"] == "0.0.0.0/0" and r["via"] == LINUX4 for r in ask("route")), "no default route")
+        refused("ss", says="may not attach", user=OTHER)
+        data = pattern(20000)
+        check(echo(c, data) == data, "the connection broke")
+    with open(conf, "a") as f:
+        f.write("[node]\naddr = nonsense\nspeed = 7\n")
+    said = reload()
+    check("no such key" in said and "nothing was changed" in said, said)
+    configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64")
+    said = reload()
+    check("0 added, 2 removed, 0 failed; 1 domains changed" in said and "restart" not in said, said)
+    check(ask("apps", user=OTHER), "the user may attach again")
+    with connect(ZS4, 7007) as c:
+        check(echo(c, b"again") == b"again", "the echo differs")
+
+
+@case
+def metrics_are_read_by_http():
+    def get(url):
+        return net.far_sh(f"curl -sS -m 20 -w '%{{http_code}}' {url}")
+    text = get("http://127.0.0.1:9100/metrics")
+    check(text.endswith("200"), text[-200:])
+    seen, kinds = set(), {}
+    for line in text[:-3].splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split()
+            check(name not in kinds, f"{name} twice")
+            kinds[name] = kind
+        elif not line.startswith("# HELP "):
+            m = re.fullmatch(r'([a-z_:0-9]+)(\{([a-z]+="[^"]*",?)+\})? [0-9]+', line)
+            check(m, line)
+            check(m[1] in kinds and line.rsplit(" ", 1)[0] not in seen, line)
+            check(m[1].endswith("_total") == (kinds[m[1]] == "counter"), line)
+            seen.add(line.rsplit(" ", 1)[0])
+    for want in ('zstack_tcp_passive_opens_total{core="0"}', 'zstack_dropped_total{core="0",reason="udp_no_port"}',
+                 "zstack_service_attached_total", 'zstack_port_rx_packets_total{port="net_af_packet0"}',
+                 'zstack_sock_sockets{core="0"}'):
+        check(want in seen, f"{want} is missing")
+    check(get("http://127.0.0.1:9100/").endswith("404"), "another path")
+    check(get("-d x http://127.0.0.1:9100/metrics").endswith("405"), "another method")
 
 
 @case
