@@ -30,7 +30,7 @@ static unsigned offer_replies(struct tcp *t, struct tcp_tx *tx, unsigned n)
 				    .ttl = r->ttl,
 				    .opts = &r->opts};
 
-		if (!tcp_seg_start(t, &tx[i], &o))
+		if (!tcp_seg_start(t, &tx[i], &o, pkt_alloc_hdr(t->cfg.pools)))
 			break;
 		tcp_seg_finish(&tx[i], 0);
 		tx[i].conn = NULL;
@@ -61,6 +61,7 @@ static struct tcp_conn *next_turn(struct tcp *t)
 static inline void turn_init(struct turn *u, unsigned max)
 {
 	u->n = 0;
+	u->n_hdr = 0;
 	u->max = max;
 	u->again = 0;
 	u->new_recs = 0;

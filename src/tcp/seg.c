@@ -156,9 +156,8 @@ static void fill_pkt(struct pkt *p, const struct tcp_out *o, bool v6)
 	p->nexthop = (struct ip_addr){0};
 }
 
-bool tcp_seg_start(struct tcp *t, struct tcp_tx *tx, const struct tcp_out *o)
+bool tcp_seg_start(struct tcp *t, struct tcp_tx *tx, const struct tcp_out *o, struct rte_mbuf *m)
 {
-	struct rte_mbuf *m = pkt_alloc_hdr(t->cfg.pools);
 	struct tcp_hdr *h;
 	unsigned opts = 0;
 

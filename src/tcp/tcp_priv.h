@@ -393,8 +393,9 @@ struct tcp_out {
 	uint32_t ts_val, ts_ecr;
 	bool ts;
 };
-/* Makes a header buffer and fills tx->p, without payload and checksum. False: no buffer. */
-bool tcp_seg_start(struct tcp *t, struct tcp_tx *tx, const struct tcp_out *o) must_check;
+/* Fills m, a header buffer, and tx->p, without payload and checksum. False: m is NULL. */
+bool tcp_seg_start(struct tcp *t, struct tcp_tx *tx, const struct tcp_out *o,
+		   struct rte_mbuf *m) must_check;
 /* Sets lengths and checksum, when the payload is in. */
 void tcp_seg_finish(struct tcp_tx *tx, uint16_t tso_segsz);
 /* Queues a reply that belongs to no connection; with a full queue it is not sent. */

@@ -77,6 +77,11 @@ static uint16_t urgent(const struct tcp_conn *c, uint64_t start, uint8_t *flags)
 	return ahead < UINT16_MAX ? (uint16_t)ahead : UINT16_MAX;
 }
 
+static struct rte_mbuf *header(struct turn *u)
+{
+	return u->n_hdr > 0 ? u->hdr[--u->n_hdr] : pkt_alloc_hdr(u->t->cfg.pools);
+}
+
 /* Starts the next segment of the turn: header at `start` with these flags. */
 static struct tcp_tx *start_segment(struct turn *u, enum tx_kind kind, uint64_t start,
 				    uint8_t flags)
@@ -113,7 +118,7 @@ static struct tcp_tx *start_segment(struct turn *u, enum tx_kind kind, uint64_t 
 	if (c->snd_urg)
 		o.urg = urgent(c, start, &flags);
 	o.flags = flags;
-	if (!tcp_seg_start(u->t, tx, &o)) {
+	if (!tcp_seg_start(u->t, tx, &o, header(u))) {
 		u->stuck = true;
 		return NULL;
 	}
@@ -480,6 +485,22 @@ static void wait_for_timer(struct turn *u)
 }
 
 /* One turn. True: it has more to send than its share. */
+/* Header buffers for as many segments as will likely go: what the peer of a port that shares memory
+ * has read comes back to this core while the first ones are made. */
+static void headers_ahead(struct turn *u)
+{
+	const struct tcp_conn *c = u->c;
+	uint64_t queued = c->sndq.end_off > u->nxt ? c->sndq.end_off - u->nxt : 0;
+	uint64_t edge = c->sent.una + c->snd_wnd, wnd = edge > u->nxt ? edge - u->nxt : 0;
+	uint64_t n = queued < wnd ? queued : wnd, cwnd = cwnd_room(u);
+
+	n = (n < cwnd ? n : cwnd) / turn_chunk(u, turn_mss(u));
+	if (n > u->max)
+		n = u->max;
+	if (n > 1 && pkt_alloc_hdrs(u->t->cfg.pools, u->hdr, (unsigned)n))
+		u->n_hdr = (unsigned)n;
+}
+
 bool tcp_turn_take(struct turn *u)
 {
 	struct tcp_conn *c = u->c;
@@ -491,8 +512,12 @@ bool tcp_turn_take(struct turn *u)
 		u->wnd = tcp_window_field(u->t, c, false, &u->wnd_edge);
 		turn_opts(u);
 	}
+	if (c->state == TCP_ESTABLISHED)
+		headers_ahead(u);
 	while (u->n < u->max && offer(u))
 		;
+	while (unlikely(u->n_hdr > 0))
+		pkt_free(u->hdr[--u->n_hdr]);
 	wait_for_timer(u);
 	return u->stuck || u->n == u->max;
 }

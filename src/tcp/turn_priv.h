@@ -29,6 +29,8 @@ struct turn {
 	bool stuck;		  /* no buffer or no memory: later */
 	struct tcp_opts_out opts; /* with SACK blocks, when there are any */
 	bool dsack;
+	unsigned n_hdr; /* header buffers that are at hand */
+	struct rte_mbuf *hdr[PKT_BURST];
 };
 
 /* Offers what the connection has to send now, at most max segments. True: it has more. */
