@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -73,6 +74,9 @@ void app_take_fork(struct service *s, struct app *parent)
 		refuse_fork(s, parent, -EMFILE, "no descriptors left");
 		return;
 	}
+	/* Our end: a child that does not read is not waited for (H34). The other is the program's.
+	 */
+	(void)!fcntl(pair[0], F_SETFL, O_NONBLOCK);
 	a = app_new(s, pair[0]);
 	if (a == NULL) {
 		close(pair[0]);

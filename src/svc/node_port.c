@@ -80,9 +80,11 @@ static int open_pools(struct node *n, unsigned i, const struct embed_cfg *cfg,
 		      const struct svc_err *err)
 {
 	size_t part = n->packets.bytes / n->n;
-	struct dev_mem mem = {(char *)n->packets.base + i * part, part};
+	struct dev_mem mem = {n->packets.base, part};
 
-	return dev_pools_create(i, rx_bufs(cfg), 0, 0, n->packets.base != NULL ? &mem : NULL,
+	if (mem.base != NULL)
+		mem.base = (char *)mem.base + i * part;
+	return dev_pools_create(i, rx_bufs(cfg), 0, 0, mem.base != NULL ? &mem : NULL,
 				&n->core[i].pools, err->text, err->len);
 }
 
