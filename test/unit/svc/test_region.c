@@ -165,6 +165,56 @@ static void impossible_size_is_an_error_and_leaves_nothing(void **state)
 	region_destroy(&big);
 }
 
+/* A program brings the memory that it had from another service (H35). */
+static void sealed_region_of_its_length_is_adopted(void **state)
+{
+	struct region a;
+
+	assert_int_equal(region_seal(&r), 0);
+	assert_int_equal(region_adopt(&a, r.fd, BYTES), 0);
+	assert_int_not_equal(a.fd, r.fd);
+	assert_int_equal(region_seal(&a), 0);
+	((char *)r.base)[7] = 'x';
+	assert_int_equal(((const char *)a.base)[7], 'x');
+	region_destroy(&a);
+}
+
+static void adopt_fails(int fd, uint64_t bytes)
+{
+	struct region a;
+
+	assert_true(region_adopt(&a, fd, bytes) < 0);
+	assert_null(a.base);
+	region_destroy(&a);
+}
+
+/* H35: anything that could be cut, or is no memory at all. */
+static void h35_nothing_else_is_adopted(void **state)
+{
+	int fd[2];
+
+	adopt_fails(-1, BYTES);
+	adopt_fails(r.fd, BYTES); /* its length is sealed, and nothing else yet */
+	assert_int_equal(region_seal(&r), 0);
+	adopt_fails(r.fd, BYTES + 4096);
+	adopt_fails(r.fd, BYTES - 4096);
+	adopt_fails(r.fd, 0);
+	assert_int_equal(pipe(fd), 0);
+	adopt_fails(fd[0], BYTES);
+	close(fd[0]);
+	close(fd[1]);
+	fd[0] = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	adopt_fails(fd[0], BYTES);
+	close(fd[0]);
+	fd[0] = memfd_create("unsealed", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	assert_int_equal(ftruncate(fd[0], BYTES), 0);
+	adopt_fails(fd[0], BYTES);
+	assert_int_equal(fcntl(fd[0], F_ADD_SEALS, F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL),
+			 0);
+	adopt_fails(fd[0], BYTES); /* it can shrink */
+	close(fd[0]);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -178,6 +228,8 @@ int main(void)
 		TEST(h36_seals_can_not_be_taken_off),
 		TEST(h35_region_that_its_holder_sealed_otherwise_is_refused),
 		TEST(mapping_is_not_inherited),
+		TEST(sealed_region_of_its_length_is_adopted),
+		TEST(h35_nothing_else_is_adopted),
 		cmocka_unit_test(impossible_size_is_an_error_and_leaves_nothing),
 	};
 
