@@ -101,7 +101,8 @@ bool stack_idle(struct stack *s);
 bool stack_reset(struct stack *s);
 
 /* Sleeps until a frame, a command, a deadline or a write to extra_fd (-1: none); at most timeout_ns
- * (-1: no limit). Does not sleep when there is work. 0, -EINTR, other -errno. */
+ * (-1: no limit). Does not sleep when there is work. 0, -EINTR, other -errno. An extra_fd of the
+ * same number as the last one is the same open file. */
 int stack_wait(struct stack *s, int64_t timeout_ns, int extra_fd);
 /* Wakes a stack that sleeps in stack_wait; the one function that other threads may call. */
 void stack_wake(struct stack *s);

@@ -55,6 +55,7 @@ struct stack {
 	int epoll_fd; /* of stack_wait */
 	int wake_fd;  /* eventfd of stack_wake */
 	int port_fd[STACK_PORTS_MAX]; /* in epoll_fd, -1 = none */
+	int extra_fd;		      /* in epoll_fd, of the last stack_wait, -1 = none */
 	unsigned group_turn;	      /* core whose messages are looked at next */
 	uint64_t polls, idle_polls, sleeps, busy_ns;
 	bool busy; /* the last turn found work */

@@ -93,19 +93,34 @@ static void woken(struct stack *s, const struct epoll_event *ev, int n)
 	}
 }
 
+/* The caller's descriptor stays entered from one sleep to the next: a stack that looks at its ports
+ * a thousand times a second has no system call to spare. */
+static int extra_watch(struct stack *s, int fd)
+{
+	int rc = 0;
+
+	if (fd == s->extra_fd)
+		return 0;
+	if (s->extra_fd >= 0)
+		(void)watch(s, EPOLL_CTL_DEL, s->extra_fd, WAKE_PORT);
+	s->extra_fd = -1;
+	if (fd >= 0)
+		rc = watch(s, EPOLL_CTL_ADD, fd, WAKE_PORT);
+	if (rc == 0)
+		s->extra_fd = fd;
+	return rc;
+}
+
 static int sleep_on(struct stack *s, int64_t ns, int extra_fd)
 {
 	struct timespec ts = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-	struct epoll_event ev[16], extra = {.events = EPOLLIN};
-	int n, rc;
+	struct epoll_event ev[16];
+	int n, rc = extra_watch(s, extra_fd);
 
-	extra.data.u64 = (uint64_t)WAKE_PORT << 32 | (uint32_t)extra_fd;
-	if (extra_fd >= 0 && epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, extra_fd, &extra) < 0)
-		return -errno;
+	if (rc < 0)
+		return rc;
 	n = epoll_pwait2(s->epoll_fd, ev, array_size(ev), ns < 0 ? NULL : &ts, NULL);
 	rc = n < 0 ? -errno : 0;
-	if (extra_fd >= 0)
-		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, extra_fd, NULL);
 	if (n > 0)
 		woken(s, ev, n);
 	return rc;
@@ -142,6 +157,7 @@ int stack_wait_init(struct stack *s)
 {
 	for (unsigned i = 0; i < STACK_PORTS_MAX; i++)
 		s->port_fd[i] = -1;
+	s->extra_fd = -1;
 	s->wake_fd = bell_open();
 	if (s->wake_fd < 0)
 		return s->wake_fd;
