@@ -116,44 +116,52 @@ static void push_v6(struct pkt *p, uint8_t ttl)
 	memcpy(h->dst, p->dst.b, 16);
 }
 
-/* The usual segment of IPv4, whose path is known, and its size too, therefore. */
-static inline bool push_plain(struct ip *ip, struct pkt *p, uint8_t ifindex)
+/* The usual segment: TCP knows its path, and whether it is of IPv6. */
+static inline bool is_plain(const struct ip *ip, const struct pkt *p, uint8_t ifindex)
 {
-	if (p->path == PATH_NONE || (p->flags & (PKT_F_V6 | PKT_F_TSO)) || p->ttl == 0 ||
-	    p->m->pkt_len + IP4_HDR_LEN > link_mtu(ip, ifindex, true))
-		return false;
-	push_v4(ip, p, p->ttl);
-	ip->counters.out_requests++;
-	return true;
+	bool v4 = (p->flags & PKT_F_V6) == 0;
+
+	return p->path != PATH_NONE && (p->flags & PKT_F_TSO) == 0 && p->ttl != 0 &&
+	       p->m->pkt_len + (v4 ? IP4_HDR_LEN : IP6_HDR_LEN) <= link_mtu(ip, ifindex, v4);
 }
 
-/* With a path there is nothing to look up: TCP knows its path MTU, and p->src is set. */
-enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex)
+/* Way and size. DROP_NONE: p->nexthop and *ifindex are set, p->flags names the family. */
+static slow_path enum drop_reason find_out(struct ip *ip, struct pkt *p, uint8_t *ifindex)
 {
 	bool v4 = ip_addr_is_v4(&p->dst);
 	uint32_t total = p->m->pkt_len + (v4 ? IP4_HDR_LEN : IP6_HDR_LEN);
-	uint8_t ttl = p->ttl != 0 ? p->ttl : ip->cfg.default_ttl;
 	enum drop_reason why;
 	uint16_t mtu;
 
-	if (likely(push_plain(ip, p, *ifindex)))
-		return NEXT_NEIGH_OUT;
-	if (p->path != PATH_NONE) {
+	if (p->path != PATH_NONE) { /* TCP knows its path MTU, and p->src is set */
 		mtu = link_mtu(ip, *ifindex, v4);
 	} else {
 		why = ip_resolve(ip, p, ifindex);
 		if (unlikely(why != DROP_NONE))
-			return pkt_refuse(p, why);
+			return why;
 		mtu = pmtu_over(ip, &p->dst, *ifindex);
 	}
 	p->flags = (uint16_t)(v4 ? p->flags & ~PKT_F_V6 : p->flags | PKT_F_V6);
 	if (unlikely((v4 ? total : p->m->pkt_len) > UINT16_MAX ||
 		     (total > mtu && !(p->flags & PKT_F_TSO))))
-		return pkt_refuse(p, DROP_IP_TOO_BIG);
-	if (v4)
-		push_v4(ip, p, ttl);
-	else
+		return DROP_IP_TOO_BIG;
+	return DROP_NONE;
+}
+
+enum next ip_output(struct ip *ip, struct pkt *p, uint8_t *ifindex)
+{
+	uint8_t ttl = p->ttl != 0 ? p->ttl : ip->cfg.default_ttl;
+	enum drop_reason why;
+
+	if (unlikely(!is_plain(ip, p, *ifindex))) {
+		why = find_out(ip, p, ifindex);
+		if (why != DROP_NONE)
+			return pkt_refuse(p, why);
+	}
+	if (p->flags & PKT_F_V6)
 		push_v6(p, ttl);
+	else
+		push_v4(ip, p, ttl);
 	ip->counters.out_requests++;
 	return NEXT_NEIGH_OUT;
 }

@@ -48,7 +48,7 @@ struct tcp_key tcp_key_of(const struct pkt *p)
 }
 
 /* Makes the header contiguous; its length, or 0. */
-static unsigned header_len(struct pkt *p)
+static slow_path unsigned header_len_slow(struct pkt *p)
 {
 	uint32_t fixed = p->l4_off + (uint32_t)sizeof(struct tcp_hdr);
 	unsigned len;
@@ -64,6 +64,19 @@ static unsigned header_len(struct pkt *p)
 	if (pkt_linearize_head(p->m, (uint16_t)(p->l4_off + len)) != 0)
 		return 0;
 	return len;
+}
+
+/* The same where all of it is in the first buffer. */
+static inline unsigned header_len(struct pkt *p)
+{
+	uint32_t room = p->m->data_len - (uint32_t)p->l4_off;
+	unsigned len;
+
+	if (unlikely(p->m->data_len < p->l4_off || room < p->l4_len ||
+		     p->l4_len < sizeof(struct tcp_hdr)))
+		return header_len_slow(p);
+	len = tcp_hdr_len((const struct tcp_hdr *)(pkt_data(p->m) + p->l4_off));
+	return likely(len >= sizeof(struct tcp_hdr) && len <= p->l4_len) ? len : 0; /* H02, H03 */
 }
 
 enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s)
