@@ -114,6 +114,7 @@ static size_t least(uint16_t type)
 	case ATTACH_READY:
 	case ATTACH_BYE:
 	case ATTACH_FORK:
+	case ATTACH_RESUME:
 	case ATTACH_ADMIN:
 	case ATTACH_ANSWER:
 		return sizeof(struct attach_head);

@@ -25,6 +25,11 @@
  * descriptors of its arenas, sealed as its last service sealed them; the service takes them, if
  *they are what it would have made itself, or refuses the program.
  *
+ * A program that closed all descriptors, as many do when they go into the background, still has its
+ * mappings. It says RESUME on a new connection: the kernel's word for which process that is makes
+ *it the control connection, and WELCOME brings the descriptors again, of which those to map are not
+ * needed.
+ *
  * Descriptors of WELCOME: the packet region if pkt_bytes is not 0; then for each core the rings,
  *the arena, what the application sleeps on (an epoll descriptor, see bell.c), the bell of the
  *stack.
@@ -60,6 +65,7 @@ enum attach_type {
 	ATTACH_FORK,   /* a child is about to be made: WELCOME brings what is to be its own */
 	ATTACH_ADMIN,  /* instead of HELLO: a request of the tool, a JSON text behind the head */
 	ATTACH_ANSWER, /* a piece of the answer, see svc/admin.h; an empty one ends it */
+	ATTACH_RESUME, /* instead of HELLO: see above */
 };
 
 struct attach_head {

@@ -22,8 +22,8 @@
 #define SO_PEERPIDFD 77
 #endif
 
-#define ARENA_FD_MIN 900
-#define ANSWER_MS    10000 /* until a service that accepted us has answered */
+#define FD_MIN	  900
+#define ANSWER_MS 10000 /* until a service that accepted us has answered */
 
 const char *attach_path(const char *configured)
 {
@@ -58,26 +58,50 @@ static void unmap(struct mapping *m)
 	*m = (struct mapping){NULL, 0};
 }
 
+/* Out of the way of the program's descriptors: few programs have so many, and those that close all
+ * they don't know leave these numbers unused. */
+int fd_high(int fd)
+{
+	int high = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, FD_MIN) : fd;
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
 static int fd_take(struct attach_msg *m, unsigned i)
 {
 	int fd = m->fd[i];
 
 	m->fd[i] = -1;
-	return fd;
+	return fd_high(fd);
 }
 
-/* Kept for the next service, out of the way of the program's. */
+static struct fd_id fd_which(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 ? (struct fd_id){st.st_dev, st.st_ino} : (struct fd_id){0, 0};
+}
+
+bool fd_is(int fd, const struct fd_id *id)
+{
+	struct fd_id now = fd_which(fd);
+
+	return now.ino == id->ino && now.dev == id->dev;
+}
+
+/* Kept for the next service. */
 static int arena_map(struct attached *a, unsigned i, struct attach_msg *m, unsigned at)
 {
 	uint64_t bytes = m->welcome.arena_bytes;
-	int fd;
 
 	if (i < a->n_kept)
 		return a->arena[i].bytes == bytes ? 0 : -EPROTO;
 	if (map(&a->arena[i], m->fd[at], bytes, PROT_READ | PROT_WRITE) < 0)
 		return -ENOMEM;
-	fd = fcntl(m->fd[at], F_DUPFD_CLOEXEC, ARENA_FD_MIN);
-	a->arena_fd[i] = fd >= 0 ? fd : fd_take(m, at);
+	a->arena_fd[i] = fd_take(m, at);
 	a->n_arenas = i + 1;
 	return 0;
 }
@@ -187,6 +211,10 @@ static void service_know(struct attached *a)
 	len = sizeof(a->pidfd);
 	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERPIDFD, &a->pidfd, &len) < 0)
 		a->pidfd = a->pid > 0 ? pidfd_open(a->pid, 0) : -1; /* before Linux 6.5 */
+	a->sock = fd_high(a->sock);
+	a->pidfd = a->pidfd >= 0 ? fd_high(a->pidfd) : -1;
+	a->sock_id = fd_which(a->sock);
+	a->pidfd_id = fd_which(a->pidfd);
 }
 
 int attach_dial(struct attached *a, const char *path, int flags)
@@ -254,6 +282,50 @@ int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err
 	if (rc < 0)
 		snprintf(err, err_len, "the service's memory can't be used: %s", strerror(-rc));
 	a->mapped = rc == 0;
+	return rc;
+}
+
+int attach_resume(struct attached *a, const char *path)
+{
+	struct attach_head resume;
+	int rc = attach_dial(a, path, SOCK_NONBLOCK);
+
+	if (rc == 0)
+		rc = attach_send(a->sock, ATTACH_RESUME, &resume, sizeof(resume), NULL, 0);
+	return rc;
+}
+
+static void take_again(struct attached *a, struct attached *of, struct chan_map *maps,
+		       struct attach_msg *m)
+{
+	for (unsigned i = 0; i < of->n_cores; i++) {
+		of->arena_fd[i] = fd_take(m, 2 + 4 * i);
+		maps[i].app_bell_fd = fd_take(m, 3 + 4 * i);
+		maps[i].stack_bell_fd = fd_take(m, 4 + 4 * i);
+	}
+	of->sock = a->sock;
+	of->pidfd = a->pidfd;
+	of->sock_id = a->sock_id;
+	of->pidfd_id = a->pidfd_id;
+	a->sock = a->pidfd = -1;
+}
+
+int attach_resumed(struct attached *a, struct attached *of, struct chan_map *maps)
+{
+	struct attach_msg m;
+	int rc = attach_recv(a->sock, &m, MSG_DONTWAIT);
+
+	if (rc == -EAGAIN)
+		return 0;
+	if (rc < 0)
+		return rc;
+	rc = -EPROTO;
+	if (m.head.type == ATTACH_WELCOME && m.welcome.n_cores == of->n_cores &&
+	    m.n_fds == 1 + 4 * of->n_cores) {
+		take_again(a, of, maps, &m);
+		rc = 1;
+	}
+	attach_close_fds(&m);
 	return rc;
 }
 
@@ -343,7 +415,8 @@ void attach_abandon(struct attached *a, struct chan_map *maps)
 	for (unsigned i = 0; i < a->n_arenas; i++)
 		close(a->arena_fd[i]);
 	/* The mappings did not come along; the service is the same. */
-	*a = (struct attached){.sock = -1, .pidfd = a->pidfd, .pid = a->pid};
+	*a = (struct attached){
+		.sock = -1, .pidfd = a->pidfd, .pidfd_id = a->pidfd_id, .pid = a->pid};
 }
 
 int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps)
@@ -353,6 +426,7 @@ int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps
 	int rc;
 
 	a->sock = fd_take(m, m->n_fds - 1);
+	a->sock_id = fd_which(a->sock);
 	rc = map_all(a, m, maps, 1);
 	if (rc == 0)
 		rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);

@@ -112,7 +112,7 @@ static int client_start(struct zs_config *config)
 	if (r < 0)
 		return r;
 	if (service != NULL)
-		client.kick_fd = bell_open();
+		client.kick_fd = fd_high(bell_open());
 	client.spin_ns = config_spin_ns(config);
 	if (client.spin_ns < 0)
 		client.spin_ns = spin_default(cfg.threaded ? client.n_cores : 0);

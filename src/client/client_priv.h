@@ -280,9 +280,14 @@ struct mapping {
 	void *at;
 	uint64_t bytes;
 };
+/* Which file a descriptor was, when it was ours. */
+struct fd_id {
+	uint64_t dev, ino;
+};
 struct attached {
 	int sock;  /* the control connection */
 	int pidfd; /* the service, -1: not to be had */
+	struct fd_id sock_id, pidfd_id;
 	int pid;
 	bool mapped; /* MAPPED was said */
 	unsigned n_cores;
@@ -304,7 +309,7 @@ struct attach_want {
 };
 
 /* The way to another service: see rejoin.c. */
-enum rejoin_state { REJOIN_ATTACHED, REJOIN_ENDED, REJOIN_DIAL, REJOIN_TALK };
+enum rejoin_state { REJOIN_ATTACHED, REJOIN_ENDED, REJOIN_DIAL, REJOIN_TALK, REJOIN_RESUME };
 struct rejoin {
 	enum rejoin_state state;
 	bool told; /* why it can't be */
@@ -432,6 +437,13 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err_len) must_check;
 int attach_open(struct attached *a, const struct attach_want *want, struct chan_map *maps,
 		char *err, size_t err_len) must_check;
+/* A first message that asks for all descriptors again. */
+int attach_resume(struct attached *a, const char *path) must_check;
+/* Its answer: 1 they are there, in `of` and maps; 0 not yet; -errno. The old ones are whoever's. */
+int attach_resumed(struct attached *a, struct attached *of, struct chan_map *maps) must_check;
+bool fd_is(int fd, const struct fd_id *id);
+/* The same, out of the way of the program's. */
+int fd_high(int fd);
 /* Gives back all that is not kept of another. maps may be NULL. */
 void attach_close(struct attached *a, struct chan_map *maps, bool in_order);
 /* Before fork: asks for what the child needs. */
@@ -452,6 +464,12 @@ unsigned rejoin_poll(struct pollfd *p);
 /* When a sleeper has to come back to look; FOREVER. */
 int64_t rejoin_deadline(void);
 bool service_is_dead(void);
+/* Somebody closed our descriptors, all or some: they may be other files now. */
+bool rejoin_blind(void);
+static inline bool rejoin_resuming(void)
+{
+	return client.transport.rejoin.state == REJOIN_RESUME;
+}
 
 /* ---- lost.c: the service is gone ---- */
 /* Takes the packet region over. */

@@ -201,7 +201,7 @@ static void forget_threads(void)
 	list_init(&client.followers);
 	if (client.kick_fd >= 0)
 		close(client.kick_fd);
-	client.kick_fd = bell_open();
+	client.kick_fd = fd_high(bell_open());
 }
 
 static int child_open(struct core *fresh)

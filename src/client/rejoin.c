@@ -17,11 +17,13 @@
  * There is no thread for this. Who leads (wait.c) does it: he sleeps on these descriptors, too.
  *When nobody waits, whoever calls in vain looks now and then.
  *
- * Not done: telling a service that lives that we have lost the connection to it (closefrom(2) in a
- * program): it looks after such programs by itself.
+ * A program may have closed all descriptors (closefrom(2)), ours too. Then what their numbers say
+ *now is nothing to go by; RESUME gets them again from the service, which lives or does not answer.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,6 +54,8 @@ void rejoin_fini(void)
 
 	if (j->state == REJOIN_TALK)
 		attach_close(&j->to, j->map, false);
+	if (j->state == REJOIN_RESUME)
+		attach_close(&j->to, NULL, false);
 	j->state = REJOIN_ATTACHED;
 }
 
@@ -69,8 +73,18 @@ bool service_is_dead(void)
 	if (!t->attached)
 		return false;
 	if (t->service.pidfd < 0) /* of a namespace that we don't see */
-		return look_at(t->service.sock, POLLRDHUP) != 0;
-	return look_at(t->service.pidfd, POLLIN) != 0;
+		return look_at(t->service.sock, POLLRDHUP) != 0 &&
+		       fd_is(t->service.sock, &t->service.sock_id);
+	/* With POLLHUP when somebody has waited for it. */
+	return (look_at(t->service.pidfd, POLLIN) & (POLLIN | POLLNVAL)) == POLLIN &&
+	       fd_is(t->service.pidfd, &t->service.pidfd_id);
+}
+
+bool rejoin_blind(void)
+{
+	const struct attached *a = &client.transport.service;
+
+	return rejoin()->state == REJOIN_ATTACHED && !fd_is(a->sock, &a->sock_id);
 }
 
 static void again_later(struct rejoin *j, int64_t now)
@@ -93,9 +107,68 @@ static void lost(struct rejoin *j, int64_t now)
 	wait_for(j, REJOIN_DIAL, now);
 }
 
+static void resume_begin(struct rejoin *j, int64_t now)
+{
+	wait_for(j, REJOIN_RESUME, now);
+	if (fcntl(client.kick_fd, F_GETFD) < 0)
+		client.kick_fd = fd_high(bell_open());
+	j->to = (struct attached){.sock = -1, .pidfd = -1};
+}
+
+/* The stack may have work that it was not woken for. */
+static void bells_ring(void)
+{
+	for (unsigned i = 0; i < client.n_cores; i++)
+		bell_wake(client.core[i].map->stack_bell_fd);
+}
+
+/* What is not ours any more is not ours to close. */
+static void numbers_forget(struct transport *t)
+{
+	t->service.sock = t->service.pidfd = -1;
+	for (unsigned i = 0; i < t->service.n_cores; i++)
+		t->map[i].app_bell_fd = t->map[i].stack_bell_fd = -1;
+}
+
+/* Each try has the time until the next one. */
+static void resume(struct rejoin *j, int64_t now)
+{
+	struct transport *t = &client.transport;
+	int r = j->to.sock >= 0 ? attach_resumed(&j->to, &t->service, t->map) : 0;
+
+	if (r == 1) {
+		j->state = REJOIN_ATTACHED;
+		bells_ring();
+		return;
+	}
+	if (r == 0 && now < j->next_ns)
+		return;
+	attach_close(&j->to, NULL, false);
+	r = attach_resume(&j->to, j->path);
+	again_later(j, now);
+	if (r == 0 ? j->to.pid != t->service.pid : kill(t->service.pid, 0) < 0 && errno == ESRCH) {
+		attach_close(&j->to, NULL, false);
+		numbers_forget(t);
+		lost(j, now);
+	}
+}
+
+static bool bells_closed(void)
+{
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		const struct chan_map *m = client.core[i].map;
+
+		if (fcntl(m->app_bell_fd, F_GETFD) < 0 || fcntl(m->stack_bell_fd, F_GETFD) < 0)
+			return true;
+	}
+	return fcntl(client.kick_fd, F_GETFD) < 0;
+}
+
 static void attached(struct rejoin *j, int64_t now)
 {
-	if (service_is_dead())
+	if (rejoin_blind() || bells_closed())
+		resume_begin(j, now);
+	else if (service_is_dead())
 		lost(j, now);
 	else if (look_at(client.transport.service.sock, POLLRDHUP) != 0)
 		wait_for(j, REJOIN_ENDED, now);
@@ -228,6 +301,9 @@ void rejoin_look(int64_t now, bool news)
 	case REJOIN_TALK:
 		talk(j, now);
 		break;
+	case REJOIN_RESUME:
+		resume(j, now);
+		break;
 	}
 }
 
@@ -250,7 +326,7 @@ unsigned rejoin_poll(struct pollfd *p)
 		p[0] = (struct pollfd){.fd = a->pidfd, .events = POLLIN};
 	if (j->state == REJOIN_ATTACHED)
 		p[1] = (struct pollfd){.fd = a->sock, .events = POLLRDHUP};
-	if (j->state == REJOIN_TALK)
+	if (j->state == REJOIN_TALK || j->state == REJOIN_RESUME)
 		p[1] = (struct pollfd){.fd = j->to.sock, .events = POLLIN};
 	return REJOIN_FDS;
 }

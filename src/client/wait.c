@@ -168,7 +168,7 @@ struct sleep_on {
 
 static void sleep_on(struct sleep_on *o)
 {
-	o->bells = client.lost ? 0 : client.n_cores;
+	o->bells = client.lost || rejoin_resuming() ? 0 : client.n_cores;
 	for (unsigned i = 0; i < o->bells; i++)
 		o->fd[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
 	if (client.kick_fd >= 0)
@@ -234,6 +234,8 @@ static int client_sleep(int64_t now, int64_t deadline)
 	int64_t timeout_ns;
 	int r;
 
+	if (client.transport.attached && rejoin_blind())
+		rejoin_look(now, true);
 	if (client.transport.attached && rejoin_deadline() < deadline)
 		deadline = rejoin_deadline();
 	timeout_ns = deadline == FOREVER ? -1 : deadline > now ? deadline - now : 0;

@@ -374,6 +374,12 @@ static void take_message(struct service *s, struct app *a, struct attach_msg *m)
 			return;
 		}
 		break;
+	case ATTACH_RESUME:
+		if (a->state == APP_NEW) {
+			app_take_resume(s, a);
+			return;
+		}
+		break;
 	case ATTACH_HELLO:
 		if (a->state == APP_NEW) {
 			take_hello(s, a, m);
@@ -540,7 +546,7 @@ static bool all_home(const struct service *s, const struct app *a)
 }
 
 /* Does the process still map our memory? /proc says which files, by device and inode. */
-static bool still_maps(const struct app *a)
+bool app_still_maps(const struct app *a)
 {
 	char path[64], line[512], dev[16];
 	unsigned long inode;
@@ -570,7 +576,7 @@ static void look_after(struct service *s, struct app *a, int64_t now)
 	}
 	if (a->state < APP_READY && now > a->deadline_ns)
 		app_detach(s, a, false, NULL);
-	else if (a->lost && a->state == APP_READY && !still_maps(a))
+	else if (a->lost && a->state == APP_READY && !app_still_maps(a))
 		app_detach(s, a, true, "is gone");
 }
 

@@ -153,6 +153,8 @@ void apps_free(struct service *s);
 /* Inside app.c and app_fork.c. */
 struct app *app_new(struct service *s, int sock) must_check;
 void app_free(struct service *s, struct app *a);
+/* Does the process still have our memory? */
+bool app_still_maps(const struct app *a);
 /* arena: descriptors that it brought for the first n cores. */
 int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g,
 		      const int *arena, unsigned n) must_check;
@@ -168,6 +170,10 @@ unsigned app_programs(const struct service *s, uid_t uid, enum app_state first,
 void app_take_fork(struct service *s, struct app *parent);
 /* The child has mapped its memory. */
 void app_take_child(struct service *s, struct app *a, const struct attach_msg *m);
+
+/* ---- app_resume.c ---- */
+/* A program that closed its descriptors asks for them again. */
+void app_take_resume(struct service *s, struct app *a);
 
 /* ---- admin.c ---- */
 /* A connection brought a manager's request first. Takes the socket. */

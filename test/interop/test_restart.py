@@ -243,6 +243,26 @@ def upgrade_may_bring_other_addresses():
 
 
 @case
+def program_that_closes_all_descriptors_gets_ours_again():
+    p = attached("test/interop/restart_server", "100", ready="ready")
+    for port in (107, 108, 109):
+        data = pattern(100000, port)
+        check(again(lambda q=port, d=data: echo(connect(ZS4, q), d)) == data, f"port {port}: others came back")
+    check("has its descriptors again" in service.errors(), service.errors())
+    time.sleep(1)
+    before = cpu(p)
+    time.sleep(2)
+    # One of its threads asks once in a millisecond.
+    check(cpu(p) - before < 0.3, f"it uses {cpu(p) - before:.2f} s of 2")
+    restart()
+    for port in (107, 108, 109):
+        data = pattern(100000, port)
+        check(again(lambda q=port, d=data: echo(connect(ZS4, q), d)) == data, f"port {port}: others came back")
+    check(p.alive(), p.errors())
+    p.end()
+
+
+@case
 def programs_end_cleanly():
     for p in (http, echoes):
         check(p.stop() == 0, p.errors())
@@ -250,4 +270,4 @@ def programs_end_cleanly():
     service.process.kill()
 
 
-peer.run(120)
+peer.run(240)
