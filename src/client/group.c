@@ -106,6 +106,14 @@ int core_socket(struct core *c, int domain, int type, int protocol, struct csock
 	return -EPROTO;
 }
 
+static bool has_core(const struct group *g, unsigned core)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->sock[i]->core == core)
+			return true;
+	return false;
+}
+
 /* One more socket, on another core, like the first; -EBADF when the group was closed meanwhile. */
 static int member_add(struct group *g, struct core *c)
 {
@@ -132,6 +140,11 @@ static int member_add(struct group *g, struct core *c)
 	if (r < 0) {
 		csock_close(s);
 		return r;
+	}
+	/* The service was replaced meanwhile, and the group made again. */
+	if (unlikely(has_core(g, s->core))) {
+		csock_close(s);
+		return 0;
 	}
 	s->group = g;
 	s->flags |= CSOCK_GROUPED;
