@@ -230,6 +230,36 @@ static void lists_have_an_end(void **state)
 	expect_in_line(content, 66, "at most 64");
 }
 
+/* Names of the keys that a reload finds changed and can't apply, with commas. */
+static const char *fixed_changes(const char *before, const char *after)
+{
+	static char out[256];
+	struct service_cfg was;
+	const char *key;
+
+	assert_int_equal(parse(before), 0);
+	was = cfg;
+	memset(&cfg, 0, sizeof(cfg));
+	assert_int_equal(parse(after), 0);
+	out[0] = '\0';
+	for (unsigned i = 0; (key = conf_fixed_key(i)) != NULL; i++)
+		if (conf_differs(&was, &cfg, i))
+			strcat(strcat(out, key), ",");
+	conf_free(&was);
+	return out;
+}
+
+static void what_takes_a_restart_is_named(void **state)
+{
+	assert_string_equal(fixed_changes("--vdev a --mtu 1500", "--vdev a --mtu 1500"), "");
+	assert_string_equal(fixed_changes("--addr 10.0.0.2/24 --gateway 10.0.0.1", ""), "");
+	assert_string_equal(fixed_changes("--vdev a --mtu 1500 --no-huge",
+					  "--vdev a --vdev b --mtu 1400 --cores 0"),
+			    "vdev,cores,mtu,no-huge,");
+	assert_string_equal(fixed_changes("--vdev a --socket /x", "--vdev b --metrics [::1]:9"),
+			    "vdev,metrics,socket,");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -246,6 +276,7 @@ int main(void)
 		TEST(domain_without_users_is_an_error),
 		TEST(error_of_the_command_line_names_the_option),
 		TEST(lists_have_an_end),
+		TEST(what_takes_a_restart_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
