@@ -59,7 +59,8 @@ static unsigned descriptors(void)
 		char to[64] = "";
 
 		if (readlinkat(dirfd(d), e->d_name, to, sizeof(to) - 1) > 0)
-			n += strncmp(to, "pipe:", 5) != 0;
+			n += strncmp(to, "socket:", 7) == 0 || strncmp(to, "anon_", 5) == 0 ||
+			     strncmp(to, "/memfd:", 7) == 0;
 	}
 	closedir(d);
 	return n;
