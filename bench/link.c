@@ -99,38 +99,47 @@ static void sink(void)
 	}
 }
 
-/* Whole frames from one buffer, a header and a slice each, as a stack sends them. */
+/* A burst of frames from one buffer, a header and a slice each, as a stack sends them. */
+static unsigned flood_make(struct pkt *p, struct rte_mbuf *body)
+{
+	unsigned n;
+
+	for (n = 0; n < PKT_BURST; n++) {
+		struct rte_mbuf *h = pkt_alloc_hdr(&pools);
+		struct rte_mbuf *s = pkt_slice(&pools, body, 0, body->data_len);
+
+		if (h == NULL || s == NULL) {
+			pkt_free(h);
+			pkt_free(s);
+			break;
+		}
+		memset(pkt_put(h, 54), 0xff, 54);
+		pkt_data(h)[12] = 0x88;
+		pkt_data(h)[13] = 0xb5;
+		if (pkt_chain(h, s) != 0)
+			die("no chain");
+		p[n] = (struct pkt){.m = h};
+	}
+	return n;
+}
+
+/* Frames a second that the port takes, from the first on: the far end may not be there yet. */
 static double flood(double seconds)
 {
-	uint64_t start = clock_now_ns(), end = start + (uint64_t)(seconds * 1e9), done = 0,
-		 copied = 0;
+	uint64_t start = 0, now = clock_now_ns(), done = 0, copied = 0;
 	struct rte_mbuf *body = rte_pktmbuf_alloc(pools.rx);
-	uint16_t len = (uint16_t)(opt.size - 54);
 
 	if (body == NULL)
 		die("no buffer");
-	pkt_put(body, len);
-	while (!stop && clock_now_ns() < end) {
+	pkt_put(body, (uint16_t)(opt.size - 54));
+	while (!stop && (start == 0 || now < start + (uint64_t)(seconds * 1e9))) {
 		struct pkt p[PKT_BURST];
-		unsigned n, sent;
+		unsigned n = flood_make(p, body), sent;
 
-		for (n = 0; n < PKT_BURST; n++) {
-			struct rte_mbuf *h = pkt_alloc_hdr(&pools),
-					*s = pkt_slice(&pools, body, 0, len);
-
-			if (h == NULL || s == NULL) {
-				pkt_free(h);
-				pkt_free(s);
-				break;
-			}
-			memset(pkt_put(h, 54), 0xff, 54);
-			pkt_data(h)[12] = 0x88;
-			pkt_data(h)[13] = 0xb5;
-			if (pkt_chain(h, s) != 0)
-				die("no chain");
-			p[n] = (struct pkt){.m = h};
-		}
 		sent = dev_tx_burst(dev, 0, p, n, &pools, &drops, &copied);
+		now = clock_now_ns();
+		if (start == 0 && sent > 0)
+			start = now;
 		done += sent;
 		for (; sent < n; sent++)
 			pkt_free(p[sent].m);
@@ -138,7 +147,7 @@ static double flood(double seconds)
 			dev_tx_reclaim(dev, 0);
 	}
 	pkt_free(body);
-	return (double)done / ((double)(clock_now_ns() - start) / 1e9);
+	return start == 0 ? 0 : (double)done * 1e9 / (double)(now - start);
 }
 
 /* How many frames came back. */
