@@ -464,6 +464,8 @@ unsigned rejoin_poll(struct pollfd *p);
 /* When a sleeper has to come back to look; FOREVER. */
 int64_t rejoin_deadline(void);
 bool service_is_dead(void);
+/* Dead, or it has ended our attachment: it answers no more. */
+bool service_is_deaf(void);
 /* Somebody closed our descriptors, all or some: they may be other files now. */
 bool rejoin_blind(void);
 static inline bool rejoin_resuming(void)
@@ -488,6 +490,7 @@ int client_attached(void) must_check;
 /* The same, and the socket is one of its; -EBADF also when it was closed, or its error. */
 int csock_ready(struct csock *s) must_check;
 int csock_remake(struct csock *s) must_check;
+void service_miss(void);
 /* Somebody asks for what comes to it: one that was left out is made again now. */
 void csock_wanted_slow(struct csock *s) slow_path;
 static inline void csock_wanted(struct csock *s)

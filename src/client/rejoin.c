@@ -80,6 +80,14 @@ bool service_is_dead(void)
 	       fd_is(t->service.pidfd, &t->service.pidfd_id);
 }
 
+bool service_is_deaf(void)
+{
+	const struct transport *t = &client.transport;
+
+	return t->attached && (service_is_dead() || (look_at(t->service.sock, POLLRDHUP) &
+						     (POLLRDHUP | POLLNVAL)) == POLLRDHUP);
+}
+
 bool rejoin_blind(void)
 {
 	const struct attached *a = &client.transport.service;

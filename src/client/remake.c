@@ -14,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -52,11 +53,27 @@ int client_attached(void)
 int csock_ready(struct csock *s)
 {
 	uint32_t serial = s->serial;
-	int r = client_attached();
+	int r;
 
-	if (s->serial != serial)
-		return -EBADF;
-	return r == 0 && s->sid == 0 ? csock_remake(s) : r;
+	for (;;) {
+		r = client_attached();
+		if (s->serial != serial)
+			return -EBADF;
+		if (r == 0 && s->sid == 0)
+			r = csock_remake(s);
+		if (r != -ERESTART)
+			return r;
+		service_miss();
+	}
+}
+
+/* The service is gone, which is about to be found out: by the leader, who needs the lock, or here.
+ */
+void service_miss(void)
+{
+	client_turn();
+	client_breathe();
+	sched_yield();
 }
 
 /* ---- commands ---- */
@@ -68,7 +85,7 @@ int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, str
 	struct chan_sqe *q;
 
 	while (chan_free(&c->end.sq, 1) == 0) {
-		if (service_is_dead())
+		if (service_is_deaf())
 			return -ERESTART;
 		ppoll(NULL, 0, &ts, NULL);
 	}
@@ -82,7 +99,7 @@ int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, str
 	c->remade = false;
 	cmd_push(c);
 	while (core_drain(c), !c->remade) {
-		if (service_is_dead())
+		if (service_is_deaf())
 			return -ERESTART;
 		ppoll(NULL, 0, &ts, NULL);
 		if (ts.tv_nsec < LOOK_NS_MAX)

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -63,16 +62,6 @@ int zs_socket(int domain, int type, int protocol)
 	return r;
 }
 
-/* The service is gone, which is about to be found out. */
-static void service_miss(struct csock *s)
-{
-	if (s->sid == 0)
-		return;
-	client_turn();
-	client_breathe();
-	sched_yield();
-}
-
 static int bind_now(struct csock *s, const struct endpoint *at)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = at->port};
@@ -90,7 +79,7 @@ static int bind_now(struct csock *s, const struct endpoint *at)
 		if (r == 0)
 			r = cmd_call(csock_core(s), s, &cmd, &e);
 		if (unlikely(r == -ERESTART))
-			service_miss(s);
+			service_miss();
 	} while (r == -ERESTART);
 	if (r < 0)
 		return r;
