@@ -3,6 +3,7 @@
 """The service is killed and started again under programs that go on (issue 3, point 7; HOSTILE H38)."""
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -11,7 +12,7 @@ import threading
 import time
 
 import peer
-from peer import ADDRS, LINUX4, ZS4, Net, case, check, connect, digest, echo, pattern, recv_all
+from peer import ADDRS, LINUX4, ZS4, Net, Skip, case, check, connect, digest, echo, pattern, recv_all
 
 peer.start()
 net = Net()
@@ -34,13 +35,13 @@ programs = attached("test/interop/restart_server", ready="ready")
 ALL = [http, echoes, programs]
 
 
-def restart(how=signal.SIGKILL, pause=0.0, addrs=ADDRS):
+def restart(how=signal.SIGKILL, pause=0.0, addrs=ADDRS, args=()):
     """The service ends, is away for a while, and comes again; how long the program needed to be back."""
     global service
     service.process.send_signal(how)
     service.process.wait()
     time.sleep(pause)
-    service = peer.Service(net, SOCKET, addrs=addrs)
+    service = peer.Service(net, SOCKET, *args, addrs=addrs)
     began = time.monotonic()
     for p in ALL:
         check(p.alive(), f"{p.name} ended: {p.errors()}")
@@ -232,6 +233,26 @@ def nothing_is_burnt_while_there_is_no_service():
     service = peer.Service(net, SOCKET)
     all_work()
     check(again(get) == digest(BIG), "what was got differs")
+
+
+@case
+def service_that_is_killed_as_soon_as_it_is_ready():
+    """Programs are anywhere between their first message and the last socket that is made again."""
+    for i in range(8):
+        restart(signal.SIGTERM if i % 3 == 2 else signal.SIGKILL)
+        time.sleep(random.random() * 0.06)
+    all_work()
+
+
+@case
+def another_number_of_cores_is_no_matter():
+    if len(os.sched_getaffinity(0)) < 2:
+        raise Skip("one CPU")
+    a, b = sorted(os.sched_getaffinity(0))[:2]
+    for cores in (f"{a},{b}", f"{a}", f"{b},{a}"):
+        restart(args=["--cores", cores])
+        all_work()
+        check(again(get) == digest(BIG), "what was got differs")
 
 
 @case
