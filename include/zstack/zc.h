@@ -16,7 +16,8 @@
  * it can't release or send: -EINVAL, and nothing has happened.
  *
  * A struct zs_buf is a value: it may be copied and moved, and `data` and `len` may be narrowed to a
- * part of the buffer before it is sent. Only `handle` must stay as it is.
+ * part of the buffer before it is sent. Only `handle` must stay as it is. Buffers stay the parent's
+ * when a program forks: the child can't use them, nor look at what is in them.
  */
 #ifndef ZSTACK_ZC_H
 #define ZSTACK_ZC_H

@@ -17,8 +17,10 @@
  *  - Descriptors are small integers of their own, the lowest free one first. They are not the
  *    kernel's: neither read() nor epoll_wait() accepts them, nor these calls the kernel's.
  *  - Writing to a connection that was shut returns -EPIPE; no signal is ever sent.
- *  - A child made by fork() has no stack: every call there returns -ENXIO, and so does every call
- *    before zs_start() and after zs_stop().
+ *  - A child made by fork() of a program that is attached to a service has the parent's sockets and
+ *    epoll sets, as ever, but for connections being opened, and datagrams received and not yet read.
+ *    A stack in the program itself stays the parent's: there every call returns -ENXIO in the child,
+ *    as every call does before zs_start() and after zs_stop().
  *  - A call that a signal interrupts returns -EINTR, whether or not SA_RESTART was asked for.
  *
  * Every call may be made by any thread, also on the same descriptor, but none by a signal handler.
