@@ -194,8 +194,12 @@ int group_spread(struct csock *s)
 		return 0;
 	g->users++;
 	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
-		if (i != s->core)
+		if (i == s->core)
+			continue;
+		/* If the service is lost, the member is asked of the next one. */
+		do {
 			r = member_add(g, &client.core[i]);
+		} while (unlikely(r == -ERESTART) && !client.remaking);
 	}
 	while (r < 0 && !g->closed && g->n > 1)
 		csock_close(g->sock[--g->n]);
