@@ -19,16 +19,16 @@
  *	BYE               -->   closes its sockets in order
  *
  * The connection's end alone tells nobody that the other is gone: the service watches the process
- * (pidfd) and its mappings, the application looks whether somebody answers at the address.
+ * (pidfd) and its mappings, the application the service's process.
  *
- * A program whose service is gone attaches to the next one as to the first, but HELLO carries the
- * descriptors of its arenas, sealed as its last service sealed them; the service takes them, if
- *they are what it would have made itself, or refuses the program.
+ * A program whose service is gone attaches to the next one as to the first, but HELLO carries
+ * the descriptors of its arenas, sealed as its last service sealed them; the service takes them,
+ * if they are what it would have made itself, or refuses the program.
  *
- * A program that closed all descriptors, as many do when they go into the background, still has its
- * mappings. It says RESUME on a new connection: the kernel's word for which process that is makes
- *it the control connection, and WELCOME brings the descriptors again, of which those to map are not
- * needed.
+ * A program that closed all descriptors, as many do when they go into the background, still has
+ * its mappings. It says RESUME on a new connection: the kernel's word for which process that is
+ * makes it the control connection, and WELCOME brings the descriptors again, of which those to
+ * map are not needed.
  *
  * Descriptors of WELCOME: the packet region if pkt_bytes is not 0; then for each core the rings,
  *the arena, what the application sleeps on (an epoll descriptor, see bell.c), the bell of the

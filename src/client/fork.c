@@ -6,9 +6,9 @@
  * parent's channels it has nothing (MADV_DONTFORK), of the client's tables a copy, from which its
  * descriptors and epoll sets are taken over.
  *
- *	prepare   FORK, WELCOME; SHARE for each socket; unread data goes back (UNREAD); the lock
- *stays parent    forgets the child's descriptors child     maps, moves its sockets to new tables
- *under their new names, MAPPED, READY
+ *	prepare   FORK, WELCOME; SHARE for each socket; unread data goes back (UNREAD)
+ *	parent    forgets the child's descriptors; the lock was held until here
+ *	child     maps, gives its sockets their new names, in new tables; MAPPED, READY
  *
  * What the child does not get: connections being opened, connections accepted by the stack and not
  * yet by the program, datagrams that were received, buffers of the zero-copy calls. A stack in the

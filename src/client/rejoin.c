@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The service goes and comes: it crashed, was killed, or is replaced by a newer one. That it is
- *gone is told by its pidfd. While a service ends in order its control connections are closed before
- *it is: it still sends, out of our memory, what we gave it, so until the process is gone nothing of
- * that is taken back. If the same process answers at the socket it has thrown us out.
+ * gone is told by its pidfd. While a service ends in order its control connections are closed
+ * before it is: it still sends, out of our memory, what we gave it, so until the process is gone
+ * nothing of that is taken back. If the same process answers at the socket it has thrown us out.
  *
  *	ATTACHED ──connection ends──► ENDED
  *	    │                           │ pidfd, or the same process answers
@@ -15,10 +15,10 @@
  *	                             ATTACHED   remake.c
  *
  * There is no thread for this. Who leads (wait.c) does it: he sleeps on these descriptors, too.
- *When nobody waits, whoever calls in vain looks now and then.
+ * When nobody waits, whoever calls in vain looks now and then.
  *
  * A program may have closed all descriptors (closefrom(2)), ours too. Then what their numbers say
- *now is nothing to go by; RESUME gets them again from the service, which lives or does not answer.
+ * is nothing to go by; RESUME gets them again from the service, which lives or does not answer.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

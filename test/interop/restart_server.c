@@ -6,13 +6,13 @@
  *	port 7    a thread for each connection, blocked in accept and read
  *	port 8    one thread, level-triggered epoll
  *	port 9    one thread, edge-triggered epoll
- *	port 5    UDP, blocked in a receive without a copy: answers with what it was sent before,
- *which it keeps until then: a buffer may be of a service that is gone port 6    UDP, never sleeps:
- *asks without waiting, once in a millisecond
+ *	port 5    UDP, blocked in a receive without a copy; answers with the datagram before, which
+ *		  it keeps until then: its buffer may be of a service that is gone
+ *	port 6    UDP, never sleeps: asks without waiting, once in a millisecond
  *	-> 4000   connects to the peer as often as it says, and prints what came of it ("out 0")
  *
- * With an argument, which is added to each port, it first closes all descriptors that it does not
- *know, and does not connect.
+ * With an argument, which is added to each port, it first closes all descriptors that it does
+ * not know, and does not connect.
  */
 #define _GNU_SOURCE
 #include <err.h>
