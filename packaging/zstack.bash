@@ -66,7 +66,7 @@ _zstackd()
 	--congestion) _zstack_of "cubic newreno" ;;
 	*)
 		_zstack_of "-c --vdev --port --addr --gateway --cores --mtu --mem --no-huge --capture
-			--congestion --max-sockets --spin --linger --metrics --socket --allow --help"
+			--congestion --max-sockets --spin --linger --metrics --telemetry --socket --allow --help"
 		;;
 	esac
 }

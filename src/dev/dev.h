@@ -48,6 +48,7 @@ struct dev_eal_cfg {
 	size_t mem_bytes;  /* to be asked of dev_mem_alloc(), for mem_mb = 0 */
 	uint32_t n_rx;	   /* of those, the receive buffers, which jumbo frames make larger */
 	uint16_t n_queues; /* pairs that each vdev will be opened with; 0 = 1 */
+	bool telemetry;	   /* DPDK's: see dev_telemetry_register() */
 	uint16_t mtu;	   /* that the ports will be opened with; 0 = theirs */
 };
 /* Tries hugepages (when root and none are free, by raising the kernel's limit for surplus pages,
@@ -56,6 +57,15 @@ struct dev_eal_cfg {
  * dev_thread_init(). */
 int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len) must_check;
 void dev_eal_fini(void);
+
+/* A command in DPDK's telemetry, "/zstack/...": fill adds pairs to dict by dev_telemetry_add(), in
+ * a thread of DPDK's, one call at a time. cmd stays the caller's. 0 or -errno. */
+typedef int (*dev_telemetry_fill)(void *arg, const char *params, void *dict);
+int dev_telemetry_register(const char *cmd, const char *help, dev_telemetry_fill fill,
+			   void *arg) must_check;
+void dev_telemetry_add(void *dict, const char *name, uint64_t value);
+/* Waits for a call that runs; there is none afterwards. */
+void dev_telemetry_stop(void);
 
 /* From the lowest to the highest byte of EAL's memory: every buffer of every pool lies in it. */
 struct dev_span {

@@ -247,7 +247,8 @@ static void args_common(struct args *a, const struct dev_eal_cfg *cfg)
 	int cpu = sched_getcpu();
 
 	args_add(a, "zstack");
-	args_add(a, "--no-telemetry");
+	if (!cfg->telemetry)
+		args_add(a, "--no-telemetry");
 	args_log(a);
 	args_add(a, "-l");
 	if (cfg->cores != NULL)

@@ -47,6 +47,8 @@ static const struct key {
 	 "wait so long at the end for acknowledgements (1000)"},
 	{"metrics", TEXT, offsetof(struct service_cfg, metrics), 0, 0, "IP:PORT",
 	 "Prometheus text by HTTP, on the host's network"},
+	{"telemetry", FLAG, offsetof(struct service_cfg, telemetry), 0, 1, NULL,
+	 "DPDK's telemetry, with /zstack/counters"},
 	{"socket", TEXT, offsetof(struct service_cfg, socket), 0, 0, "PATH",
 	 "where programs attach (" ATTACH_PATH "), @NAME: abstract"},
 #undef NODE

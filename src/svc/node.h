@@ -42,6 +42,7 @@ struct node {
 	int64_t spin_ns, linger_ns; /* of the configuration */
 	bool threaded;
 	bool eal_up;
+	bool telemetry; /* DPDK's; set before node_begin() */
 	_Atomic bool stop;
 	struct dev *dev[STACK_PORTS_MAX];
 	unsigned n_dev;

@@ -38,6 +38,7 @@ int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 		.mem_bytes = n->n * mem_bytes,
 		.mtu = (uint16_t)RTE_MIN(cfg->mtu, (unsigned)UINT16_MAX),
 		.n_queues = (uint16_t)n->n,
+		.telemetry = n->telemetry,
 	};
 	int rc;
 

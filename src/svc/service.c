@@ -215,15 +215,19 @@ static int signals_open(struct service *s, const struct svc_err *err)
 
 static int node_all(struct service *s, const struct svc_err *err)
 {
-	int rc = node_begin(&s->node, &s->cfg.node, 0, err);
+	int rc;
 
+	s->node.telemetry = s->cfg.telemetry;
+	rc = node_begin(&s->node, &s->cfg.node, 0, err);
 	if (rc == 0)
 		rc = domains_packets(s, err);
 	if (rc == 0)
 		rc = node_open(&s->node, &s->cfg.node, err);
 	if (rc == 0)
 		rc = domains_open(s, err);
-	return rc == 0 ? node_start(&s->node, err) : rc;
+	if (rc == 0)
+		rc = node_start(&s->node, err);
+	return rc == 0 ? telemetry_open(s, err) : rc;
 }
 
 int service_open(struct service *s, const struct svc_err *err)
@@ -278,6 +282,7 @@ void service_close(struct service *s)
 	if (s->socket_made)
 		(void)!unlink(s->cfg.socket);
 	metrics_close(s);
+	dev_telemetry_stop();
 	admins_close(s);
 	LIST_EACH (l, &s->apps)
 		app_detach(s, container_of(l, struct app, link), true, NULL);

@@ -12,6 +12,7 @@
  *   admin.h     managers: the tool zstack
  *   reload.c    SIGHUP
  *   metrics.c   counters for Prometheus
+ *   telemetry.c the same for DPDK's telemetry
  *
  * Everything here belongs to the control thread, which does all that is slow. The stacks run in
  * threads of the node and are reached by node_call().
@@ -34,6 +35,7 @@ struct service_cfg {
 	struct embed_cfg node;
 	struct policy policy;
 	const char *socket;  /* path, or "@name" */
+	bool telemetry;	     /* DPDK's */
 	const char *metrics; /* IP:PORT; NULL: none */
 	const char *file;    /* NULL: none was given */
 };
@@ -195,6 +197,9 @@ bool conf_differs(struct service_cfg *a, struct service_cfg *b, unsigned n);
 
 /* ---- reload.c ---- */
 void service_reload(struct service *s);
+
+/* ---- telemetry.c ---- */
+int telemetry_open(struct service *s, const struct svc_err *err) must_check;
 
 /* ---- metrics.c ---- */
 int metrics_open(struct service *s, const struct svc_err *err) must_check;

@@ -36,7 +36,9 @@ def configure(*node, users=f"0, {OTHER}"):
 
 
 configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64")
-service = peer.Service(net, path, "-c", conf, "--metrics", "127.0.0.1:9100", addrs=[])
+# The telemetry's socket is a file of one name for all processes of DPDK's: a folder of our own for it.
+sh("mkdir -p /run/dpdk && mount -t tmpfs none /run/dpdk")
+service = peer.Service(net, path, "-c", conf, "--metrics", "127.0.0.1:9100", "--telemetry", addrs=[])
 tool = os.path.join(peer.build, "tools/zstack")
 www = peer.Attached(net, service, os.path.join(peer.build, "examples/http"), os.path.join(work.name, "www"), "80",
                     ready="listening|serving")
@@ -336,6 +338,23 @@ def metrics_are_read_by_http():
         check(want in seen, f"{want} is missing")
     check(get("http://127.0.0.1:9100/").endswith("404"), "another path")
     check(get("-d x http://127.0.0.1:9100/metrics").endswith("405"), "another method")
+
+
+@case
+def telemetry_of_dpdk_has_the_counters():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(20)
+    s.connect("/run/dpdk/rte/dpdk_telemetry.v2")
+    s.recv(1024)
+
+    def get(command):
+        s.send(command.encode())
+        return json.loads(s.recv(65536))[command.split(",")[0]]
+    check(get("/zstack/counters,0")["tcp_passive_opens"] > 0, "no passive open")
+    check("udp_no_port" in get("/zstack/drops"), "no reasons")
+    check(get("/zstack/port,0")["rx_packets"] > 0, "nothing received")
+    check(get("/zstack/counters,7") is None and get("/zstack/port,x") is None, "no core, no port of that name")
+    s.close()
 
 
 @case
