@@ -143,7 +143,7 @@ static int start(struct node_core *c, unsigned i)
 	if (rc < 0)
 		return rc;
 	c->running = true;
-	snprintf(name, sizeof(name), "zstack-%u", i);
+	snprintf(name, sizeof(name), "zstack-%u", i % EMBED_CORES_MAX);
 	pthread_setname_np(c->thread, name);
 	return 0;
 }
