@@ -64,8 +64,10 @@ uint32_t eth_path(struct eth *e, uint8_t ifindex, const struct ip_addr *nexthop)
 int eth_path_if(const struct eth *e, uint32_t path);
 /* As eth_output. false: the path is stale, nothing was done; use eth_output. */
 bool eth_output_path(struct eth *e, struct pkt *p);
-/* Upper layers confirm that the neighbour answers (RFC 4861 §7.3.1). Cheap: called per ACK. */
+/* Upper layers confirm that the neighbour answers (RFC 4861 §7.3.1). Cheap. */
 void eth_path_confirm(struct eth *e, uint32_t path);
+/* Is there a neighbour that is in use and will be probed unless somebody confirms it soon? */
+bool eth_confirm_wanted(const struct eth *e);
 
 /* Frames that eth itself wants to send: solicitations, probes, announcements, queued packets whose
  * neighbour answered. Fills at most n packets ready for NEXT_TX. */

@@ -137,6 +137,11 @@ bool eth_output_path(struct eth *e, struct pkt *p)
 	return true;
 }
 
+bool eth_confirm_wanted(const struct eth *e)
+{
+	return !TAILQ_EMPTY(&e->list[LIST_DELAY]);
+}
+
 void eth_path_confirm(struct eth *e, uint32_t path)
 {
 	struct neigh *n = path_neigh(e, path);

@@ -49,23 +49,21 @@ bool ip_head_slow(const struct ip *ip, struct pkt *p, uint32_t n)
 	return n <= UINT16_MAX && pkt_head(ip->cfg.pools, &p->m, (uint16_t)n) == 0;
 }
 
-/* Messages about groups, which nobody above sees. */
-static enum next group_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
+enum next ip_group_input(struct ip *ip, struct pkt *p, uint8_t ifindex)
 {
-	ip->counters.in_delivers++;
 	return p->flags & PKT_F_V6 ? mld_input(ip, p, ifindex) : igmp_input(ip, p, ifindex);
 }
 
 /* Where an ICMP or any other protocol goes; the ICMPs know their own family only. */
-static slow_path enum next deliver_other(struct ip *ip, struct pkt *p, uint8_t ifindex)
+static slow_path enum next deliver_other(struct ip *ip, struct pkt *p)
 {
 	bool v6 = (p->flags & PKT_F_V6) != 0, group = (p->flags & PKT_F_BCAST) != 0;
 
-	if (p->proto == IP_PROTO_IGMP && !v6 && group)
-		return group_input(ip, p, ifindex);
-	if (p->proto == IP_PROTO_ICMP6 && v6 && group && mld_is(p))
-		return group_input(ip, p, ifindex);
 	ip->counters.in_delivers++;
+	if (p->proto == IP_PROTO_IGMP && !v6 && group)
+		return NEXT_GROUP;
+	if (p->proto == IP_PROTO_ICMP6 && v6 && group && mld_is(p))
+		return NEXT_GROUP;
 	if (p->proto == IP_PROTO_ICMP && !v6)
 		return NEXT_ICMP4;
 	if (p->proto == IP_PROTO_ICMP6 && v6)
@@ -89,7 +87,7 @@ enum next ip_deliver(struct ip *ip, struct pkt *p, uint8_t ifindex)
 		return NEXT_TCP;
 	}
 	if (p->proto != IP_PROTO_UDP)
-		return deliver_other(ip, p, ifindex);
+		return deliver_other(ip, p);
 	ip->counters.in_delivers++;
 	return NEXT_UDP;
 }

@@ -76,10 +76,12 @@ uint32_t ip_generation(const struct ip *ip);
 
 /* ---- input ---- */
 /* p->l3_off set. Validates; fills src, dst, proto, l4_off, l4_len, ttl, tos; cuts link padding;
- * reassembles (p->m may change). NEXT_TCP, UDP, ICMP4, ICMP6, UNREACH_PROTO, CONSUMED, DROP; IPv6
- * also IP_OUT: p is the answer to a malformed packet now. */
+ * reassembles (p->m may change). NEXT_TCP, UDP, ICMP4, ICMP6, GROUP, UNREACH_PROTO, CONSUMED, DROP;
+ * IPv6 also IP_OUT: p is the answer to a malformed packet now. */
 enum next ip4_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 enum next ip6_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
+/* A message about groups, where any core of a node joined some: NEXT_CONSUMED or DROP. */
+enum next ip_group_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 
 /* An ICMP error about a packet of ours. */
 struct icmp_error {
@@ -160,8 +162,10 @@ int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 	X(in_receives)                                                                             \
 	X(in_delivers)                                                                             \
 	X(out_requests)                                                                            \
-	X(reasm_ok) X(frag_created) X(icmp_echo_in) X(icmp_errors_in) X(icmp_errors_out)           \
-		X(pmtu_learned) X(group_queries_in) X(group_reports_out)
+	X(reasm_ok)                                                                                \
+	X(frag_created)                                                                            \
+	X(icmp_echo_in) X(icmp_errors_in) X(icmp_errors_out) X(pmtu_learned) X(group_queries_in)   \
+		X(group_reports_out)
 struct ip_counters {
 #define X(name) uint64_t name;
 	IP_COUNTERS(X)

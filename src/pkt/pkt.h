@@ -54,6 +54,7 @@ enum next {
 	NEXT_TCP,
 	NEXT_UNREACH_PORT,  /* answer with ICMP port unreachable (switchboard calls ip) */
 	NEXT_UNREACH_PROTO, /* answer with ICMP protocol unreachable / parameter problem */
+	NEXT_GROUP,	    /* IGMP or MLD: for ip_group_input() of every core */
 	NEXT_ICMP_ERROR,    /* an ICMP error for a flow of ours: see ip.h */
 	NEXT_IP_OUT,	    /* m starts at the L4 header; p has src, dst, proto: route and send */
 	NEXT_NEIGH_OUT,	    /* m starts at the IP header; p->port, p->nexthop set: resolve */

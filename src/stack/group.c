@@ -6,7 +6,8 @@
  * each pair of cores, after IP has checked and reassembled it.
  *
  * Neighbours are learned by each core for itself: every core gets a copy of each ARP and ND message
- * that one of them received; its answer, if any, stays on the core that received it.
+ * that one of them received; its answer, if any, stays on the core that received it. Questions
+ * about groups go to all, too, and each core answers for its own sockets.
  *
  * A full ring drops (DROP_WRONG_CORE_FULL): the owner is behind anyway.
  */

@@ -110,7 +110,7 @@ void stack_unwait_bell(struct stack *s, int fd);
 bool group_pass(struct stack *s, struct pkt *p);
 /* The same for an ICMP error, by the flow it is about. */
 bool group_pass_error(struct stack *s, const struct icmp_error *e);
-/* All other cores see an ARP or ND message too. Borrows p. */
+/* All other cores see an ARP or ND message, or one about groups, too. Borrows p. */
 void group_copy(struct stack *s, const struct pkt *p, enum next next, uint8_t ifindex);
 bool group_owns(void *stack, const struct tcp_key *key);
 /* Before sleeping: who has a message for this core wakes it. Then: is there one already? */

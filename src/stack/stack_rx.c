@@ -101,6 +101,14 @@ static enum next neigh_rx(struct stack *s, struct pkt *p, enum next next, uint8_
 	return next == NEXT_ARP ? arp_input(s->eth, p, ifindex) : nd_input(s->eth, p, ifindex);
 }
 
+/* Each core reports the groups of its own sockets. */
+static cold_path enum next group_rx(struct stack *s, struct pkt *p, uint8_t ifindex)
+{
+	if (s->cfg.group != NULL)
+		group_copy(s, p, NEXT_GROUP, ifindex);
+	return ip_group_input(s->ip, p, ifindex);
+}
+
 /* Follows the packet until TCP wants it (true) or it has left (false). */
 static bool switchboard(struct stack *s, struct pkt *p, enum next next, uint8_t ifindex)
 {
@@ -124,6 +132,9 @@ static bool switchboard(struct stack *s, struct pkt *p, enum next next, uint8_t 
 		case NEXT_ICMP4:
 		case NEXT_ICMP6:
 			next = icmp_rx(s, p, next == NEXT_ICMP6);
+			break;
+		case NEXT_GROUP:
+			next = group_rx(s, p, ifindex);
 			break;
 		case NEXT_UNREACH_PORT:
 		case NEXT_UNREACH_PROTO:
@@ -198,12 +209,18 @@ unsigned stack_rx_self(struct stack *s)
 	return n;
 }
 
-/* A message of another core about a neighbour: learned here, answered there. */
+/* A message that another core received: what it says of a neighbour is learned here, and answered
+ * there. */
 static void news(struct stack *s, struct group_msg *m)
 {
-	enum next next = m->next == NEXT_ARP ? arp_input(s->eth, &m->p, m->ifindex)
-					     : nd_input(s->eth, &m->p, m->ifindex);
+	enum next next;
 
+	if (m->next == NEXT_GROUP)
+		next = ip_group_input(s->ip, &m->p, m->ifindex);
+	else if (m->next == NEXT_ARP)
+		next = arp_input(s->eth, &m->p, m->ifindex);
+	else
+		next = nd_input(s->eth, &m->p, m->ifindex);
 	if (next != NEXT_CONSUMED)
 		pkt_free(m->p.m);
 }

@@ -13,7 +13,8 @@
 #include "stack/stack_priv.h"
 
 enum {
-	TCP_BURSTS = 4, /* most bursts of TCP in one poll */
+	TCP_BURSTS = 4,	    /* most bursts of TCP in one poll */
+	PROGRESS_MS = 5000, /* RFC 4861 §10: DELAY_FIRST_PROBE_TIME */
 };
 
 /* Offers n frames to their port; returns how many it took. */
@@ -128,6 +129,14 @@ static enum next segment_out(struct stack *s, struct tcp_tx *tx)
 	return likely(eth_output_path(s->eth, p)) ? NEXT_TX : pkt_refuse(p, DROP_TX_DOWN);
 }
 
+/* RFC 4861 §7.3.1: a neighbour through which a connection makes progress needs no probe. */
+static cold_path void confirm(struct stack *s, const struct tcp_tx *tx, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (tx[i].conn != NULL && tcp_conn_progress_ms(s->tcp, tx[i].conn) < PROGRESS_MS)
+			eth_path_confirm(s->eth, tx[i].p.path);
+}
+
 /* Frames of one port in a row, and which segments they are. */
 struct run {
 	struct pkt p[PKT_BURST];
@@ -198,6 +207,8 @@ static unsigned tcp_tx(struct stack *s)
 		if (room == 0)
 			break;
 		n = tcp_output(s->tcp, tx, room);
+		if (unlikely(eth_confirm_wanted(s->eth)))
+			confirm(s, tx, n);
 		taken = segments_send(s, tx, n);
 		tcp_output_done(s->tcp, tx, n, taken);
 		done += taken;

@@ -220,6 +220,14 @@ static void info_counts(const struct tcp *t, const struct tcp_conn *c, struct tc
 	i->last_ack_recv_ns = age_ms(t, c->last_ack_ms);
 }
 
+uint32_t tcp_conn_progress_ms(const struct tcp *t, const struct tcp_conn *c)
+{
+	uint32_t ack = c->last_ack_ms != 0 ? t->now_ms - c->last_ack_ms : UINT32_MAX;
+	uint32_t data = c->last_data_rcv_ms != 0 ? t->now_ms - c->last_data_rcv_ms : UINT32_MAX;
+
+	return ack < data ? ack : data;
+}
+
 void tcp_conn_info(const struct tcp *t, const struct tcp_conn *c, struct tcp_info_full *i)
 {
 	*i = (struct tcp_info_full){

@@ -204,6 +204,9 @@ void tcp_default_link(struct tcp *t, bool v6, const struct tcp_link *link);
 void tcp_conn_link(struct tcp *t, struct tcp_conn *c, const struct tcp_link *link);
 /* Only the path changed. The one call that is allowed between tcp_output and tcp_output_done. */
 void tcp_conn_set_path(struct tcp_conn *c, uint32_t path);
+/* Milliseconds since the peer acknowledged or sent something: its neighbour and ours work then (RFC
+ * 4861 §7.3.1). */
+uint32_t tcp_conn_progress_ms(const struct tcp *t, const struct tcp_conn *c);
 
 enum {
 	TCP_SEND_MORE = 1 << 0,	  /* MSG_MORE / cork: do not push a partial segment yet */

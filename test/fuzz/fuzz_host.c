@@ -200,6 +200,8 @@ static enum next step(struct pkt *p, enum next n, uint8_t ifindex)
 		if (n == NEXT_ICMP_ERROR)
 			icmp_error(p, &err);
 		return n == NEXT_ICMP_ERROR ? NEXT_CONSUMED : n;
+	case NEXT_GROUP:
+		return ip_group_input(ip, p, ifindex);
 	case NEXT_ND:
 		return nd_input(eth, p, ifindex);
 	case NEXT_UDP:

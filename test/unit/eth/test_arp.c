@@ -251,9 +251,12 @@ static void upper_layer_confirms_and_no_probe_is_sent(void **state)
 	resolve(&peer, PEER, &mac_a);
 	path = eth_path(e, 0, &peer);
 	advance(46 * SEC);
+	assert_false(eth_confirm_wanted(e));
 	send_to(&peer, 1, &p);
 	pkt_free(p.m);
+	assert_true(eth_confirm_wanted(e));
 	eth_path_confirm(e, path);
+	assert_false(eth_confirm_wanted(e));
 	assert_string_equal(neigh_state_of(&peer).state, "reachable");
 	assert_int_equal(eth_deadline(e), UINT64_MAX);
 }

@@ -212,10 +212,30 @@ static void fast_reader_gets_a_larger_buffer(void **state)
 	assert_true(conn->rcvbuf > 2 * before);
 }
 
+static void progress_is_what_the_peer_acknowledges_or_sends(void **state)
+{
+	/* RFC 4861 §7.3.1 */
+	establish(0);
+	after_ms(6000);
+	assert_true(tcp_conn_progress_ms(t, conn) >= 6000);
+	app_send(10);
+	expect("PA 1:11 ack 1");
+	assert_true(tcp_conn_progress_ms(t, conn) >= 6000);
+	after_ms(10);
+	rx((struct in){.flags = "A", .seq = 1, .ack = 11});
+	assert_int_equal(tcp_conn_progress_ms(t, conn), 0);
+	after_ms(7000);
+	rx((struct in){.flags = "PA", .seq = 1, .ack = 11, .len = 5});
+	assert_int_equal(tcp_conn_progress_ms(t, conn), 0);
+	assert_int_equal(app_read(), 5);
+	pull();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+		T(progress_is_what_the_peer_acknowledges_or_sends),
 		T(established_queued_data_goes_out_in_segments),
 		T(port_that_takes_one_of_three_is_offered_the_rest_again),
 		T(established_nagle_holds_the_second_small_segment),
