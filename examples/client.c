@@ -143,7 +143,7 @@ static void parse_url(const char *url, struct target *t)
 
 	http_parser_url_init(&u);
 	if (http_parser_parse_url(url, strlen(url), 0, &u) != 0 || u.field_data[UF_HOST].len > 63)
-		errx(1, "'%s' is no URL; say http://ADDRESS[:PORT]/PATH", url);
+		errx(1, "'%s' is no URL; say HOST PORT, or http://ADDRESS[:PORT]/PATH", url);
 	snprintf(t->host, sizeof(t->host), "%.*s", u.field_data[UF_HOST].len,
 		 url + u.field_data[UF_HOST].off);
 	snprintf(t->path, sizeof(t->path), "%s",

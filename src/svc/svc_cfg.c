@@ -40,46 +40,59 @@ static bool number(const char **p, unsigned long max, unsigned long *out)
 	return true;
 }
 
-/* "@PORT[.VLAN]" or nothing. */
-static bool place_parse(const char *p, struct svc_addr *out)
+#define ADDR_FORM "write IP/LEN, or IP/LEN@PORT.VLAN, for example 10.0.0.2/24 or fd00::2/64"
+
+/* "@PORT[.VLAN]" or nothing. These return what is wrong, NULL: nothing. */
+static const char *place_parse(const char *p, struct svc_addr *out)
 {
 	unsigned long v;
 
 	if (*p == '\0')
-		return true;
-	if (*p++ != '@' || !number(&p, UINT8_MAX, &v))
-		return false;
+		return NULL;
+	if (*p++ != '@')
+		return ADDR_FORM;
+	if (!number(&p, UINT8_MAX, &v))
+		return "behind @ comes the port's number, counted from 0";
 	out->port = (uint16_t)v;
 	if (*p == '.') {
 		p++;
 		if (!number(&p, 4094, &v) || v == 0)
-			return false;
+			return "a VLAN has a number from 1 to 4094";
 		out->vlan = (uint16_t)v;
 	}
-	return *p == '\0';
+	return *p == '\0' ? NULL : ADDR_FORM;
 }
 
-int svc_addr_parse(const char *text, struct svc_addr *out, char *err, size_t err_len)
+static const char *addr_parse(const char *text, struct svc_addr *out)
 {
 	const char *slash = strchr(text, '/'), *p;
 	char ip[ADDR_TEXT_MAX];
 	unsigned long len;
+	bool v4;
 
-	*out = (struct svc_addr){0};
 	if (slash == NULL || (size_t)(slash - text) >= sizeof(ip))
-		goto bad;
+		return ADDR_FORM;
 	snprintf(ip, sizeof(ip), "%.*s", (int)(slash - text), text);
 	p = slash + 1;
-	if (ip_addr_parse(ip, &out->addr) < 0 ||
-	    !number(&p, ip_addr_is_v4(&out->addr) ? 32 : 128, &len) || !place_parse(p, out))
-		goto bad;
+	if (ip_addr_parse(ip, &out->addr) < 0)
+		return ADDR_FORM;
+	v4 = ip_addr_is_v4(&out->addr);
+	if (!number(&p, v4 ? 32 : 128, &len))
+		return v4 ? "the prefix of an IPv4 address has a length from 0 to 32"
+			  : "the prefix of an IPv6 address has a length from 0 to 128";
 	out->prefix_len = (uint8_t)len;
-	return 0;
-bad:
-	snprintf(err, err_len,
-		 "--addr %s: write IP/LEN, or IP/LEN@PORT.VLAN, for example 10.0.0.2/24 or "
-		 "fd00::2/64",
-		 text);
+	return place_parse(p, out);
+}
+
+int svc_addr_parse(const char *text, struct svc_addr *out, char *err, size_t err_len)
+{
+	const char *wrong;
+
+	*out = (struct svc_addr){0};
+	wrong = addr_parse(text, out);
+	if (wrong == NULL)
+		return 0;
+	snprintf(err, err_len, "--addr %s: %s", text, wrong);
 	return -EINVAL;
 }
 

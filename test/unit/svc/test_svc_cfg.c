@@ -68,6 +68,21 @@ static void addr_malformed_is_refused_with_a_sentence(void **state)
 	}
 }
 
+static void addr_out_of_range_says_which_number(void **state)
+{
+	static const char *const bad[][2] = {
+		{"10.0.0.2/33", "0 to 32"},	     {"fd00::2/129", "0 to 128"},
+		{"10.0.0.2/24@0.4095", "1 to 4094"}, {"10.0.0.2/24@0.0", "1 to 4094"},
+		{"10.0.0.2/24@x", "port's number"},  {"10.0.0.2", "IP/LEN"},
+	};
+	struct svc_addr a;
+
+	for (unsigned i = 0; i < array_size(bad); i++) {
+		assert_int_equal(addr(bad[i][0], &a), -EINVAL);
+		assert_non_null(strstr(err, bad[i][1]));
+	}
+}
+
 static void gateway_malformed_is_refused_with_a_sentence(void **state)
 {
 	struct ip_addr gw;
@@ -111,6 +126,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addr_with_place_is_split),
 		cmocka_unit_test(addr_malformed_is_refused_with_a_sentence),
+		cmocka_unit_test(addr_out_of_range_says_which_number),
 		cmocka_unit_test(gateway_malformed_is_refused_with_a_sentence),
 		cmocka_unit_test(cpus_list_is_expanded),
 		cmocka_unit_test(cpus_malformed_is_refused_with_a_sentence),
