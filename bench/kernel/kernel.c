@@ -38,7 +38,7 @@ static struct block *free_block[2]; /* SMALL, and ZS_BUF_MAX */
 /* What is left of a buffer that the kernel took a part of, and what is to be done after it. */
 struct pending {
 	struct zs_buf rest; /* handle 0: nothing */
-	uint32_t cookies;
+	uint64_t cookies;
 	bool listed, shut, closed;
 };
 static struct pending pending[MAX_FD];
@@ -315,19 +315,18 @@ int zs_send_zc(int fd, const struct zs_buf *bufs, int n, uint64_t cookie, int fl
 	taken = sendmsg(fd, &m, flags | MSG_NOSIGNAL);
 	if (taken < 0)
 		return -errno;
-	pending[fd].cookies += cookie != 0;
+	pending[fd].cookies += cookie;
 	return account(fd, bufs, n, (uint64_t)taken);
 }
 
+/* The kernel has its own copy by now. The server's cookies are lengths, so their sum is as good. */
 int zs_sent_zc(int fd, uint64_t *out, int n)
 {
-	uint32_t have = pending[fd].cookies;
-	int got = have < (uint32_t)n ? (int)have : n;
-
-	for (int i = 0; i < got; i++)
-		out[i] = 1;
-	pending[fd].cookies -= (uint32_t)got;
-	return got;
+	if (n < 1 || pending[fd].cookies == 0)
+		return 0;
+	*out = pending[fd].cookies;
+	pending[fd].cookies = 0;
+	return 1;
 }
 
 int zs_close(int fd)
