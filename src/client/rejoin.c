@@ -33,6 +33,7 @@
 #define LOOK_NS	       5000000 /* between two looks of who does not sleep */
 #define BACKOFF_MIN_NS 10000000
 #define BACKOFF_MAX_NS 1000000000
+#define RESUME_NS      1000000000  /* for the service to answer */
 #define TALK_NS	       10000000000 /* for a service to open its ports and answer */
 
 static struct rejoin *rejoin(void)
@@ -149,11 +150,17 @@ static void resume(struct rejoin *j, int64_t now)
 		bells_ring();
 		return;
 	}
-	if (r == 0 && now < j->next_ns)
+	if (r < 0 && j->to.sock >= 0) {
+		attach_close(&j->to, NULL, false);
+		again_later(j, now);
+	}
+	if (now < j->next_ns)
 		return;
 	attach_close(&j->to, NULL, false);
 	r = attach_resume(&j->to, j->path);
 	again_later(j, now);
+	if (r == 0)
+		j->next_ns = now + RESUME_NS;
 	if (r == 0 ? j->to.pid != t->service.pid : kill(t->service.pid, 0) < 0 && errno == ESRCH) {
 		attach_close(&j->to, NULL, false);
 		numbers_forget(t);

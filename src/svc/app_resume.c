@@ -21,12 +21,19 @@ static struct app *known(struct service *s, const struct app *a)
 	return NULL;
 }
 
+static void control_close(struct service *s, struct app *a)
+{
+	if (a->sock >= 0) {
+		service_unwatch(s, a->sock);
+		close(a->sock);
+	}
+	a->sock = -1;
+	a->lost = true;
+}
+
 static int control_move(struct service *s, struct app *to, int sock)
 {
-	if (to->sock >= 0) {
-		service_unwatch(s, to->sock);
-		close(to->sock);
-	}
+	control_close(s, to);
 	to->sock = sock;
 	to->lost = false;
 	return service_watch(s, &to->control, sock);
@@ -44,8 +51,9 @@ void app_take_resume(struct service *s, struct app *a)
 	service_unwatch(s, sock);
 	a->sock = -1;
 	app_free(s, a);
+	/* It may be impatient, and have dialled again: then that is the next message. */
 	if (control_move(s, old, sock) < 0 || app_welcome(s, old, sock, -1) < 0)
-		app_detach(s, old, false, "could not be told its descriptors");
+		control_close(s, old);
 	else
 		svc_log("%s (process %d, user %u) has its descriptors again", old->program,
 			(int)old->pid, (unsigned)old->uid);
