@@ -321,6 +321,10 @@ static inline uint32_t app_lend_room(struct sock_app *a, uint32_t n)
 
 	if (unlikely(a->loans.held >= a->loans.quota || a->s->lent >= a->s->lent_max))
 		return 0;
+	/* One of many holds no more than it leaves to the others: whatever those that came before
+	 * keep for ever, there is something for the next (H34). */
+	if (a->alone)
+		all = all > a->loans.held ? (all - a->loans.held + 1) / 2 : 0;
 	n = loans < n ? loans : n;
 	n = all < n ? all : n;
 	return likely(a->own == NULL) ? n : app_spare(a, n);

@@ -263,6 +263,34 @@ static void h31_dead_holder_of_copies_leaves_the_pool_full(void **state)
 	assert_int_equal(B->socks->lent, 0);
 }
 
+/* H34: programs that keep what they get never have all of it; who comes later gets some. */
+static void h34_hoarders_leave_something_for_who_comes(void **state)
+{
+	uint32_t a = make_socket(A, AF_INET6, SOCK_DGRAM), at = 0, loans[64], b;
+	struct host other;
+
+	B->app->alone = true;
+	B->app->own = NULL;
+	show_pool(B, pools.rx);
+	B->socks->lent_max = 40;
+	connected_pair();
+	fill(A, BULK);
+	do_send(A, client, 0, BULK / 2, 1);
+	step(500);
+	assert_in_range(read_data(B, CHAN_EV_DATA, server, &at, loans), 15, 20);
+	step(500);
+	assert_int_equal(read_data(B, CHAN_EV_DATA, server, &at, loans), 0);
+	guest_up(&other, (struct sock_app_cfg){.alone = true});
+	b = make_socket(&other, AF_INET6, SOCK_DGRAM);
+	assert_int_equal(do_bind(&other, b, &anyone, 53), 0);
+	for (unsigned i = 0; i < 30; i++) {
+		send_to(a, 1000, 10 + i);
+		step(1);
+	}
+	assert_in_range(other.n_ev, 5, 15);
+	guest_down();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_domain, teardown_domain)
 
 int main(void)
@@ -277,6 +305,7 @@ int main(void)
 		T(h36_datagram_in_pieces_is_copied_once),
 		T(h34_no_buffer_left_for_datagrams_waits_and_goes_on),
 		T(h31_dead_holder_of_copies_leaves_the_pool_full),
+		T(h34_hoarders_leave_something_for_who_comes),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
