@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * An attached program. Its connection brings requests (attach.h); that it is gone is told by its
- * pidfd. A connection that ends alone is no proof: a program may close descriptors that it does not
- * know. Then its mappings decide, looked at every second (H31): a process that no longer maps our
- * memory, because it executed another program, has left.
- *
- * What it can write is shared memory and messages; each is checked where it is read. Its regions
- * are of fixed length (H35). Nothing here waits for it.
+ * A program comes and asks: its connection brings requests (attach.h); that it is gone is told by
+ * its pidfd (app_leave.c). What it can write is shared memory and messages; each is checked where
+ * it is read. Nothing here waits for it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,63 +24,8 @@
 #endif
 
 #define HANDSHAKE_NS  10000000000 /* for the program to map its memory */
-#define LOOK_AGAIN_NS 1000000000
-#define REAP_NS	      20000000
-#define LAST_TURNS    16 /* of the stack, for commands of a program that is gone */
-#define PENDING_MAX   16 /* connections of one user that have not got further */
+#define PENDING_MAX   16	  /* connections of one user that have not got further */
 #define ARENA_DEFAULT (64u << 20)
-
-/* ---- what it gets ---- */
-
-static void chan_free_memory(struct app_chan *c)
-{
-	region_destroy(&c->rings);
-	region_destroy(&c->arena);
-	if (c->shared_bell >= 0)
-		close(c->shared_bell);
-	if (c->map.app_bell_fd >= 0)
-		close(c->map.app_bell_fd);
-	if (c->map.stack_bell_fd >= 0)
-		close(c->map.stack_bell_fd);
-}
-
-static int bells_open(struct app_chan *c)
-{
-	c->map.app_bell_fd = bell_open();
-	c->map.stack_bell_fd = bell_open();
-	if (c->map.app_bell_fd < 0 || c->map.stack_bell_fd < 0)
-		return -EMFILE;
-	c->shared_bell = bell_share(c->map.app_bell_fd);
-	return c->shared_bell < 0 ? -EMFILE : 0;
-}
-
-/* arena: what the program brought, or -1. */
-static int chan_make(struct app_chan *c, const struct chan_geometry *g,
-		     const struct region *packets, int arena)
-{
-	int rc = region_create(&c->rings, "zstack-rings", chan_bytes(g), PROT_READ | PROT_WRITE);
-
-	if (rc == 0)
-		rc = arena >= 0
-			     ? region_adopt(&c->arena, arena, g->arena_bytes)
-			     : region_create(&c->arena, "zstack-arena", g->arena_bytes, PROT_READ);
-	if (rc == 0)
-		rc = bells_open(c);
-	if (rc < 0)
-		return rc;
-	chan_format(c->rings.base, g);
-	rc = chan_check(c->rings.base, c->rings.bytes, &c->hdr);
-	if (rc < 0)
-		return rc;
-	c->map.base = c->rings.base;
-	c->map.arena = c->arena.base;
-	c->map.arena_bytes = g->arena_bytes;
-	c->map.region[CHAN_REGION_ARENA].base = c->arena.base;
-	c->map.region[CHAN_REGION_ARENA].bytes = g->arena_bytes;
-	c->map.region[CHAN_REGION_PKT].base = packets->base;
-	c->map.region[CHAN_REGION_PKT].bytes = packets->bytes;
-	return 0;
-}
 
 /* What was asked for, within what its domain allows. */
 static int geometry(const struct policy_domain *d, const struct attach_hello *h,
@@ -107,50 +48,12 @@ static int geometry(const struct policy_domain *d, const struct attach_hello *h,
 	return chan_geometry_check(g);
 }
 
-int app_welcome(struct service *s, struct app *a, int sock, int control)
-{
-	const struct region *packets = domain_region(s, a->domain);
-	struct attach_welcome w = {
-		.n_cores = s->node.n,
-		.free_ports_from = policy_free_ports_from(&s->cfg.policy.domain[a->domain]),
-		.app = (uint32_t)a->id,
-		.pkt_bytes = packets->bytes,
-		.rings_bytes = a->chan[0].rings.bytes,
-		.arena_bytes = a->chan[0].hdr.arena_bytes,
-	};
-	int fd[ATTACH_FDS_MAX];
-	unsigned n = 0;
-
-	fd[n++] = packets->fd;
-	for (unsigned i = 0; i < s->node.n; i++) {
-		struct app_chan *c = &a->chan[i];
-
-		fd[n++] = c->rings.fd;
-		fd[n++] = c->arena.fd;
-		fd[n++] = c->shared_bell;
-		fd[n++] = c->map.stack_bell_fd;
-	}
-	if (control >= 0)
-		fd[n++] = control;
-	return attach_send(sock, ATTACH_WELCOME, &w, sizeof(w), fd, n);
-}
-
-int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g,
-		      const int *arena, unsigned n)
-{
-	int rc = 0;
-
-	for (unsigned i = 0; i < s->node.n && rc == 0; i++)
-		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain), i < n ? arena[i] : -1);
-	return rc;
-}
-
 /* ---- coming ---- */
 
 void app_free(struct service *s, struct app *a)
 {
 	for (unsigned i = 0; i < s->node.n; i++)
-		chan_free_memory(&a->chan[i]);
+		app_chan_free(&a->chan[i]);
 	if (a->sock >= 0)
 		close(a->sock);
 	if (a->pidfd >= 0)
@@ -266,19 +169,6 @@ static void attach(struct node_core *core, void *arg)
 	};
 
 	call->rc = stack_attach(core->stack, &cfg, &c->app);
-}
-
-/* The program has mapped everything: nobody else will, writable. */
-int app_seal(struct service *s, struct app *a)
-{
-	int rc = 0;
-
-	for (unsigned i = 0; i < s->node.n && rc == 0; i++) {
-		rc = region_seal(&a->chan[i].rings);
-		if (rc == 0)
-			rc = region_seal(&a->chan[i].arena);
-	}
-	return rc;
 }
 
 int app_attach(struct service *s, struct app *a, const struct app *parent)
@@ -465,150 +355,6 @@ static void process_ready(struct service *s, struct source *src, uint32_t events
 	s->n.died++;
 	/* As the kernel closes the sockets of a process that ends: what it sent still arrives. */
 	app_detach(s, a, true, "is gone");
-}
-
-/* ---- going ---- */
-
-struct detach_call {
-	struct app_chan *chan;
-	bool orderly;
-};
-
-static void detach(struct node_core *core, void *arg)
-{
-	struct detach_call *d = arg;
-
-	/* What it said last is still in the ring. */
-	for (unsigned i = 0; d->orderly && i < LAST_TURNS && stack_poll(core->stack) != 0; i++)
-		;
-	stack_detach(core->stack, d->chan->app, d->chan->map.stack_bell_fd, d->orderly);
-}
-
-void app_detach(struct service *s, struct app *a, bool orderly, const char *why)
-{
-	if (a->state == APP_READY) {
-		s->domain[a->domain].n_apps--;
-		if (why != NULL)
-			svc_log("%s (process %d, user %u) %s", a->program, (int)a->pid,
-				(unsigned)a->uid, why);
-	}
-	if (a->sock >= 0) {
-		service_unwatch(s, a->sock);
-		close(a->sock);
-		a->sock = -1;
-	}
-	if (a->pidfd >= 0) {
-		service_unwatch(s, a->pidfd);
-		close(a->pidfd);
-		a->pidfd = -1;
-	}
-	a->state = APP_LEAVING;
-	for (unsigned i = 0; i < s->node.n; i++) {
-		struct detach_call d = {&a->chan[i], orderly};
-
-		a->chan[i].home = a->chan[i].app == NULL;
-		if (!a->chan[i].home)
-			node_call(&s->node.core[i], detach, &d);
-		a->chan[i].app = NULL;
-	}
-}
-
-struct reap_call {
-	struct service *s;
-	unsigned core;
-};
-
-static void chan_home(struct service *s, unsigned core, const struct chan_map *map)
-{
-	LIST_EACH (l, &s->apps) {
-		struct app_chan *c = &container_of(l, struct app, link)->chan[core];
-
-		if (&c->map == map)
-			c->home = true;
-	}
-}
-
-static void reap(struct node_core *core, void *arg)
-{
-	struct reap_call *r = arg;
-	const struct chan_map *map;
-
-	while ((map = stack_reaped(core->stack)) != NULL)
-		chan_home(r->s, r->core, map);
-}
-
-static bool all_home(const struct service *s, const struct app *a)
-{
-	for (unsigned i = 0; i < s->node.n; i++)
-		if (!a->chan[i].home)
-			return false;
-	return true;
-}
-
-/* Does the process still map our memory? /proc says which files, by device and inode. */
-bool app_still_maps(const struct app *a)
-{
-	char path[64], line[512], dev[16];
-	unsigned long inode;
-	struct stat st;
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)a->pid);
-	f = fopen(path, "re");
-	if (f == NULL || fstat(a->chan[0].rings.fd, &st) < 0) {
-		if (f != NULL)
-			fclose(f);
-		return f == NULL && errno != ENOENT && errno != ESRCH;
-	}
-	while (!found && fgets(line, sizeof(line), f) != NULL)
-		found = sscanf(line, "%*s %*s %*s %15s %lu", dev, &inode) == 2 &&
-			inode == (unsigned long)st.st_ino && strstr(line, "zstack-rings") != NULL;
-	fclose(f);
-	return found;
-}
-
-static void look_after(struct service *s, struct app *a, int64_t now)
-{
-	if (a->state == APP_LEAVING && all_home(s, a)) {
-		app_free(s, a);
-		return;
-	}
-	if (a->state < APP_READY && now > a->deadline_ns)
-		app_detach(s, a, false, NULL);
-	else if (a->lost && a->state == APP_READY && !app_still_maps(a))
-		app_detach(s, a, true, "is gone");
-}
-
-int64_t apps_reap(struct service *s)
-{
-	int64_t again = -1, now = node_now_ns();
-	bool leaving = false;
-
-	LIST_EACH (l, &s->apps)
-		leaving |= container_of(l, struct app, link)->state == APP_LEAVING;
-	for (unsigned i = 0; leaving && i < s->node.n; i++)
-		node_call(&s->node.core[i], reap, &(struct reap_call){s, i});
-	for (struct list *l = s->apps.next, *next; l != &s->apps; l = next) {
-		next = l->next;
-		look_after(s, container_of(l, struct app, link), now);
-	}
-	LIST_EACH (l, &s->apps) {
-		const struct app *a = container_of(l, struct app, link);
-		int64_t wait = a->state == APP_LEAVING		  ? REAP_NS
-			       : a->state != APP_READY || a->lost ? LOOK_AGAIN_NS
-								  : -1;
-
-		if (wait >= 0 && (again < 0 || wait < again))
-			again = wait;
-	}
-	return again;
-}
-
-void apps_free(struct service *s)
-{
-	while (!list_empty(&s->apps))
-		app_free(s, container_of(s->apps.next, struct app, link));
 }
 
 /* ---- the first moment ---- */

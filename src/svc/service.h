@@ -7,7 +7,10 @@
  *   policy.c    who may what
  *   service.c   opening, the control thread's loop, closing
  *   domain.c    memory of trust domains
- *   app.c       an attached program: from its first message until its last buffer came home
+ *   app.c       an attached program: it comes and asks
+ *   app_chan.c  … what it gets
+ *   app_fork.c  … its children
+ *   app_leave.c … it goes; until its last buffer came home
  *   region.c    sealed shared memory
  *   admin.h     managers: the tool zstack
  *   reload.c    SIGHUP
@@ -162,6 +165,7 @@ int app_make_channels(struct service *s, struct app *a, const struct chan_geomet
 		      const int *arena, unsigned n) must_check;
 int app_attach(struct service *s, struct app *a, const struct app *parent) must_check;
 int app_seal(struct service *s, struct app *a) must_check;
+void app_chan_free(struct app_chan *c);
 /* Sends WELCOME on sock; control: the other end of a's connection, or -1. */
 int app_welcome(struct service *s, struct app *a, int sock, int control) must_check;
 unsigned app_programs(const struct service *s, uid_t uid, enum app_state first,
