@@ -287,6 +287,8 @@ void csock_close(struct csock *s)
 	s->state = CSOCK_CLOSED;
 	s->serial++;
 	s->fd = -1;
+	free(s->opts);
+	s->opts = NULL;
 	s->group = NULL;
 	s->flags &= ~(uint32_t)CSOCK_GROUPED;
 	if (s->waiters != NULL)

@@ -118,7 +118,6 @@ static bool has_core(const struct group *g, unsigned core)
 static int member_add(struct group *g, struct core *c)
 {
 	struct csock *first = g->sock[0], *s;
-	const struct opts *opts = first->opts;
 	struct chan_sqe set = {.op = CHAN_OP_SETOPT}, bind = {.op = CHAN_OP_BIND,
 							      .port = first->local_port,
 							      .scope = first->bound_scope};
@@ -127,10 +126,11 @@ static int member_add(struct group *g, struct core *c)
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; opts != NULL && i < opts->n && r >= 0 && !g->closed; i++) {
-		option_command(&set, &opts->opt[i]);
+	/* Each call lets others close the descriptor, or set one more option. */
+	for (unsigned i = 0; r >= 0 && !g->closed && first->opts != NULL && i < first->opts->n;
+	     i++) {
+		option_command(&set, &first->opts->opt[i]);
 		r = cmd_call(c, s, &set, &e);
-		opts = first->opts;
 	}
 	memcpy(bind.addr, first->local, sizeof(bind.addr));
 	if (r >= 0 && !g->closed)

@@ -10,7 +10,7 @@
 
 struct fake fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void *pages(size_t bytes)
+void *fake_pages(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -23,14 +23,14 @@ static void core_open(struct fake_core *c, const struct chan_geometry *g)
 {
 	struct chan_hdr hdr;
 
-	c->map.base = pages(chan_bytes(g));
+	c->map.base = fake_pages(chan_bytes(g));
 	chan_format(c->map.base, g);
 	assert_int_equal(chan_check(c->map.base, chan_bytes(g), &hdr), 0);
-	c->map.arena = pages(g->arena_bytes);
+	c->map.arena = fake_pages(g->arena_bytes);
 	c->map.arena_bytes = g->arena_bytes;
 	c->map.region[0].base = c->map.arena;
 	c->map.region[0].bytes = g->arena_bytes;
-	c->pkt = pages(FAKE_PKT);
+	c->pkt = fake_pages(FAKE_PKT);
 	c->map.region[1].base = c->pkt;
 	c->map.region[1].bytes = FAKE_PKT;
 	c->map.app_bell_fd = bell_open();

@@ -103,4 +103,7 @@ int fake_connection(int flags, uint32_t *sid);
 int fake_listener(int flags, uint32_t *sid);
 struct sockaddr_in fake_addr(uint16_t port);
 
+/* Zeroed memory of a channel, which fake_stop() unmaps. */
+void *fake_pages(size_t bytes);
+
 #endif

@@ -43,19 +43,18 @@ static void channel_new(struct fake_core *c, bool fresh)
 
 	memset(c, 0, sizeof(*c));
 	c->map = map;
-	c->map.base = aligned_alloc(4096, chan_bytes(g));
-	memset(c->map.base, 0, chan_bytes(g));
+	c->map.base = fake_pages(chan_bytes(g));
 	chan_format(c->map.base, g);
 	assert_int_equal(chan_check(c->map.base, chan_bytes(g), &hdr), 0);
 	if (fresh) {
-		c->map.arena = aligned_alloc(4096, g->arena_bytes);
+		c->map.arena = fake_pages(g->arena_bytes);
 		c->map.arena_bytes = g->arena_bytes;
 		c->map.region[0].base = c->map.arena;
 		c->map.region[0].bytes = g->arena_bytes;
 		c->map.app_bell_fd = bell_open();
 		c->map.stack_bell_fd = bell_open();
 	}
-	c->pkt = aligned_alloc(4096, FAKE_PKT);
+	c->pkt = fake_pages(FAKE_PKT);
 	c->map.region[1].base = c->pkt;
 	c->map.region[1].bytes = FAKE_PKT;
 	chan_attach(&c->end, &c->map, &hdr);
