@@ -11,7 +11,8 @@
 #include "sock/sock_share.h"
 #include "sock/sock_udp.h"
 
-#define READ_BUFS_MAX 16 /* of one CHAN_OP_READ */
+#define READ_BUFS_MAX  16 /* of one CHAN_OP_READ */
+#define READ_BYTES_MAX (READ_BUFS_MAX * 2048u)
 
 /* ---- holders ---- */
 
@@ -218,6 +219,7 @@ static bool tell_pending(struct sock *k)
 
 		if (!app_room(k->app, 2) || app_lend_room(k->app, 1) == 0)
 			return false;
+		sh->pending_bytes -= m->data_len;
 		sh->pending = pkt_seg_split(m);
 		if (sock_announce(k, m) == NULL)
 			return false; /* such payload could not have been read before */
@@ -251,6 +253,19 @@ bool share_tell_sole(struct sock *k)
 
 /* ---- reading ---- */
 
+/* Behind what is pending. Takes m, a chain. */
+static void pending_add(struct sock_desc *sh, struct rte_mbuf *m)
+{
+	if (sh->pending == NULL)
+		sh->pending = m;
+	else
+		sh->pending_last->next = m;
+	for (; m != NULL; m = m->next) {
+		sh->pending_last = m;
+		sh->pending_bytes += m->data_len;
+	}
+}
+
 /* A buffer that its holder has not read to the end comes back, to be read by whoever is first. */
 int cmd_unread(struct sock_cmd *c)
 {
@@ -267,73 +282,41 @@ int cmd_unread(struct sock_cmd *c)
 	c->s->lent--;
 	pkt_pull(m, (uint16_t)c->q->off);
 	m->next = NULL;
-	if (sh->pending == NULL)
-		sh->pending = m;
-	else
-		sh->pending_last->next = m;
-	sh->pending_last = m;
+	pending_add(sh, m);
 	share_readable(k);
 	return 0;
 }
 
-/* More from the connection, behind what is there. */
-static bool refill(struct sock *k)
+/* How much of `want` bytes is there, after a look into the connection. */
+static uint32_t pending_gather(struct sock *k, uint32_t want)
 {
 	struct sock_desc *sh = k->share;
-	struct rte_mbuf *m = tcp_recv(k->app->s->cfg.tcp, k->conn, READ_BUFS_MAX);
+	struct rte_mbuf *m;
 
-	if (m == NULL)
-		return false;
-	if (sh->pending == NULL)
-		sh->pending = m;
-	else
-		sh->pending_last->next = m;
-	while (m->next != NULL)
-		m = m->next;
-	sh->pending_last = m;
-	return true;
+	while (sh->pending_bytes < want &&
+	       (m = tcp_recv(k->app->s->cfg.tcp, k->conn, READ_BUFS_MAX)) != NULL)
+		pending_add(sh, m);
+	return sh->pending_bytes < want ? (uint32_t)sh->pending_bytes : want;
 }
 
-/* Fills one buffer from what is pending, from *at on; unless it only looks, what was read to its
- * end goes, and the window opens. */
-static uint32_t fill(struct sock *k, struct rte_mbuf *to, uint32_t want, bool looks, uint32_t *at)
+/* The first n bytes were read: what was read to its end goes, and the window opens. */
+static void pending_consume(struct sock *k, uint32_t n)
 {
 	struct sock_desc *sh = k->share;
-	struct tcp *t = k->app->s->cfg.tcp;
-	uint32_t done = 0;
 
-	while (done < want && (sh->pending != NULL || refill(k))) {
+	sh->pending_bytes -= n;
+	while (n > 0) {
 		struct rte_mbuf *m = sh->pending;
-		uint32_t n = m->data_len, skip = *at;
 
-		if (looks) {
-			while (m != NULL && skip >= m->data_len) {
-				skip -= m->data_len;
-				m = m->next;
-			}
-			if (m == NULL && !refill(k))
-				break;
-			if (m == NULL)
-				continue;
-			n = m->data_len - skip;
-		}
-		n = n < want - done ? n : want - done;
-		memcpy(pkt_put(to, (uint16_t)n), pkt_data(m) + skip, n);
-		done += n;
-		if (looks) {
-			*at += n;
-			continue;
-		}
 		if (n < m->data_len) {
 			pkt_pull(m, (uint16_t)n);
-			continue;
+			return;
 		}
-		sh->pending = m->next;
-		m->next = NULL;
-		tcp_recv_done(t, k->conn, pkt_charge(m), n);
+		n -= m->data_len;
+		sh->pending = pkt_seg_split(m);
+		tcp_recv_done(k->app->s->cfg.tcp, k->conn, pkt_charge(m), m->data_len);
 		pkt_seg_free(m);
 	}
-	return done;
 }
 
 /* What is lent here is charged to nobody's window: the note names no socket. */
@@ -361,32 +344,27 @@ static int32_t read_stream(struct sock *k, uint32_t want, bool looks)
 {
 	struct sock_app *a = k->app;
 	struct rte_mempool *pool = a->own != NULL ? a->own : a->s->cfg.pools->rx;
-	uint32_t bufs = app_lend_room(a, READ_BUFS_MAX), at = 0, done = 0;
+	uint32_t bufs = app_lend_room(a, READ_BUFS_MAX), done = 0;
+	struct rte_mbuf *to;
 
-	while (done < want && bufs-- > 0 && app_room(a, 2)) {
-		struct rte_mbuf *to = pkt_alloc(pool);
-		uint32_t n = to == NULL ? 0 : pkt_room(to), got;
+	want = pending_gather(k, want < READ_BYTES_MAX ? want : READ_BYTES_MAX);
+	if (want == 0)
+		return tcp_conn_got_fin(k->conn) ? 0 : -EAGAIN;
+	while (done < want && bufs-- > 0 && app_room(a, 2) && (to = pkt_alloc(pool)) != NULL) {
+		uint32_t n = pkt_room(to);
 
-		if (to == NULL)
-			break;
 		n = n < want - done ? n : want - done;
-		got = fill(k, to, n, looks, &at);
-		if (got == 0) {
-			pkt_free(to);
-			break;
-		}
-		a->s->n.domain_copied_bytes += got;
+		(void)pkt_copy_out(k->share->pending, done, n, pkt_put(to, (uint16_t)n));
 		if (!lend_copy(k, to))
 			return -EFAULT;
-		done += got;
-		if (got < n)
-			break;
+		done += n;
 	}
-	if (done > 0)
-		return (int32_t)done;
-	if (k->share->pending != NULL)
+	a->s->n.domain_copied_bytes += done;
+	if (done == 0)
 		return SOCK_STALL; /* there is something, and no buffer for it */
-	return tcp_conn_got_fin(k->conn) ? 0 : -EAGAIN;
+	if (!looks)
+		pending_consume(k, done);
+	return (int32_t)done;
 }
 
 int cmd_read(struct sock_cmd *c)

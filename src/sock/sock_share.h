@@ -21,6 +21,7 @@ struct sock_desc {
 	struct sock **holder; /* the first is the one that the protocols know */
 	/* TCP: taken from the connection and unread; its charge is not given back. */
 	struct rte_mbuf *pending, *pending_last;
+	uint64_t pending_bytes;
 };
 
 /* A holder goes. True: others stay, and the protocol's object with them. */
