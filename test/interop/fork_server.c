@@ -22,50 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "zstack/zstack.h"
+#include "server.h"
 
 #define WORKERS 4
-
-static int must(int r, const char *what)
-{
-	if (r < 0)
-		errx(1, "%s: %s", what, strerror(-r));
-	return r;
-}
-
-static int listener(bool reuse)
-{
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(7)};
-	int fd = must(zs_socket(AF_INET, SOCK_STREAM, 0), "socket"), one = 1;
-
-	must(zs_setsockopt(fd, SOL_SOCKET, reuse ? SO_REUSEPORT : SO_REUSEADDR, &one, sizeof(one)),
-	     "setsockopt");
-	must(zs_bind(fd, (struct sockaddr *)&at, sizeof(at)), "bind");
-	must(zs_listen(fd, 128), "listen");
-	return fd;
-}
-
-static void write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t k = zs_write(fd, p, n);
-
-		must((int)k, "write");
-		p += k;
-		n -= (size_t)k;
-	}
-}
-
-static void echo(int fd)
-{
-	char buf[20000];
-	ssize_t n;
-
-	while ((n = zs_read(fd, buf, sizeof(buf))) > 0)
-		write_all(fd, buf, (size_t)n);
-	must((int)n, "read");
-	must(zs_close(fd), "close");
-}
 
 static pid_t make_child(void)
 {
@@ -83,7 +42,7 @@ static void serve_each(int l)
 
 		if (make_child() == 0) {
 			must(zs_close(l), "close");
-			echo(fd);
+			serve_echo(fd);
 			exit(0);
 		}
 		must(zs_close(fd), "close");
@@ -107,7 +66,7 @@ static void worker(int l)
 		fd = zs_accept(l, NULL, NULL);
 		if (fd == -EAGAIN)
 			continue;
-		echo(must(fd, "accept"));
+		serve_echo(must(fd, "accept"));
 	}
 }
 
@@ -127,7 +86,7 @@ static void serve_daemon(int l)
 	printf("child %d\n", (int)getpid());
 	fflush(stdout);
 	for (;;)
-		echo(must(zs_accept(l, NULL, NULL), "accept"));
+		serve_echo(must(zs_accept(l, NULL, NULL), "accept"));
 }
 
 /* Each reads exactly 1,000 bytes, then lets the other go on; what both read goes back in order. */
@@ -179,7 +138,7 @@ static void serve_unread(int l)
 		errx(1, "short read");
 	write_all(fd, part, sizeof(part));
 	if (make_child() == 0) {
-		echo(fd);
+		serve_echo(fd);
 		exit(0);
 	}
 	must(zs_close(fd), "close");
@@ -209,7 +168,8 @@ int main(int argc, char **argv)
 
 	if (c == NULL || zs_config_args(c, &argc, argv) < 0 || argc != 2 || zs_start(c) < 0)
 		errx(1, "%s", zs_config_error(c));
-	l = listener(strcmp(argv[1], "reuse") == 0);
+	l = server_socket(SOCK_STREAM, 7,
+			  strcmp(argv[1], "reuse") == 0 ? SO_REUSEPORT : SO_REUSEADDR, 128);
 	printf("ready %d\n", (int)getpid());
 	fflush(stdout);
 	for (unsigned i = 0; i < sizeof(mode) / sizeof(mode[0]); i++)

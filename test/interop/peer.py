@@ -212,22 +212,14 @@ class Program:
         return int(m.group(1))
 
 
-# ---- the peer's side of a transfer ----
-
 class Attached(Program):
     """A program attached to a service, in the same namespace; its children end with it."""
 
-    def __init__(self, net, service, *argv, ready=None, env=None):
-        self.name, self.net, self.argv = os.path.basename(argv[0]), net, list(argv)
-        self.log = tempfile.TemporaryFile("w+b")
-        self.err = tempfile.TemporaryFile("w+b")
-        env = {**os.environ, **(env or {})}
-        if service is not None:
-            env["ZSTACK_SOCKET"] = service.socket
-        self.process = subprocess.Popen(self.argv, preexec_fn=net.go_far, stdout=self.log, stderr=self.err,
-                                        stdin=subprocess.DEVNULL, start_new_session=True, env=env)
-        if ready:
-            self.await_line(ready)
+    def __init__(self, net, service, *argv, ready=None):
+        self.net = net
+        env = {**os.environ, "ZSTACK_SOCKET": service.path} if service else None
+        self.launch(os.path.basename(argv[0]), list(argv), ready, preexec_fn=net.go_far, start_new_session=True,
+                    env=env)
 
     def end(self):
         """Kills it with all its children."""
@@ -236,14 +228,17 @@ class Attached(Program):
         self.process.wait()
 
 
-class Service(Attached):
-    """zstackd on the far end of the link."""
+class Service(Program):
+    """zstackd on the far end of the link, ready."""
 
-    def __init__(self, net, path, *args, addrs=ADDRS):
-        self.socket = path
-        super().__init__(net, None, os.path.join(build, "src/svc/zstackd"), "--vdev", net.vdev(), "--no-huge",
-                         "--socket", path, *[x for a in addrs for x in ("--addr", a)], *args, ready="ready at")
+    def __init__(self, net, path, *args, addrs=ADDRS, ready=r"zstackd: ready at", prefix=(), vdev=None):
+        self.net, self.path = net, path
+        self.launch("zstackd", [*prefix, os.path.join(build, "src/svc/zstackd"), "--vdev", vdev or net.vdev(),
+                                "--no-huge", "--socket", path, *[x for a in addrs for x in ("--addr", a)], *args],
+                    ready, preexec_fn=net.go_far)
 
+
+# ---- the peer's side of a transfer ----
 
 def pattern(n, seed=1):
     """n reproducible bytes in which no two kilobytes are alike."""

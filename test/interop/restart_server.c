@@ -27,37 +27,14 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "server.h"
 #include "zstack/zc.h"
-#include "zstack/zstack.h"
 
 static int base; /* added to each port */
 
-static int must(int r, const char *what)
-{
-	if (r < 0)
-		errx(1, "%s: %s", what, strerror(-r));
-	return r;
-}
-
 static int bound(int type, uint16_t port)
 {
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(base + port))};
-	int fd = must(zs_socket(AF_INET, type, 0), "socket");
-
-	must(zs_bind(fd, (struct sockaddr *)&at, sizeof(at)), "bind");
-	if (type == SOCK_STREAM)
-		must(zs_listen(fd, 100), "listen");
-	return fd;
-}
-
-static void start(void *(*fn)(void *), intptr_t arg)
-{
-	pthread_t t;
-	int rc = pthread_create(&t, NULL, fn, (void *)arg);
-
-	if (rc != 0)
-		errx(1, "thread: %s", strerror(rc));
-	pthread_detach(t);
+	return server_socket(type, (uint16_t)(base + port), 0, 100);
 }
 
 static void said(int port, ssize_t n)
@@ -94,7 +71,8 @@ static void *blocked(void *arg)
 
 	(void)arg;
 	for (;;)
-		start(connection, must(zs_accept(l, NULL, NULL), "accept"));
+		start_thread(connection,
+			     (void *)(intptr_t)must(zs_accept(l, NULL, NULL), "accept"));
 	return NULL;
 }
 
@@ -227,13 +205,13 @@ int main(int argc, char **argv)
 		if (close_range(3, ~0u, 0) < 0)
 			err(1, "close_range");
 	}
-	start(blocked, 0);
-	start(epoll, 0);
-	start(epoll, (intptr_t)EPOLLET);
-	start(keeper, 0);
-	start(poller, 0);
+	start_thread(blocked, (void *)(intptr_t)0);
+	start_thread(epoll, (void *)(intptr_t)0);
+	start_thread(epoll, (void *)(intptr_t)(intptr_t)EPOLLET);
+	start_thread(keeper, (void *)(intptr_t)0);
+	start_thread(poller, (void *)(intptr_t)0);
 	if (base == 0)
-		start(out, 0);
+		start_thread(out, (void *)(intptr_t)0);
 	printf("ready\n");
 	for (;;)
 		pause();

@@ -15,7 +15,7 @@ import tempfile
 import time
 
 import peer
-from peer import ADDRS, Failed, build, check, connect
+from peer import Failed, build, check, connect
 
 USER, OTHER, NOBODY = 61001, 61002, 65534
 folder = tempfile.mkdtemp(prefix="zs")
@@ -40,14 +40,11 @@ def as_user(uid):
     return ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")
 
 
-class Service(peer.Program):
-    """zstackd, ready."""
+class Service(peer.Service):
+    """zstackd at the usual place of these tests."""
 
-    def __init__(self, net, *args, addrs=ADDRS, path=None, ready=r"zstackd: ready at", prefix=(), vdev=None):
-        common = [x for a in addrs for x in ("--addr", a)]
-        self.net, self.path = net, path or socket_path
-        self.launch("zstackd", [*prefix, os.path.join(build, "src", "svc", "zstackd"), "--vdev", vdev or net.vdev(),
-                                "--no-huge", *common, "--socket", self.path, *args], ready, preexec_fn=net.go_far)
+    def __init__(self, net, *args, path=None, **how):
+        super().__init__(net, path or socket_path, *args, **how)
 
     def refused_to_start(self, seconds=20):
         """Its one sentence; it must have ended with an error."""

@@ -120,8 +120,9 @@ def workers_outlive_the_service():
     global service
     with server("workers") as s:
         at_once(8)
-        service.end()
-        service = peer.Service(net, service.socket)
+        service.process.kill()
+        service.process.wait()
+        service = peer.Service(net, service.path)
         end = time.monotonic() + 5
         while len(re.findall(r"\) attached", service.errors())) < 4 and time.monotonic() < end:
             time.sleep(0.02)

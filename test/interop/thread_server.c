@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "zstack/zstack.h"
+#include "server.h"
 
 #define WRITERS 4
 #define ROUNDS	200
@@ -25,62 +25,9 @@
 static int listen_fd, conn_fd;
 static pthread_barrier_t made;
 
-static int must(int r, const char *what)
-{
-	if (r < 0)
-		errx(1, "%s: %s", what, strerror(-r));
-	return r;
-}
-
-static void listener(void)
-{
-	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(7)};
-
-	listen_fd = must(zs_socket(AF_INET, SOCK_STREAM, 0), "socket");
-	must(zs_bind(listen_fd, (struct sockaddr *)&at, sizeof(at)), "bind");
-	must(zs_listen(listen_fd, 2048), "listen");
-}
-
-static void write_all(int fd, const char *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t k = zs_write(fd, p, n);
-
-		must((int)k, "write");
-		p += k;
-		n -= (size_t)k;
-	}
-}
-
-static void echo(int fd)
-{
-	char buf[8000];
-	ssize_t n;
-
-	while ((n = zs_read(fd, buf, sizeof(buf))) > 0)
-		write_all(fd, buf, (size_t)n);
-	must((int)n, "read");
-	must(zs_close(fd), "close");
-}
-
-static void start(void *(*fn)(void *), void *arg)
-{
-	pthread_attr_t a;
-	pthread_t t;
-	int rc;
-
-	pthread_attr_init(&a);
-	pthread_attr_setstacksize(&a, 128 << 10);
-	pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
-	rc = pthread_create(&t, &a, fn, arg);
-	if (rc != 0)
-		errx(1, "thread: %s", strerror(rc));
-	pthread_attr_destroy(&a);
-}
-
 static void *make_listener(void *arg)
 {
-	listener();
+	listen_fd = server_socket(SOCK_STREAM, 7, 0, 2048);
 	pthread_barrier_wait(&made);
 	return arg;
 }
@@ -88,7 +35,7 @@ static void *make_listener(void *arg)
 static void *accept_and_echo(void *arg)
 {
 	for (;;)
-		echo(must(zs_accept(listen_fd, NULL, NULL), "accept"));
+		serve_echo(must(zs_accept(listen_fd, NULL, NULL), "accept"));
 	return arg;
 }
 
@@ -131,10 +78,10 @@ static void *accept_and_leave(void *arg)
 static void serve_turns(void)
 {
 	for (;;) {
-		start(accept_and_leave, NULL);
+		start_thread(accept_and_leave, NULL);
 		pthread_barrier_wait(&made);
 		for (long i = 0; i < WRITERS; i++)
-			start(write_in_turn, (void *)i);
+			start_thread(write_in_turn, (void *)i);
 		pthread_mutex_lock(&lock);
 		while (turn != ROUNDS)
 			pthread_cond_wait(&moved, &lock);
@@ -146,7 +93,7 @@ static void serve_turns(void)
 
 static void *make_and_sleep(void *arg)
 {
-	listener();
+	listen_fd = server_socket(SOCK_STREAM, 7, 0, 2048);
 	conn_fd = must(zs_accept(listen_fd, NULL, NULL), "accept");
 	pthread_barrier_wait(&made);
 	for (;;)
@@ -161,7 +108,7 @@ int main(int argc, char **argv)
 	if (c == NULL || zs_config_args(c, &argc, argv) < 0 || argc < 2 || zs_start(c) < 0)
 		errx(1, "%s", zs_config_error(c));
 	pthread_barrier_init(&made, NULL, 2);
-	start(strcmp(argv[1], "sleeper") == 0 ? make_and_sleep : make_listener, NULL);
+	start_thread(strcmp(argv[1], "sleeper") == 0 ? make_and_sleep : make_listener, NULL);
 	if (strcmp(argv[1], "sleeper") == 0)
 		printf("ready\n");
 	fflush(stdout);
@@ -171,9 +118,9 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "turns") == 0)
 		serve_turns();
 	if (strcmp(argv[1], "sleeper") == 0)
-		echo(conn_fd);
+		serve_echo(conn_fd);
 	for (int i = argc > 2 ? atoi(argv[2]) : 4; i > 0; i--)
-		start(accept_and_echo, NULL);
+		start_thread(accept_and_echo, NULL);
 	for (;;)
 		pause();
 }
