@@ -20,6 +20,7 @@ MAY = {
     "stack": FOUNDATION | {"eth", "ip", "udp", "tcp", "chan", "sock", "dev", "stack"},
     "svc": FOUNDATION | {"chan", "dev", "sock", "stack", "svc"},
     "client": {"base", "chan", "client"},
+    "preload": {"base", "chan", "client", "preload"},
 }
 PRIVATE = re.compile(r"_priv\.h$")
 
