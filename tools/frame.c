@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wire/eth.h"
+#include "wire/flow.h"
 #include "zstack.h"
 
 struct words {
@@ -40,54 +42,50 @@ static void tcp(struct words *w, const uint8_t *h, size_t len, size_t payload)
 		 payload > (size_t)(h[12] >> 4) * 4 ? payload - (size_t)(h[12] >> 4) * 4 : 0);
 }
 
-/* The transport header: h has len bytes of the frame, payload is what IP says there is. */
-static void transport(struct words *w, unsigned proto, const uint8_t *h, size_t len, size_t payload)
+/* The transport header: h has len bytes of the frame. */
+static void transport(struct words *w, const struct wire_flow *f, const uint8_t *h, size_t len)
 {
 	size_t s = strlen(w->src), d = strlen(w->dst);
 
-	if (proto == IPPROTO_TCP || proto == IPPROTO_UDP) {
-		strcpy(w->proto, proto == IPPROTO_TCP ? "tcp" : "udp");
-		if (len < 4)
+	if (f->proto == IPPROTO_TCP || f->proto == IPPROTO_UDP) {
+		strcpy(w->proto, f->proto == IPPROTO_TCP ? "tcp" : "udp");
+		if (!f->has_ports)
 			return;
-		snprintf(w->src + s, sizeof(w->src) - s, ":%u", get16(h));
-		snprintf(w->dst + d, sizeof(w->dst) - d, ":%u", get16(h + 2));
-		if (proto == IPPROTO_TCP)
-			tcp(w, h, len, payload);
-	} else if (proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6) {
-		strcpy(w->proto, proto == IPPROTO_ICMP ? "icmp" : "icmp6");
+		snprintf(w->src + s, sizeof(w->src) - s, ":%u", f->sport);
+		snprintf(w->dst + d, sizeof(w->dst) - d, ":%u", f->dport);
+		if (f->proto == IPPROTO_TCP)
+			tcp(w, h, len, f->l4_len);
+	} else if (f->proto == IPPROTO_ICMP || f->proto == IPPROTO_ICMPV6) {
+		strcpy(w->proto, f->proto == IPPROTO_ICMP ? "icmp" : "icmp6");
 		if (len >= 2)
 			snprintf(w->info, sizeof(w->info), "type %u code %u", h[0], h[1]);
 	} else {
-		snprintf(w->info, sizeof(w->info), "protocol %u", proto);
+		snprintf(w->info, sizeof(w->info), "protocol %u", f->proto);
 	}
 }
 
-static void ip4(struct words *w, const uint8_t *h, size_t len)
+static void host(const struct ip_addr *a, bool v6, char *out, size_t len)
 {
-	size_t hdr = len >= 20 ? (size_t)(h[0] & 15) * 4 : 0, total;
+	char text[ADDR_TEXT_MAX];
 
-	strcpy(w->proto, "ip");
-	if (hdr < 20 || hdr > len)
-		return;
-	total = get16(h + 2);
-	inet_ntop(AF_INET, h + 12, w->src, sizeof(w->src));
-	inet_ntop(AF_INET, h + 16, w->dst, sizeof(w->dst));
-	if ((get16(h + 6) & 0x1fff) != 0)
-		snprintf(w->info, sizeof(w->info), "fragment at %u", (get16(h + 6) & 0x1fff) * 8);
-	else
-		transport(w, h[9], h + hdr, len - hdr, total > hdr ? total - hdr : 0);
+	snprintf(out, len, v6 ? "[%s]" : "%s", ip_addr_text(a, text));
 }
 
-static void ip6(struct words *w, const uint8_t *h, size_t len)
+static void ip(struct words *w, const uint8_t *h, size_t len)
 {
-	char a[INET6_ADDRSTRLEN];
+	struct wire_flow f;
 
-	strcpy(w->proto, "ip6");
-	if (len < 40)
+	strcpy(w->proto, "ip");
+	if (!wire_flow_read(h, (uint32_t)len, &f))
 		return;
-	snprintf(w->src, sizeof(w->src), "[%s]", inet_ntop(AF_INET6, h + 8, a, sizeof(a)));
-	snprintf(w->dst, sizeof(w->dst), "[%s]", inet_ntop(AF_INET6, h + 24, a, sizeof(a)));
-	transport(w, h[6], h + 40, len - 40, get16(h + 4));
+	if (f.v6)
+		strcpy(w->proto, "ip6");
+	host(&f.src, f.v6, w->src, sizeof(w->src));
+	host(&f.dst, f.v6, w->dst, sizeof(w->dst));
+	if (f.frag != 0)
+		snprintf(w->info, sizeof(w->info), "fragment at %u", f.frag);
+	else
+		transport(w, &f, h + f.l4, len - f.l4);
 }
 
 static void arp(struct words *w, const uint8_t *h, size_t len)
@@ -108,20 +106,15 @@ static void mac(const uint8_t *m, char *out, size_t len)
 json_t *frame_json(const uint8_t *f, size_t len)
 {
 	struct words w = {.proto = "ether"};
-	size_t at = 14;
-	unsigned type;
+	uint32_t at;
+	unsigned type = wire_frame_type(f, (uint32_t)len, &at);
 
-	if (len >= 18 && get16(f + 12) == 0x8100)
-		at = 18;
 	if (len >= at) {
-		type = get16(f + at - 2);
 		mac(f + 6, w.src, sizeof(w.src));
 		mac(f, w.dst, sizeof(w.dst));
-		if (type == 0x0800)
-			ip4(&w, f + at, len - at);
-		else if (type == 0x86dd)
-			ip6(&w, f + at, len - at);
-		else if (type == 0x0806)
+		if (type == ETH_TYPE_IP4 || type == ETH_TYPE_IP6)
+			ip(&w, f + at, len - at);
+		else if (type == ETH_TYPE_ARP)
 			arp(&w, f + at, len - at);
 		else
 			snprintf(w.info, sizeof(w.info), "type 0x%04x", type);

@@ -23,6 +23,7 @@
 #include "chan/bell.h"
 #include "stack/stack_priv.h"
 #include "wire/eth.h"
+#include "wire/flow.h"
 
 #define FRAME_MAX     (64u << 10)
 #define BLOCK_SECTION 0x0a0d0d0au
@@ -204,43 +205,28 @@ size_t capture_read(struct capture *c, void *out, size_t len, struct capture_cou
 
 /* ---- which frames ---- */
 
-static uint16_t get16(const uint8_t *p)
+static bool is_host(const struct ip_addr *host, const struct wire_flow *f)
 {
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static bool is_host(const struct ip_addr *host, const uint8_t *h, bool v6)
-{
-	if (ip_addr_is_any(host))
-		return true;
-	if (ip_addr_is_v4(host) == v6)
-		return false;
-	return v6 ? memcmp(host->b, h + 8, 16) == 0 || memcmp(host->b, h + 24, 16) == 0
-		  : memcmp(host->b + 12, h + 12, 4) == 0 || memcmp(host->b + 12, h + 16, 4) == 0;
+	return ip_addr_is_any(host) || ip_addr_eq(host, &f->src) || ip_addr_eq(host, &f->dst);
 }
 
 /* f: len bytes of the frame's beginning. */
 static bool wanted(const struct capture_filter *w, const uint8_t *f, uint32_t len)
 {
-	uint32_t l3 = len > 18 && get16(f + 12) == 0x8100 ? 18 : 14, l4;
-	uint16_t type = len >= l3 ? get16(f + l3 - 2) : 0;
-	bool v6 = type == 0x86dd, ip = v6 || type == 0x0800;
-	uint8_t proto;
+	struct wire_flow flow;
+	uint32_t l3;
+	uint16_t type = wire_frame_type(f, len, &l3);
 
 	if (w->ether_type != 0 && type != w->ether_type)
 		return false;
 	if (w->proto == 0 && w->port == 0 && ip_addr_is_any(&w->host))
 		return true;
-	if (!ip || len < l3 + (v6 ? 40 : 20))
+	if ((type != ETH_TYPE_IP4 && type != ETH_TYPE_IP6) ||
+	    !wire_flow_read(f + l3, len - l3, &flow))
 		return false;
-	proto = f[l3 + (v6 ? 6 : 9)];
-	if ((w->proto != 0 && proto != w->proto) || !is_host(&w->host, f + l3, v6))
+	if ((w->proto != 0 && flow.proto != w->proto) || !is_host(&w->host, &flow))
 		return false;
-	if (w->port == 0)
-		return true;
-	l4 = l3 + (v6 ? 40 : (f[l3] & 15u) * 4);
-	return (proto == IP_PROTO_TCP || proto == IP_PROTO_UDP) && len >= l4 + 4 &&
-	       (get16(f + l4) == w->port || get16(f + l4 + 2) == w->port);
+	return w->port == 0 || (flow.has_ports && (flow.sport == w->port || flow.dport == w->port));
 }
 
 /* ---- frames ---- */
@@ -253,40 +239,23 @@ static unsigned csum_at(uint8_t proto)
 /* Computes the transport checksum of a frame anew. */
 static void complete(uint8_t *f, uint32_t len)
 {
-	uint32_t l3 = 14, l4, end, l4_len, sum;
-	const uint8_t *len16;
-	struct ip_addr src = {0}, dst = {0};
-	uint8_t proto;
+	struct wire_flow flow;
+	uint32_t l3, l4, sum;
 	uint16_t field;
-	bool v6;
+	unsigned at;
 
-	if (len > 18 && f[12] == 0x81 && f[13] == 0)
-		l3 = 18;
-	if (len < l3 + 20)
+	if (wire_frame_type(f, len, &l3) == 0 || !wire_flow_read(f + l3, len - l3, &flow))
 		return;
-	v6 = f[l3] >> 4 == 6;
-	if (v6 && len < l3 + 40)
+	l4 = l3 + flow.l4;
+	at = csum_at(flow.proto);
+	if (at == 0 || flow.frag != 0 || flow.l4_len < at + 2 || flow.l4_len > len - l4)
 		return;
-	l4 = l3 + (v6 ? 40 : (f[l3] & 15u) * 4);
-	proto = v6 ? f[l3 + 6] : f[l3 + 9];
-	len16 = f + l3 + (v6 ? 4 : 2);
-	end = l3 + (v6 ? 40u : 0u) + ((uint32_t)len16[0] << 8 | len16[1]);
-	if (csum_at(proto) == 0 || end > len || l4 + csum_at(proto) + 2 > end)
-		return;
-	l4_len = end - l4;
-	if (v6) {
-		memcpy(src.b, f + l3 + 8, 16);
-		memcpy(dst.b, f + l3 + 24, 16);
-	} else {
-		memcpy(src.b + 12, f + l3 + 12, 4);
-		memcpy(dst.b + 12, f + l3 + 16, 4);
-	}
-	memset(f + l4 + csum_at(proto), 0, 2);
-	sum = csum_pseudo(0, src.b, dst.b, v6, proto, l4_len);
-	field = csum_finish(csum_add(sum, f + l4, l4_len));
-	if (field == 0 && proto == IP_PROTO_UDP)
+	memset(f + l4 + at, 0, 2);
+	sum = csum_pseudo(0, flow.src.b, flow.dst.b, flow.v6, flow.proto, flow.l4_len);
+	field = csum_finish(csum_add(sum, f + l4, flow.l4_len));
+	if (field == 0 && flow.proto == IP_PROTO_UDP)
 		field = 0xffff; /* RFC 768: 0 means none */
-	memcpy(f + l4 + csum_at(proto), &field, 2);
+	memcpy(f + l4 + at, &field, 2);
 }
 
 static void packet_block(struct capture *c, unsigned port, uint32_t kept, uint32_t whole, bool out)

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "stack/stack_priv.h"
+#include "wire/flow.h"
 
 /* RFC 5927, RFC 1122 §4.1.3.3, §4.2.3.9: TCP checks the quoted sequence number itself. */
 void stack_icmp_error(struct stack *s, const struct icmp_error *e)
@@ -28,32 +29,24 @@ void stack_icmp_error(struct stack *s, const struct icmp_error *e)
 static void unreachable(struct stack *s, struct rte_mbuf *m)
 {
 	struct icmp_error e = {.err = EHOSTUNREACH, .hard = true}; /* first hand, not forged */
-	uint8_t h[48];
-	bool v6;
-	uint32_t got, l4;
+	struct wire_flow f;
+	uint8_t h[IP4_HDR_LEN_MAX + 8];
+	uint32_t got;
+	be32_t seq;
 
 	if (m == NULL)
 		return;
 	got = pkt_copy_out(m, 0, sizeof(h), h);
-	v6 = got > 0 && h[0] >> 4 == 6;
-	l4 = v6 ? 40 : (h[0] & 15u) * 4;
 	pkt_drop(&s->drops, m, DROP_NEIGH_UNREACHABLE);
-	if (got < 28 || l4 + 8 > got)
+	if (!wire_flow_read(h, got, &f) || !f.has_ports || f.l4 + 8 > got)
 		return;
-	e.proto = v6 ? h[6] : h[9];
-	if (v6) {
-		memcpy(e.src.b, h + 8, 16);
-		memcpy(e.dst.b, h + 24, 16);
-	} else {
-		memcpy(&e.src, &(struct ip_addr){.b = {[10] = 0xff, [11] = 0xff}}, 16);
-		e.dst = e.src;
-		memcpy(e.src.b + 12, h + 12, 4);
-		memcpy(e.dst.b + 12, h + 16, 4);
-	}
-	e.sport = (uint16_t)(h[l4] << 8 | h[l4 + 1]);
-	e.dport = (uint16_t)(h[l4 + 2] << 8 | h[l4 + 3]);
-	e.tcp_seq = (uint32_t)h[l4 + 4] << 24 | (uint32_t)h[l4 + 5] << 16 |
-		    (uint32_t)h[l4 + 6] << 8 | h[l4 + 7];
+	e.proto = f.proto;
+	e.src = f.src;
+	e.dst = f.dst;
+	e.sport = f.sport;
+	e.dport = f.dport;
+	memcpy(&seq, h + f.l4 + 4, sizeof(seq));
+	e.tcp_seq = be32_host(seq);
 	e.have_seq = e.proto == IP_PROTO_TCP;
 	stack_icmp_error(s, &e);
 }
