@@ -150,12 +150,11 @@ static void descriptors_close(void)
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
 		s = fd_csock(fd, &err);
 		e = s == NULL ? fd_epset(fd, &err) : NULL;
-		if (s != NULL) {
+		fd_lose(fd);
+		if (s != NULL)
 			socket_close(s);
-		} else {
-			fd_free(fd);
+		else
 			epset_close(e);
-		}
 	}
 }
 

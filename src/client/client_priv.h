@@ -757,9 +757,18 @@ static inline struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t
 struct epset;
 int fd_init(void);
 void fd_fini(void);
-/* Lowest free descriptor for a socket or a set (the other is NULL). -EMFILE. */
-int fd_open(struct csock *s, struct epset *e);
-void fd_free(int fd);
+#define FD_ANY (-1)
+/* A descriptor for a socket or a set (the other is NULL). at: which; FD_ANY: the lowest free one, or
+ * the host's choice. flags: for that, SOCK_CLOEXEC. -EMFILE, -EBUSY, -EBADF. */
+int fd_open(struct csock *s, struct epset *e, int at, int flags) must_check;
+/* Another that stands for the same. */
+int fd_dup(int from, int to) must_check;
+int fd_count(int fd);
+/* Returns another descriptor of what it stood for; -1: there is none. */
+int fd_free(int fd);
+/* All descriptors of what fd stands for go, and not because the program said so. */
+void fd_lose(int fd);
+void fd_lose_all(void);
 /* What descriptors stand for: a socket, or a set if the lowest bit is set; 0 = free. FD_MAX places
  * while the stack runs, none before. */
 #define FD_MAX	   (1 << 22)
@@ -795,6 +804,9 @@ struct epitem {
 _Static_assert(sizeof(struct epitem) == 64, "one cache line");
 void epitem_notify(struct epitem *first, uint32_t mask);
 void epitem_forget(struct csock *s);
+int epset_new(int at) must_check;
+/* Its descriptor is now this one. */
+void epset_rename(struct epset *e, int fd);
 void epset_close(struct epset *e);
 /* In a child of fork: nobody waits on it here. */
 void epset_alone(struct epset *e);
@@ -862,6 +874,11 @@ void option_command(struct chan_sqe *cmd, const struct opt *o);
 
 /* ---- socket.c ---- */
 int socket_bind(struct csock *s, const struct endpoint *at);
+/* at: as fd_open(). Takes the lock. */
+int socket_new(int domain, int type, int protocol, int at) must_check;
+/* Of which no descriptor is left. */
 int socket_close(struct csock *s);
+/* One of ours, known to be in use. */
+int descriptor_close(int fd);
 
 #endif

@@ -124,14 +124,16 @@ void epset_alone(struct epset *e)
 	e->users = 0;
 }
 
-int zs_epoll_create1(int flags)
+void epset_rename(struct epset *e, int fd)
 {
-	struct epset *e;
+	e->fd = fd;
+}
+
+int epset_new(int at)
+{
+	struct epset *e = calloc(1, sizeof(*e));
 	int fd;
 
-	if ((flags & ~EPOLL_CLOEXEC) != 0)
-		return -EINVAL;
-	e = calloc(1, sizeof(*e));
 	if (e == NULL)
 		return -ENOMEM;
 	list_init(&e->ready);
@@ -139,12 +141,17 @@ int zs_epoll_create1(int flags)
 	client_lock();
 	fd = client_ready();
 	if (fd == 0)
-		fd = fd_open(NULL, e);
+		fd = fd_open(NULL, e, at, 0);
 	e->fd = fd;
 	client_unlock();
 	if (fd < 0)
 		free(e);
 	return fd;
+}
+
+int zs_epoll_create1(int flags)
+{
+	return (flags & ~EPOLL_CLOEXEC) != 0 ? -EINVAL : epset_new(FD_ANY);
 }
 
 static struct epitem *item_find(struct epset *e, struct csock *s)

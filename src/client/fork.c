@@ -78,8 +78,8 @@ static void share_all(uint32_t app)
 
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
 		s = fd_csock(fd, &err);
-		if (s == NULL)
-			continue;
+		if (s == NULL || s->fd != fd)
+			continue; /* a set, or another number of one that has its turn */
 		s->child_sid = 0;
 		if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
 			continue;
@@ -153,7 +153,7 @@ static void inherit_fd(int fd, struct csock *s)
 			csock_core(g->sock[i])->row[sid_index(g->sock[i]->sid)] = 0;
 	}
 	epitem_forget(s);
-	fd_free(fd);
+	fd_lose(fd);
 }
 
 static void descriptors_inherit(void)
@@ -165,7 +165,8 @@ static void descriptors_inherit(void)
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
 		s = fd_csock(fd, &err);
 		if (s != NULL) {
-			inherit_fd(fd, s);
+			if (s->fd == fd)
+				inherit_fd(fd, s);
 			continue;
 		}
 		e = fd_epset(fd, &err);
@@ -220,18 +221,25 @@ static int child_open(struct core *fresh)
 	return r;
 }
 
+static void child_has_none(void)
+{
+	if (client.running)
+		fd_lose_all();
+	client.running = false;
+}
+
 static void child(void)
 {
 	static struct core fresh[EMBED_CORES_MAX];
 
 	if (!forking.active) {
 		client_lock_reset();
-		client.running = false;
+		child_has_none();
 		return;
 	}
 	forget_threads();
 	if (!forking.child || child_open(fresh) < 0) {
-		client.running = false;
+		child_has_none();
 		return;
 	}
 	lost_forget();

@@ -12,7 +12,7 @@
 
 #define TYPE_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 
-static int socket_open(int domain, int type, int protocol)
+static int socket_open(int domain, int type, int protocol, int at)
 {
 	struct core *c = &client.core[client.next_core++ % client.n_cores];
 	struct csock *s;
@@ -22,7 +22,7 @@ static int socket_open(int domain, int type, int protocol)
 		return r;
 	r = group_new(s);
 	if (r == 0)
-		r = fd_open(s, NULL);
+		r = fd_open(s, NULL, at, type & SOCK_CLOEXEC);
 	if (r < 0) {
 		group_close(s);
 		return r;
@@ -42,7 +42,7 @@ static int protocol_check(int type, int protocol)
 	return -ESOCKTNOSUPPORT;
 }
 
-int zs_socket(int domain, int type, int protocol)
+int socket_new(int domain, int type, int protocol, int at)
 {
 	int r = protocol_check(type & ~TYPE_FLAGS, protocol);
 
@@ -53,9 +53,14 @@ int zs_socket(int domain, int type, int protocol)
 	client_lock();
 	r = client_ready();
 	if (r == 0)
-		r = socket_open(domain, type, protocol);
+		r = socket_open(domain, type, protocol, at);
 	client_unlock();
 	return r;
+}
+
+int zs_socket(int domain, int type, int protocol)
+{
+	return socket_new(domain, type, protocol, FD_ANY);
 }
 
 static int bind_now(struct csock *s, const struct endpoint *at)
@@ -205,13 +210,19 @@ static void accept_tell(struct csock *l)
 	cmd_push(csock_core(l));
 }
 
-static int accept_take(struct csock *l, struct csock **out)
+static int accept_take(struct csock *l, struct csock **out, int flags)
 {
 	struct csock *s = &client.sock[l->head];
-	int fd = fd_open(s, NULL);
+	uint32_t serial = l->serial;
+	int fd = fd_open(s, NULL, FD_ANY, flags & SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return fd;
+	/* The listener's number was closed past the host, and is the new one now. */
+	if (unlikely(l->serial != serial)) {
+		fd_lose(fd);
+		return -EBADF;
+	}
 	l->head = s->link;
 	if (l->head == NIL)
 		l->tail = NIL;
@@ -224,7 +235,7 @@ static int accept_take(struct csock *l, struct csock **out)
 	return fd;
 }
 
-static int socket_accept(struct csock *s, struct csock **out)
+static int socket_accept(struct csock *s, struct csock **out, int flags)
 {
 	int64_t deadline = recv_deadline(s);
 	int r;
@@ -252,7 +263,7 @@ static int socket_accept(struct csock *s, struct csock **out)
 		if (r < 0)
 			return r == -ETIMEDOUT ? -EAGAIN : r;
 	}
-	return accept_take(csock_reader(s), out);
+	return accept_take(csock_reader(s), out, flags);
 }
 
 int zs_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
@@ -265,7 +276,7 @@ int zs_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
 	client_lock();
 	l = fd_csock(fd, &r);
 	if (l != NULL)
-		r = socket_accept(l, &s);
+		r = socket_accept(l, &s, flags);
 	if (s != NULL) {
 		if (flags & SOCK_NONBLOCK)
 			s->flags |= CSOCK_NONBLOCK;
@@ -347,29 +358,38 @@ int socket_close(struct csock *s)
 	int64_t deadline = waits ? now_ns() + s->linger_s * 1000000000ll : 0;
 	uint32_t sid = s->sid;
 
-	fd_free(s->fd);
 	group_close(s);
 	if (waits && !client.stopping)
 		linger_wait(s, sid, deadline);
 	return 0;
 }
 
+int descriptor_close(int fd)
+{
+	int err, other;
+	struct csock *s = fd_csock(fd, &err);
+	struct epset *e = s == NULL ? fd_epset(fd, &err) : NULL;
+
+	other = fd_free(fd);
+	if (s != NULL && other < 0)
+		return socket_close(s);
+	if (s != NULL)
+		s->fd = other;
+	else if (other >= 0)
+		epset_rename(e, other);
+	else
+		epset_close(e);
+	return 0;
+}
+
 int zs_close(int fd)
 {
-	struct epset *e;
-	struct csock *s;
-	int r = 0;
+	int r;
 
 	client_lock();
-	s = fd_csock(fd, &r);
-	if (s != NULL) {
-		r = socket_close(s);
-	} else if (r == -ENOTSOCK) {
-		r = 0;
-		e = fd_epset(fd, &r);
-		fd_free(fd);
-		epset_close(e);
-	}
+	r = client_ready();
+	if (r == 0)
+		r = (unsigned)fd < FD_MAX && fd_table[fd] != 0 ? descriptor_close(fd) : -EBADF;
 	client_unlock();
 	return r;
 }

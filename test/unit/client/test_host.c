@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a host of libzstack relies upon (client/host.h): numbers that it chooses, and several for
+ * one thing.
+ */
+#include <sys/epoll.h>
+
+#include "client/host.h"
+#include "fake.h"
+
+#define core0 (&fake.core[0])
+
+static uint32_t sid;
+static char buf[64];
+static int next_fd, last_flags, gone[16];
+static unsigned n_gone;
+
+static int fd_new(int flags)
+{
+	last_flags = flags;
+	return next_fd >= 0 ? next_fd++ : next_fd;
+}
+
+static void fd_gone(int fd)
+{
+	gone[n_gone++ % 16] = fd;
+}
+
+static const struct host_ops ops = {.fd_new = fd_new, .fd_gone = fd_gone};
+
+static int setup(void **state)
+{
+	host_set(&ops);
+	next_fd = 100;
+	n_gone = 0;
+	last_flags = -1;
+	return fake_setup(state);
+}
+
+/* A TCP socket at this number that is connected. */
+static void connection_at(int fd)
+{
+	struct sockaddr_in a = fake_addr(80);
+
+	assert_int_equal(host_socket_at(fd, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), fd);
+	assert_int_equal(zs_connect(fd, (struct sockaddr *)&a, sizeof(a)), -EINPROGRESS);
+	zs_process(0);
+	sid = fake_last(core0, CHAN_OP_CONNECT)->sid;
+}
+
+static void a_socket_takes_the_number_it_is_told(void **state)
+{
+	assert_int_equal(host_socket_at(7, AF_INET, SOCK_DGRAM, 0), 7);
+	assert_int_equal(host_socket_at(7, AF_INET, SOCK_DGRAM, 0), -EBUSY);
+	assert_int_equal(host_epoll_at(7), -EBUSY);
+	assert_int_equal(host_socket_at(-1, AF_INET, SOCK_DGRAM, 0), -EBADF);
+	assert_int_equal(host_socket_at(1 << 30, AF_INET, SOCK_DGRAM, 0), -EMFILE);
+	assert_int_equal(host_socket_at(8, AF_UNIX, SOCK_DGRAM, 0), -EAFNOSUPPORT);
+	assert_int_equal(host_epoll_at(9), 9);
+	assert_int_equal(zs_close(7), 0);
+	assert_int_equal(zs_close(7), -EBADF);
+	assert_int_equal(host_epoll_at(7), 7);
+	assert_int_equal(n_gone, 0);
+}
+
+static void the_host_chooses_what_accept_returns(void **state)
+{
+	uint32_t lsid;
+	int l = fake_listener(SOCK_NONBLOCK, &lsid);
+
+	assert_int_equal(l, 100);
+	fake_accept(core0, lsid);
+	fake_accept(core0, lsid);
+	assert_int_equal(zs_accept4(l, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), 101);
+	assert_int_equal(last_flags, SOCK_CLOEXEC);
+	next_fd = -EMFILE;
+	assert_int_equal(zs_accept(l, NULL, NULL), -EMFILE);
+	/* It is still there. */
+	next_fd = 55;
+	assert_int_equal(zs_accept(l, NULL, NULL), 55);
+	assert_int_equal(last_flags, 0);
+}
+
+static void a_number_beyond_the_table_is_given_back(void **state)
+{
+	uint32_t lsid;
+	int l = fake_listener(SOCK_NONBLOCK, &lsid);
+
+	fake_accept(core0, lsid);
+	next_fd = 1 << 25;
+	assert_int_equal(zs_accept(l, NULL, NULL), -EMFILE);
+	assert_int_equal(n_gone, 1);
+	assert_int_equal(gone[0], 1 << 25);
+}
+
+/* The program closed one of ours by a raw system call, and the kernel gave it out again. */
+static void a_number_that_the_host_gives_again_was_closed(void **state)
+{
+	uint32_t lsid;
+	int l = fake_listener(SOCK_NONBLOCK, &lsid);
+
+	connection_at(20);
+	fake_accept(core0, lsid);
+	next_fd = 20;
+	assert_int_equal(zs_accept(l, NULL, NULL), 20);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_CLOSE)->sid, sid);
+	fake_accept(core0, lsid);
+	next_fd = l;
+	assert_int_equal(zs_accept(l, NULL, NULL), -EBADF);
+	assert_int_equal(gone[0], l);
+	assert_int_equal(n_gone, 1);
+}
+
+static void any_number_reads_and_the_last_one_closes(void **state)
+{
+	connection_at(10);
+	assert_int_equal(host_fd_count(10), 1);
+	assert_int_equal(host_dup(10, 11), 0);
+	assert_int_equal(host_dup(11, 12), 0);
+	assert_int_equal(host_dup(10, 12), -EBUSY);
+	assert_int_equal(host_dup(13, 14), -EBADF);
+	assert_int_equal(host_dup(10, -1), -EBADF);
+	assert_int_equal(host_dup(10, 1 << 30), -EMFILE);
+	for (int fd = 10; fd <= 12; fd++)
+		assert_int_equal(host_fd_count(fd), 3);
+	fake_data(core0, sid, "abc", 0);
+	for (int fd = 10; fd <= 12; fd++)
+		assert_int_equal(zs_read(fd, buf, 1), 1);
+	assert_int_equal(zs_close(10), 0);
+	assert_int_equal(zs_read(10, buf, 1), -EBADF);
+	assert_int_equal(host_fd_count(10), -EBADF);
+	assert_int_equal(host_fd_count(12), 2);
+	assert_int_equal(zs_close(12), 0);
+	assert_int_equal(zs_write(11, "x", 1), 1);
+	zs_process(0);
+	assert_int_equal(fake_count(core0, CHAN_OP_CLOSE), 0);
+	assert_int_equal(host_fd_count(11), 1);
+	assert_int_equal(zs_close(11), 0);
+	zs_process(0);
+	assert_int_equal(fake_count(core0, CHAN_OP_CLOSE), 1);
+	assert_int_equal(n_gone, 0);
+}
+
+static void a_set_has_several_numbers_too(void **state)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 4}, out;
+
+	connection_at(10);
+	assert_int_equal(host_epoll_at(30), 30);
+	assert_int_equal(host_dup(30, 31), 0);
+	assert_int_equal(zs_epoll_ctl(31, EPOLL_CTL_ADD, 10, &e), 0);
+	assert_int_equal(zs_close(30), 0);
+	fake_data(core0, sid, "abc", 0);
+	assert_int_equal(zs_epoll_wait(31, &out, 1, 0), 1);
+	assert_int_equal(out.data.u64, 4);
+	assert_int_equal(zs_close(31), 0);
+	assert_int_equal(zs_epoll_wait(31, &out, 1, 0), -EBADF);
+}
+
+static void what_stop_takes_the_host_is_told(void **state)
+{
+	connection_at(10);
+	assert_int_equal(host_dup(10, 11), 0);
+	assert_int_equal(host_epoll_at(30), 30);
+	fake_stop();
+	assert_int_equal(n_gone, 3);
+	assert_int_equal(gone[0] + gone[1], 21);
+	assert_int_equal(gone[2], 30);
+	assert_int_equal(host_fd_count(10), -ENXIO);
+	fake_start(1, false);
+}
+
+/* Against a list of which number stands for which socket. */
+static void numbers_of_random_order_are_those_of_a_model(void **state)
+{
+	int of[64] = {0}, made = 0, n;
+
+	srand(11);
+	for (int step = 0; step < 3000; step++) {
+		int a = rand() % 64, b = rand() % 64, op = rand() % 3;
+
+		if (op == 0 && of[a] == 0) {
+			assert_int_equal(host_socket_at(a, AF_INET, SOCK_DGRAM, 0), a);
+			of[a] = ++made;
+		} else if (op == 1) {
+			assert_int_equal(host_dup(a, b), of[a] == 0   ? -EBADF
+							 : of[b] != 0 ? -EBUSY
+								      : 0);
+			of[b] = of[a] != 0 && of[b] == 0 ? of[a] : of[b];
+		} else if (op == 2) {
+			assert_int_equal(zs_close(a), of[a] != 0 ? 0 : -EBADF);
+			of[a] = 0;
+		}
+		core0->n_log = 0;
+		n = 0;
+		for (int i = 0; i < 64; i++)
+			n += of[i] == of[b];
+		assert_int_equal(host_fd_count(b), of[b] != 0 ? n : -EBADF);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_socket_takes_the_number_it_is_told, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(the_host_chooses_what_accept_returns, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_number_beyond_the_table_is_given_back, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_number_that_the_host_gives_again_was_closed,
+						setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(any_number_reads_and_the_last_one_closes, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_set_has_several_numbers_too, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(what_stop_takes_the_host_is_told, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(numbers_of_random_order_are_those_of_a_model, setup,
+						fake_teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
