@@ -20,7 +20,7 @@
  *	tcp, udp        only this protocol
  *	bind, connect   only what is bound to (so listens at), only what is connected or sent to
  *	ADDR            IPv4 or IPv6, the latter in brackets if :PORT follows: 10.0.0.0/8,
- *	                10.0.0.2:80, fd00::2, [fd00::]/64:8000-8010. For bind it is the own
+ *	                10.0.0.2:80, fd00::2, [fd00::/64]:8000-8010. For bind it is the own
  *	                address, for connect the peer's; without one every address fits
  *	PORT            decimal, 0 to 65535
  *	gateway         (take alone) what is connected to, and the stack reaches by a gateway only
