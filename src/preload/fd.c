@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What each number stands for, and the placeholders: what the kernel holds for a socket of ours is
+ * a duplicate of one unconnected AF_UNIX datagram socket of the process (docs/design/011, 3). A raw
+ * read of it says EAGAIN, a raw write ENOTCONN.
+ */
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include "preload/preload.h"
+
+#define OWN_MIN                                                                                    \
+	900 /* at least: few programs have so many, and with 1024 allowed all of ours fit          \
+	     */
+#define OWN_ROOM 100
+
+_Atomic uint8_t fd_kinds[FD_KINDS];
+static _Atomic int top = -1; /* no number above is special */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int original = -1;
+static struct {
+	uint64_t dev, ino;
+} original_id;
+
+void fd_set_kind(int fd, enum fd_kind kind)
+{
+	int t = atomic_load(&top);
+
+	if ((unsigned)fd >= FD_KINDS)
+		return;
+	while (kind != FD_KERNEL && fd > t && !atomic_compare_exchange_weak(&top, &t, fd))
+		;
+	atomic_store_explicit(&fd_kinds[fd], (uint8_t)kind, memory_order_release);
+}
+
+int fd_special(int from)
+{
+	int t = atomic_load(&top);
+
+	for (int fd = from; fd <= t; fd++) {
+		if (fd_kind(fd) != FD_KERNEL)
+			return fd;
+	}
+	return -1;
+}
+
+/* Near the end of what the program may have, so that it meets none of them by counting up. */
+int own_min(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur < OWN_MIN + OWN_ROOM)
+		return 0;
+	return l.rlim_cur > 4096 ? 4096 - OWN_ROOM : (int)l.rlim_cur - OWN_ROOM;
+}
+
+static int original_make(void)
+{
+	struct stat st;
+	int fd = real.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int high = fd >= 0 ? real.fcntl(fd, F_DUPFD_CLOEXEC, own_min()) : -1;
+	int err = errno;
+
+	if (fd >= 0)
+		real.close(fd);
+	if (high < 0)
+		return -err;
+	if (fstat(high, &st) == 0) {
+		original_id.dev = st.st_dev;
+		original_id.ino = st.st_ino;
+	}
+	fd_set_kind(high, FD_OWN);
+	original = high;
+	return high;
+}
+
+static int original_get(void)
+{
+	int fd;
+
+	pthread_mutex_lock(&lock);
+	fd = original >= 0 ? original : original_make();
+	pthread_mutex_unlock(&lock);
+	return fd;
+}
+
+int placeholder_new(int min, int flags)
+{
+	int fd = original_get();
+
+	if (fd < 0)
+		return fd;
+	fd = real.fcntl(fd, flags & SOCK_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, min);
+	return fd < 0 ? -errno : fd;
+}
+
+int placeholder_at(int fd)
+{
+	int from = original_get(), flags = real.fcntl(fd, F_GETFD);
+
+	if (from < 0)
+		return from;
+	if (flags < 0 || real.dup3(from, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0)
+		return -errno;
+	return 0;
+}
+
+bool placeholder_is(int fd)
+{
+	struct stat st;
+
+	return original >= 0 && fstat(fd, &st) == 0 && st.st_ino == original_id.ino &&
+	       st.st_dev == original_id.dev;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The C library's own functions, by the names that the library takes over. A hook that is new is
+ * named here, in libc.map, and, if the client's objects call the function, in meson.build's list
+ * and at the end of real.c. The test preload/names checks that these agree.
+ */
+#ifndef ZS_PRELOAD_REAL_H
+#define ZS_PRELOAD_REAL_H
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
+#include <sys/sendfile.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Not in the headers, but for those that are compiled with _FORTIFY_SOURCE. */
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
+ssize_t __pread_chk(int fd, void *buf, size_t n, off_t at, size_t room);
+ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t at, size_t room);
+ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
+ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, struct sockaddr *addr,
+		       socklen_t *len);
+int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+		size_t room);
+int __dprintf_chk(int fd, int flag, const char *fmt, ...);
+int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap);
+int __close(int fd);
+
+#define REAL_CALLS(X)                                                                              \
+	X(accept)                                                                                  \
+	X(accept4)                                                                                 \
+	X(bind)                                                                                    \
+	X(close)                                                                                   \
+	X(connect)                                                                                 \
+	X(dup3)                                                                                    \
+	X(epoll_create)                                                                            \
+	X(epoll_create1)                                                                           \
+	X(epoll_ctl)                                                                               \
+	X(epoll_pwait)                                                                             \
+	X(epoll_pwait2)                                                                            \
+	X(epoll_wait)                                                                              \
+	X(fcntl)                                                                                   \
+	X(fcntl64)                                                                                 \
+	X(getsockopt)                                                                              \
+	X(poll)                                                                                    \
+	X(ppoll)                                                                                   \
+	X(preadv64v2)                                                                              \
+	X(pselect)                                                                                 \
+	X(read)                                                                                    \
+	X(recv)                                                                                    \
+	X(recvmsg)                                                                                 \
+	X(select)                                                                                  \
+	X(sendmsg)                                                                                 \
+	X(sigaction)                                                                               \
+	X(socket)                                                                                  \
+	X(syscall)                                                                                 \
+	X(write)
+
+struct real {
+#define X(name) typeof(name) *name;
+	REAL_CALLS(X)
+#undef X
+};
+/* Filled in before the first constructor of any other library runs (-z initfirst). */
+extern struct real real __attribute__((visibility("hidden")));
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The stack is attached to when it is first needed, not when the program starts: most programs that
+ * inherit LD_PRELOAD (shells, helpers) never use a socket that is ours.
+ *
+ * What the environment says is in run.h.
+ *
+ * A service that can't be reached is reported once on stderr; calls that need it say ENETDOWN, and
+ * each second one of them tries again.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "preload/preload.h"
+
+#define RETRY_NS 1000000000ll
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic bool running;
+static bool told;
+static int64_t failed_ns;
+
+void say(const char *fmt, ...)
+{
+	char text[600] = "zstack: ";
+	size_t n = strlen(text);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text + n, sizeof(text) - n - 1, fmt, ap);
+	va_end(ap);
+	strcat(text, "\n");
+	(void)!real.write(STDERR_FILENO, text, strlen(text));
+}
+
+/* ---- the rules ---- */
+
+static struct rules rules;
+
+__attribute__((constructor)) static void rules_read(void)
+{
+	if (rules_parse(&rules, getenv(RUN_ENV)) < 0)
+		say("no memory for the rules");
+	if (rules.bad > 0 && rules.verbose)
+		say("%u rules in %s make no sense, and are skipped", rules.bad, RUN_ENV);
+}
+
+const struct rules *run_rules(void)
+{
+	return &rules;
+}
+
+/* ---- the stack ---- */
+
+static int64_t now_mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+static int start_now(void)
+{
+	struct zs_config *c = zs_config_new();
+	int r = zs_start(c);
+
+	if (r < 0 && !told)
+		say("%s; its sockets get ENETDOWN until that works",
+		    c != NULL ? zs_config_error(c) : strerror(-r));
+	told = r < 0;
+	zs_config_free(c);
+	return r;
+}
+
+bool started(void)
+{
+	return atomic_load_explicit(&running, memory_order_acquire);
+}
+
+int start_need(void)
+{
+	int64_t now;
+
+	if (likely(started()))
+		return 0;
+	pthread_mutex_lock(&lock);
+	now = now_mono_ns();
+	if (!started() && (failed_ns == 0 || now - failed_ns >= RETRY_NS)) {
+		failed_ns = start_now() < 0 ? now : 0;
+		atomic_store_explicit(&running, failed_ns == 0, memory_order_release);
+	}
+	pthread_mutex_unlock(&lock);
+	return started() ? 0 : -ENETDOWN;
+}
