@@ -6,13 +6,44 @@ _zstack_of()
 	COMPREPLY=($(compgen -W "$1" -- "$cur"))
 }
 
+# The words behind "zstack run" up to the program; then the program's own completion.
+_zstack_run()
+{
+	local i=$1
+
+	for ((; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--)
+			((i++))
+			break
+			;;
+		-v | --verbose | --embedded | --no-huge | --*=*) ;;
+		-*) ((i++)) ;;
+		*) break ;;
+		esac
+	done
+	if ((i < COMP_CWORD)) && declare -F _command_offset >/dev/null; then
+		_command_offset "$i"
+	elif ((i < COMP_CWORD)); then
+		compopt -o default
+	elif [[ $prev == --take || $prev == --leave ]]; then
+		_zstack_of "tcp udp bind connect gateway"
+	elif [[ $cur == -* && ${COMP_WORDS[i - 1]} != -- ]]; then
+		_zstack_of "--service --embedded --take --leave --rules --verbose --help --vdev --port
+			--addr --gateway --cores --mtu --mem --buffers --no-huge --capture --congestion
+			--max-sockets --spin --linger"
+	else
+		COMPREPLY=($(compgen -c -- "$cur"))
+	fi
+}
+
 _zstack()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= i
-	local commands="ss stat top addr route neigh apps capture ping"
+	local commands="ss stat top addr route neigh apps capture ping run"
 
 	case $prev in
-	--socket | -w)
+	--socket | --service | --rules | -w)
 		compopt -o default
 		COMPREPLY=()
 		return
@@ -51,6 +82,7 @@ _zstack()
 		;;
 	capture) _zstack_of "-w -c -s --json any arp ip ip6 icmp icmp6 tcp udp host port" ;;
 	ping) _zstack_of "-c -i -s -W --json" ;;
+	run) _zstack_run $((i + 1)) ;;
 	esac
 }
 

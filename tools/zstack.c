@@ -28,6 +28,7 @@ static const struct command {
 	{"apps", cmd_apps, "", "attached programs"},
 	{"capture", cmd_capture, "[-w FILE|-] [-c COUNT] [-s BYTES] [FILTER]", "frames (pcapng)"},
 	{"ping", cmd_ping, "[-c COUNT] [-i SECONDS] [-s BYTES] [-W SECONDS] IP", "echo"},
+	{"run", cmd_run, "[-v] [OPTION]... -- PROGRAM [ARGUMENT]...", "a program on Z-Stack"},
 };
 
 /* ---- what the commands share ---- */
@@ -150,6 +151,7 @@ static int help(void)
 	     "port N, program NAME\n"
 	     "FILTER of capture: words of any, arp, ip, ip6, icmp, icmp6, tcp, udp, host IP, "
 	     "port N\n"
+	     "run --help tells its options\n"
 	     "--json: one JSON object a line. --socket: where zstackd answers (ZSTACK_SOCKET, "
 	     "else " ATTACH_PATH ").");
 	return 0;
@@ -209,7 +211,9 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		if (strcmp(commands[i].name, argv[at]) != 0)
 			continue;
-		argc = json_anywhere(&t, argc - at, argv + at);
+		argc -= at;
+		if (commands[i].run != cmd_run) /* what stands behind it is another program's */
+			argc = json_anywhere(&t, argc, argv + at);
 		status = commands[i].run(&t, argc, argv + at);
 		if (t.fd >= 0)
 			close(t.fd);
