@@ -50,7 +50,7 @@
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
 #define ATTACH_VERSION 2
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
-#define ATTACH_FDS_MAX (2 + 4 * 16)
+#define ATTACH_FDS_MAX (3 + 4 * 16)
 #define ATTACH_MSG_MAX 512
 
 enum attach_type {

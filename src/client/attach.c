@@ -425,8 +425,12 @@ int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps
 	struct attach_msg ready;
 	int rc;
 
+	if (m->n_fds == 0)
+		return -EPROTO;
 	a->sock = fd_take(m, m->n_fds - 1);
 	a->sock_id = fd_which(a->sock);
+	if (a->pidfd < 0) /* after exec; a child of fork has its parent's */
+		service_know(a);
 	rc = map_all(a, m, maps, 1);
 	if (rc == 0)
 		rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chan/attach.h"
 #include "client/client_priv.h"
 #include "zstack/zstack.h"
 
@@ -90,6 +91,28 @@ static void hooks_install(void)
 	atexit(at_exit);
 }
 
+static void client_begin(bool threaded)
+{
+	memset(&client.stats, 0, sizeof(client.stats));
+	client.threaded = threaded;
+	client.leader = NULL;
+	client.asleep = client.lost = false;
+	client.kick_fd = -1;
+	list_init(&client.followers);
+}
+
+/* spin_ns: -1 the default. */
+static void client_go(int64_t spin_ns)
+{
+	if (client.transport.attached)
+		client.kick_fd = fd_high(bell_open());
+	client.spin_ns = spin_ns;
+	if (spin_ns < 0)
+		client.spin_ns = spin_default(client.threaded ? client.n_cores : 0);
+	client.running = true;
+	hooks_install();
+}
+
 static int client_start(struct zs_config *config)
 {
 	struct embed_cfg cfg;
@@ -102,22 +125,46 @@ static int client_start(struct zs_config *config)
 	service = config_service(config);
 	if (service != NULL)
 		cfg.threaded = true; /* the service's threads */
-	memset(&client.stats, 0, sizeof(client.stats));
-	client.threaded = cfg.threaded;
-	client.leader = NULL;
-	client.asleep = client.lost = false;
-	client.kick_fd = -1;
-	list_init(&client.followers);
+	client_begin(cfg.threaded);
 	r = client_open(config, &cfg, service);
 	if (r < 0)
 		return r;
-	if (service != NULL)
-		client.kick_fd = fd_high(bell_open());
-	client.spin_ns = config_spin_ns(config);
-	if (client.spin_ns < 0)
-		client.spin_ns = spin_default(cfg.threaded ? client.n_cores : 0);
-	client.running = true;
-	hooks_install();
+	client_go(config_spin_ns(config));
+	return 0;
+}
+
+/* Names of sockets come from elsewhere: rows are not theirs by index. */
+static int tables_init(void)
+{
+	int r = cores_init();
+
+	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
+		client.core[i].sock = client.sock;
+		r = core_rows_init(&client.core[i]);
+	}
+	return r == 0 ? fd_init() : r;
+}
+
+int client_adopt(const char *path, struct attach_msg *welcome)
+{
+	struct transport *t = &client.transport;
+	int r;
+
+	client_begin(true);
+	t->attached = true;
+	rejoin_init(path);
+	t->service = (struct attached){.sock = -1, .pidfd = -1};
+	r = attach_child(&t->service, welcome, t->map);
+	if (r < 0)
+		return r;
+	t->n_cores = t->service.n_cores;
+	r = tables_init();
+	if (r < 0) {
+		cores_fini();
+		transport_close(t);
+		return r;
+	}
+	client_go(-1);
 	return 0;
 }
 

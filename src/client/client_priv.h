@@ -153,6 +153,7 @@ enum {
 	CSOCK_HINT = 1 << 19,	 /* … and it is worth asking */
 	CSOCK_JOINT = 1 << 20,	 /* was shared at a service that is gone: see remake.c */
 	CSOCK_NOBUF = 1 << 21,	 /* zs_buf_alloc() failed for it; nothing came back since */
+	CSOCK_BROUGHT = 1 << 22, /* announced to a program that was here before (exec.c) */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
 };
 
@@ -382,6 +383,10 @@ static inline int client_ready(void)
 	return likely(client.running) ? 0 : -ENXIO;
 }
 
+struct attach_msg;
+/* Attaches by what a service made for us (exec.c): no socket is there yet. Inside. */
+int client_adopt(const char *path, struct attach_msg *welcome) must_check;
+
 /* ---- config.c ---- */
 void config_set_error(struct zs_config *c, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -402,6 +407,9 @@ int transport_may_bind(const uint8_t addr[16], uint16_t port);
 
 /* ---- fork.c ---- */
 void fork_hooks(void);
+/* The socket gets another holder, in the application of that number: s->child_sid is its name
+ * there, 0: it has none. What is unread goes back to the service. */
+void fork_share(struct csock *s, uint32_t app);
 
 /* ---- shared.c: sockets that several processes hold ---- */
 /* Asks for at most want bytes, or for a datagram. What came stands in the receive queue: 1; 0 at
@@ -424,7 +432,6 @@ static inline bool csock_shared(const struct csock *s)
 }
 
 /* ---- attach.c ---- */
-struct attach_msg;
 /* The configured path, or that of the environment, or the usual one. */
 const char *attach_path(const char *configured);
 /* Connects, and looks who answers. */
@@ -624,12 +631,16 @@ static inline struct csock *csock_find(struct core *c, uint32_t sid)
 	return i != 0 && client.sock[i - 1].sid == sid ? &client.sock[i - 1] : NULL;
 }
 struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit);
+/* One that the service does not know: its connection is gone. Where cores have row tables only. */
+struct csock *csock_nameless(struct core *c, int domain, int type);
 /* A row for a new socket of that name, or for one of ours (s) that gets another; NULL: the name is
  * taken, or none is left. */
 struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);
 /* The program is done with it: gives back what it has, says CLOSE. Joins no group any more. */
 void csock_close(struct csock *s);
 void csock_free(struct csock *s);
+/* A connection waits to be accepted. */
+void csock_enqueue(struct csock *l, struct csock *s);
 void csock_drop_queue(struct csock *s);
 void csock_drop_cookies(struct csock *s);
 uint32_t csock_mask(struct csock *s);

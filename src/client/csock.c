@@ -45,10 +45,8 @@ struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s)
 	return s;
 }
 
-struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit)
+static struct csock *row_fill(struct csock *s, struct core *c, uint32_t sid, int domain, int type)
 {
-	struct csock *s = csock_name(c, sid, NULL);
-
 	if (s == NULL)
 		return NULL;
 	/* Threads may still be about to leave their wait for the row's last socket, and that one
@@ -65,7 +63,6 @@ struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uin
 		.type = (uint8_t)type,
 		.core = c->id,
 		.fd = -1,
-		.limit = limit,
 		.link = NIL,
 		.cookie_head = NIL,
 		.cookie_tail = NIL,
@@ -74,6 +71,20 @@ struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uin
 		.linger_s = -1,
 	};
 	return s;
+}
+
+struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit)
+{
+	struct csock *s = row_fill(csock_name(c, sid, NULL), c, sid, domain, type);
+
+	if (s != NULL)
+		s->limit = limit;
+	return s;
+}
+
+struct csock *csock_nameless(struct core *c, int domain, int type)
+{
+	return row_fill(row_take(), c, 0, domain, type);
 }
 
 void csock_free(struct csock *s)
@@ -231,6 +242,16 @@ void csock_broken(struct csock *s, int err)
 		s->shut = SHUT_RD_BIT | SHUT_WR_BIT;
 	}
 	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+}
+
+void csock_enqueue(struct csock *l, struct csock *s)
+{
+	if (l->head == NIL)
+		l->head = csock_row(s);
+	else
+		client.sock[l->tail].link = csock_row(s);
+	l->tail = csock_row(s);
+	l->unread++;
 }
 
 /* Connections that the stack accepted and the program did not are reset, as the kernel does. */

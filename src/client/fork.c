@@ -57,7 +57,7 @@ static void give_back_unread(struct csock *s)
 	s->flags &= ~(uint32_t)(CSOCK_URG | CSOCK_URG_READ);
 }
 
-static void share_one(struct csock *s, uint32_t app)
+void fork_share(struct csock *s, uint32_t app)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_SHARE, .arg = {(int32_t)app}};
 	struct chan_cqe e;
@@ -84,7 +84,7 @@ static void share_all(uint32_t app)
 		if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
 			continue;
 		for (unsigned i = 0; i < (s->group != NULL ? s->group->n : 1); i++)
-			share_one(s->group != NULL ? s->group->sock[i] : s, app);
+			fork_share(s->group != NULL ? s->group->sock[i] : s, app);
 	}
 }
 

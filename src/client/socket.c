@@ -231,7 +231,8 @@ static int accept_take(struct csock *l, struct csock **out, int flags)
 	s->fd = fd;
 	client.stats.accepts++;
 	*out = s;
-	accept_tell(l);
+	if (likely((s->flags & CSOCK_BROUGHT) == 0))
+		accept_tell(l);
 	return fd;
 }
 

@@ -323,11 +323,7 @@ static void control_lost(struct service *s, struct app *a, int err)
 		app_detach(s, a, false, "made no sense and was detached");
 		return;
 	}
-	/* A process that ends closes its descriptors before its pidfd says so: see apps_reap(). */
-	service_unwatch(s, a->sock);
-	close(a->sock);
-	a->sock = -1;
-	a->lost = true;
+	app_lost(s, a);
 }
 
 static void control_ready(struct service *s, struct source *src, uint32_t events)

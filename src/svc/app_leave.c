@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * A program leaves. That it is gone is told by its pidfd. A connection that ends alone is no proof:
- * a program may close descriptors that it does not know. Then its mappings decide, looked at every
- * second (H31): a process that no longer maps our memory, because it executed another program, has
- * left. Its memory stays until the last buffer in it came home.
+ * a program may close descriptors that it does not know. Then its mappings decide, looked at at
+ * once and every second (H31): a process that no longer maps our memory, because it executed
+ * another program, has left. Its memory stays until the last buffer in it came home.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -116,16 +116,33 @@ bool app_still_maps(const struct app *a)
 	return found;
 }
 
+static void gone(struct service *s, struct app *a)
+{
+	s->n.died++;
+	app_detach(s, a, true, "is gone");
+}
+
+void app_lost(struct service *s, struct app *a)
+{
+	service_unwatch(s, a->sock);
+	close(a->sock);
+	a->sock = -1;
+	a->lost = true;
+	/* The kernel gives up the memory of who executes or ends before it closes descriptors. */
+	if (!app_still_maps(a))
+		gone(s, a);
+}
+
 static void look_after(struct service *s, struct app *a, int64_t now)
 {
 	if (a->state == APP_LEAVING && all_home(s, a)) {
 		app_free(s, a);
 		return;
 	}
-	if (a->state < APP_READY && now > a->deadline_ns)
+	if (a->state < APP_FORKED && now > a->deadline_ns)
 		app_detach(s, a, false, NULL);
 	else if (a->lost && a->state == APP_READY && !app_still_maps(a))
-		app_detach(s, a, true, "is gone");
+		gone(s, a);
 }
 
 int64_t apps_reap(struct service *s)
@@ -144,7 +161,7 @@ int64_t apps_reap(struct service *s)
 	LIST_EACH (l, &s->apps) {
 		const struct app *a = container_of(l, struct app, link);
 		int64_t wait = a->state == APP_LEAVING		  ? REAP_NS
-			       : a->state != APP_READY || a->lost ? LOOK_AGAIN_NS
+			       : a->state < APP_FORKED || a->lost ? LOOK_AGAIN_NS
 								  : -1;
 
 		if (wait >= 0 && (again < 0 || wait < again))

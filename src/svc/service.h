@@ -79,7 +79,7 @@ struct app {
 	int sock, pidfd;
 	enum app_state state;
 	bool lost;	     /* the connection ended and the process did not */
-	int64_t deadline_ns; /* of the handshake */
+	int64_t deadline_ns; /* of the handshake; none for a child, of whom the connection tells */
 	uint64_t id;
 	pid_t pid;
 	uid_t uid;
@@ -158,6 +158,8 @@ void apps_free(struct service *s);
 /* Inside app.c and app_fork.c. */
 struct app *app_new(struct service *s, int sock) must_check;
 void app_free(struct service *s, struct app *a);
+/* Its connection ended, which may mean little. */
+void app_lost(struct service *s, struct app *a);
 /* Does the process still have our memory? */
 bool app_still_maps(const struct app *a);
 /* arena: descriptors that it brought for the first n cores. */
