@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
@@ -139,6 +140,9 @@ enum chan_op {
 	CHAN_OP_READ,
 	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. */
 	CHAN_OP_ACCEPT,
+	/* The stack's addresses into the scratch area at off, at most len bytes: struct chan_addr
+	 * each. Result: how many there are; aux: CHAN_ROUTE_*. sid 0, no ticket. */
+	CHAN_OP_ADDRS,
 	CHAN_OP_MAX,
 };
 
@@ -153,6 +157,17 @@ enum {
 };
 
 enum { CHAN_DUMP_SOCKETS, CHAN_DUMP_COUNTERS, CHAN_DUMP_NEIGH, CHAN_DUMP_ROUTES, CHAN_DUMP_PORTS };
+
+/* An address that packets may come to, IPv4 mapped. */
+struct chan_addr {
+	uint8_t addr[16];
+	uint8_t prefix_len; /* of 128 */
+	uint8_t pad[7];
+};
+_Static_assert(sizeof(struct chan_addr) == 24, "no holes");
+
+/* There is a default route of this family. */
+enum { CHAN_ROUTE_V4 = 1 << 0, CHAN_ROUTE_V6 = 1 << 1 };
 
 #define CHAN_DATA_MAX 32
 

@@ -2,8 +2,13 @@
  *
  * What only a host asks for: see host.h. The numbers themselves are fd.c's.
  */
+#include <string.h>
+
 #include "client/client_priv.h"
 #include "client/host.h"
+
+#define ADDRS_MAX      256u
+#define ADDRS_FRESH_NS 1000000000
 
 int host_socket_at(int fd, int domain, int type, int protocol)
 {
@@ -37,4 +42,54 @@ int host_fd_count(int fd)
 		r = fd_count(fd);
 	client_unlock();
 	return r;
+}
+
+/* ---- addresses ---- */
+
+static struct {
+	struct chan_addr addr[ADDRS_MAX];
+	unsigned n, routes;
+	int64_t at_ns; /* 0: never asked */
+} known;
+
+/* Every core has the same. */
+static int addresses_ask(void)
+{
+	struct core *c = &client.core[0];
+	struct chan_sqe cmd = {.op = CHAN_OP_ADDRS, .len = sizeof(known.addr)};
+	struct chan_cqe e;
+	int n = scratch_take(c);
+
+	if (n < 0)
+		return n;
+	n = cmd_call(c, NULL, &cmd, &e);
+	if (n > (int)ADDRS_MAX)
+		n = ADDRS_MAX;
+	if (n >= 0) {
+		memcpy(known.addr, c->end.scratch, (size_t)n * sizeof(known.addr[0]));
+		known.n = (unsigned)n;
+		known.routes = e.aux & (CHAN_ROUTE_V4 | CHAN_ROUTE_V6);
+		known.at_ns = now_ns();
+	}
+	c->scratch_taken = false;
+	return n;
+}
+
+int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
+{
+	int r;
+
+	client_lock();
+	r = client_ready();
+	if (r == 0 && (known.at_ns == 0 || now_ns() - known.at_ns >= ADDRS_FRESH_NS))
+		r = addresses_ask();
+	if ((r == -ERESTART || r == -ENETDOWN) && known.at_ns != 0)
+		r = 0;
+	if (r >= 0) {
+		r = (int)known.n;
+		memcpy(a, known.addr, (max < known.n ? max : known.n) * sizeof(*a));
+		*default_routes = known.routes;
+	}
+	client_unlock();
+	return r == -ERESTART ? -ENETDOWN : r;
 }

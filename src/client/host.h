@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "base/assert.h"
+#include "chan/chan.h"
 
 struct host_ops {
 	/* A number for a new socket (accept): the lowest free one, held by a file of the host's.
@@ -62,15 +63,9 @@ int host_poll_events(int fd, short events);
  * epoll. Returns how many, at most max; -EBADF. */
 int host_epoll_bells(int epfd, int *bells, unsigned max) must_check;
 
-/* An address of the stack's, IPv4 mapped. */
-struct host_addr {
-	uint8_t addr[16];
-	uint8_t prefix; /* bits, of 128 */
-	uint8_t pad[7];
-};
-/* The addresses that the stack has now; remembered for a second. How many there are (the first max
- * of them are in a[]), or -errno. Whether it has a default route for the family: bits 0 (IPv4), 1.
- */
-int host_addresses(struct host_addr *a, unsigned max, unsigned *default_routes) must_check;
+/* The addresses that the stack has now, IPv4 mapped, those of a link (fe80::/10) too; remembered
+ * for a second, and while there is no service. How many there are (the first max of them are in
+ * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*. */
+int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes) must_check;
 
 #endif

@@ -28,7 +28,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_NAME] = cmd_name,	   [CHAN_OP_RCVBUF_MORE] = cmd_accepted,
 	[CHAN_OP_DUMP] = cmd_dump,	   [CHAN_OP_SHARE] = cmd_share,
 	[CHAN_OP_UNREAD] = cmd_unread,	   [CHAN_OP_READ] = cmd_read,
-	[CHAN_OP_ACCEPT] = cmd_accept,
+	[CHAN_OP_ACCEPT] = cmd_accept,	   [CHAN_OP_ADDRS] = cmd_addrs,
 };
 
 static bool op_is_send(unsigned op)
@@ -38,7 +38,8 @@ static bool op_is_send(unsigned op)
 
 static bool op_has_sock(unsigned op)
 {
-	return op != CHAN_OP_NOP && op != CHAN_OP_SOCKET && op != CHAN_OP_DUMP;
+	return op != CHAN_OP_NOP && op != CHAN_OP_SOCKET && op != CHAN_OP_DUMP &&
+	       op != CHAN_OP_ADDRS;
 }
 
 static void result(struct sock_cmd *c, int res)

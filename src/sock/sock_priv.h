@@ -389,4 +389,7 @@ int cmd_getopt(struct sock_cmd *c);
 /* ---- sock_dump.c ---- */
 int cmd_dump(struct sock_cmd *c);
 
+/* ---- sock_addrs.c ---- */
+int cmd_addrs(struct sock_cmd *c);
+
 #endif

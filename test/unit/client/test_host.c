@@ -200,6 +200,27 @@ static void numbers_of_random_order_are_those_of_a_model(void **state)
 	}
 }
 
+static void addresses_come_from_the_stack_and_are_remembered(void **state)
+{
+	struct chan_addr *in_scratch = (struct chan_addr *)core0->end.scratch, a[2];
+	unsigned routes;
+
+	memset(in_scratch, 0, 2 * sizeof(*in_scratch));
+	in_scratch[0].addr[15] = 1;
+	in_scratch[1].prefix_len = 64;
+	fake.result[CHAN_OP_ADDRS] = 2;
+	assert_int_equal(host_addresses(a, 2, &routes), 2);
+	assert_int_equal(a[0].addr[15], 1);
+	assert_int_equal(a[1].prefix_len, 64);
+	assert_int_equal(routes, 0);
+	in_scratch[0].addr[15] = 2;
+	memset(a, 0, sizeof(a));
+	assert_int_equal(host_addresses(a, 1, &routes), 2);
+	assert_int_equal(a[0].addr[15], 1);
+	assert_int_equal(a[1].prefix_len, 0);
+	assert_int_equal(fake_count(core0, CHAN_OP_ADDRS), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +238,8 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(what_stop_takes_the_host_is_told, setup,
 						fake_teardown),
+		cmocka_unit_test_setup_teardown(addresses_come_from_the_stack_and_are_remembered,
+						setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(numbers_of_random_order_are_those_of_a_model, setup,
 						fake_teardown),
 	};

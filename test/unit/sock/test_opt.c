@@ -260,6 +260,41 @@ static void dump_outside_the_scratch_area_is_refused(void **state)
 	assert_int_equal(call(A, q).res, -EINVAL);
 }
 
+static void addresses_are_told_with_their_prefixes(void **state)
+{
+	struct chan_sqe q = {.op = CHAN_OP_ADDRS, .off = 64, .len = 4096};
+	struct chan_addr *a = (struct chan_addr *)((char *)A->end.scratch + 64);
+	struct chan_cqe e = call(A, q);
+	bool v4 = false, v6 = false;
+
+	assert_in_range(e.res, 2, 8);
+	assert_int_equal(e.aux, 0);
+	for (int i = 0; i < e.res; i++) {
+		v4 |= memcmp(a[i].addr, &A->addr, 16) == 0 && a[i].prefix_len == 96 + 24;
+		v6 |= memcmp(a[i].addr, &A->addr6, 16) == 0 && a[i].prefix_len == 64;
+	}
+	assert_true(v4 && v6);
+	/* What has no room is counted, not written. */
+	memset(a, 0xee, 64);
+	q.len = sizeof(*a);
+	assert_int_equal(call(A, q).res, e.res);
+	assert_int_equal(((uint8_t *)(a + 1))[0], 0xee);
+	q.off = UINT64_MAX - 10;
+	assert_int_equal(call(A, q).res, -EFAULT);
+}
+
+static void default_routes_are_told_by_family(void **state)
+{
+	struct ip_route r = {.prefix = ip_addr_v4((be32_t){0}), .gateway = B->addr};
+	struct chan_sqe q = {.op = CHAN_OP_ADDRS};
+
+	assert_int_equal(ip_route_add(A->ip, &r), 0);
+	assert_int_equal(call(A, q).aux, CHAN_ROUTE_V4);
+	r = (struct ip_route){.gateway = B->addr6};
+	assert_int_equal(ip_route_add(A->ip, &r), 0);
+	assert_int_equal(call(A, q).aux, CHAN_ROUTE_V4 | CHAN_ROUTE_V6);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
 
 int main(void)
@@ -273,6 +308,8 @@ int main(void)
 		T(congestion_control_is_chosen_by_name),
 		T(tcp_info_is_as_linux_has_it),
 		T(sockets_are_dumped_in_pieces),
+		T(addresses_are_told_with_their_prefixes),
+		T(default_routes_are_told_by_family),
 		T(closing_connections_are_dumped_too),
 		T(counters_are_dumped_by_name),
 		T(dump_outside_the_scratch_area_is_refused),

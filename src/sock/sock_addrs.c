@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Which addresses are ours, for applications that choose between this stack and another: what they
+ * bind or connect to decides. The answer is too long for an event and goes to the scratch area.
+ */
+#include "sock/sock_priv.h"
+
+static uint32_t default_routes(const struct ip *ip)
+{
+	const struct ip_route *r;
+	uint32_t have = 0;
+
+	for (unsigned i = 0; (r = ip_route_at(ip, i)) != NULL; i++)
+		if (r->prefix_len == 0)
+			have |= ip_addr_is_v4(&r->prefix) ? CHAN_ROUTE_V4 : CHAN_ROUTE_V6;
+	return have;
+}
+
+static struct chan_addr describe(const struct ip_ifaddr *a)
+{
+	struct chan_addr out = {.prefix_len = a->prefix_len};
+
+	memcpy(out.addr, &a->addr, sizeof(out.addr));
+	if (ip_addr_is_v4(&a->addr))
+		out.prefix_len += 96;
+	return out;
+}
+
+int cmd_addrs(struct sock_cmd *c)
+{
+	const struct chan_sqe *q = c->q;
+	const struct ip *ip = c->s->cfg.ip;
+	const struct ip_ifaddr *a;
+	struct chan_addr *out;
+	uint32_t n = 0;
+
+	if (q->off > CHAN_SCRATCH_BYTES || q->len > CHAN_SCRATCH_BYTES - q->off) {
+		c->s->n.bad_commands++;
+		return -EFAULT;
+	}
+	out = (struct chan_addr *)(c->app->end.scratch + q->off);
+	for (unsigned i = 0; (a = ip_addr_at(ip, i)) != NULL; i++) {
+		struct chan_addr one = describe(a);
+
+		if (a->duplicate)
+			continue;
+		if (n < q->len / sizeof(one))
+			memcpy(out + n, &one, sizeof(one));
+		n++;
+	}
+	c->out.aux = default_routes(ip);
+	return (int)n;
+}
