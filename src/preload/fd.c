@@ -85,6 +85,13 @@ static int original_get(void)
 	return fd;
 }
 
+int placeholder_make(void)
+{
+	int fd = original_get();
+
+	return fd < 0 ? fd : 0;
+}
+
 int placeholder_new(int min, int flags)
 {
 	int fd = original_get();
@@ -112,4 +119,48 @@ bool placeholder_is(int fd)
 
 	return original >= 0 && fstat(fd, &st) == 0 && st.st_ino == original_id.ino &&
 	       st.st_dev == original_id.dev;
+}
+
+/* ---- what the client asks its host for ---- */
+
+static int host_fd_new(int flags)
+{
+	int fd = placeholder_new(0, flags);
+
+	if (fd >= 0)
+		fd_set_kind(fd, FD_SOCKET);
+	return fd;
+}
+
+/* One end of a pair whose other end is closed: what reads it sees an end, what writes it EPIPE. */
+static int dead_end(int fd)
+{
+	int pair[2], flags = real.fcntl(fd, F_GETFD);
+
+	if (flags < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	real.close(pair[1]);
+	real.dup3(pair[0], fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	return real.close(pair[0]);
+}
+
+static void host_fd_gone(int fd)
+{
+	enum fd_kind kind = fd_kind(fd);
+
+	fd_set_kind(fd, FD_KERNEL);
+	if (kind != FD_EPOLL)
+		(void)dead_end(fd);
+}
+
+void fd_host(void)
+{
+	static const struct host_ops ops = {.fd_new = host_fd_new, .fd_gone = host_fd_gone};
+
+	host_set(&ops);
+}
+
+void fd_unlock_child(void)
+{
+	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }

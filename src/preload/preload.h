@@ -9,10 +9,7 @@
  *
  *		if (likely(!fd_is_ours(fd)))
  *			return real.read(fd, buf, len);
- *		do {
- *			enter();
- *			r = zs_read(fd, buf, len);
- *		} while (leave(r));
+ *		CALL(r, zs_read(fd, buf, len));
  *		return result(r);
  *	}
  *
@@ -32,6 +29,7 @@
 #include "client/host.h"
 #include "preload/real.h"
 #include "preload/rules.h"
+#include "zstack/zc.h"
 #include "zstack/zstack.h"
 
 #pragma GCC visibility push(hidden)
@@ -67,8 +65,13 @@ static inline bool fd_is_ours(int fd)
 }
 
 void fd_set_kind(int fd, enum fd_kind kind);
+/* Before the stack starts: who gives numbers to accepted sockets (host.h). */
+void fd_host(void);
+void fd_unlock_child(void);
 /* The first number at or after `from` that is not plainly the kernel's; -1. */
 int fd_special(int from);
+/* There is one from here on. 0, -errno. */
+int placeholder_make(void) must_check;
 /* A duplicate of the placeholder: the lowest free number from min on; -errno. */
 int placeholder_new(int min, int flags) must_check;
 /* The placeholder takes the place of whatever has the number. FD_CLOEXEC stays as it was. */
@@ -114,6 +117,21 @@ static inline long result(long r)
 	return -1;
 }
 
+/* The call; and again when the signals that ended it have SA_RESTART. */
+#define CALL(r, call)                                                                              \
+	do {                                                                                       \
+		enter();                                                                           \
+		(r) = (call);                                                                      \
+	} while (leave(r))
+
+/* The same for what is never made again. */
+#define CALL_ONCE(r, call)                                                                         \
+	do {                                                                                       \
+		enter();                                                                           \
+		(r) = (call);                                                                      \
+		leave(0);                                                                          \
+	} while (0)
+
 /* ---- start.c ---- */
 
 /* Attaches, or loads the stack, unless it is done. 0; -ENETDOWN, after it was said on stderr why.
@@ -124,19 +142,84 @@ const struct rules *run_rules(void);
 /* "zstack: …" on stderr, in one write. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* ---- both.c: numbers of kind FD_BOTH ---- */
+/* ---- number.c: what is known of a number beside its kind ---- */
 
-/* The kernel's socket beside ours, a number of the library's (FD_OWN); -1. It never blocks. */
+/* One lock for all changes of it, also while a socket is decided on. Taken before the client's. */
+void number_lock(void);
+void number_unlock(void);
+/* Two numbers of one undecided socket or one of ours: dup. Numbers of one thing are a ring;
+ * number_next() is fd again when it is alone. */
+void number_join(int from, int to);
+int number_next(int fd);
+bool number_alone(int fd);
+/* The kernel's socket beside ours (FD_BOTH), a number of the library's (FD_OWN); -1. It never
+ * blocks, nor does ours then: number_blocks() says what the program wants. */
 int twin_of(int fd);
+void twin_set(int fd, int twin);
+bool number_blocks(int fd);
+void number_set_blocks(int fd, bool blocks);
+/* Options that the program has set on an undecided socket: bits of option_call.c's table. */
+uint64_t number_options(int fd);
+void number_add_option(int fd, unsigned bit);
+/* What the number stands for is forgotten, by the client, too. What the kernel has there stays, to
+ * be closed or replaced. 0; what zs_close() says. */
+int number_drop(int fd);
+/* Nothing is known of it any more; a child of fork: nobody has the lock. */
+void number_fresh(int fd);
+void number_unlock_child(void);
+
+/* ---- descriptor_call.c ---- */
+
+/* fcntl(fd, F_DUPFD or F_DUPFD_CLOEXEC, min), for all kinds. Sets errno. */
+int number_dup(int fd, int cmd, int min);
+
+/* ---- decide.c: undecided sockets ---- */
+
+/* The program wants to bind, listen, connect or send. DECIDED_KERNEL: it is the kernel's affair, as
+ * if we were not there; DECIDED_OURS: its kind tells that it is ours now, wholly or too, and what
+ * was asked for is still to be done, but bind; or -errno. */
+enum decided { DECIDED_KERNEL, DECIDED_OURS };
+int decide_bind(int fd, const struct sockaddr *addr, socklen_t len) must_check;
+int decide_listen(int fd) must_check;
+int decide_connect(int fd, const struct sockaddr *addr, socklen_t len) must_check;
+int decide_send(int fd, const struct sockaddr *addr, socklen_t len) must_check;
+/* It was connected in the kernel, and stays its. */
+void decide_kernel(int fd);
+/* Numbers of kind FD_BOTH: whose is this destination? */
+enum decided both_whose(int fd, const struct sockaddr *addr, socklen_t len, bool send);
+/* Both sides are asked; the results are as zs_…() has them. */
+int both_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags) must_check;
+ssize_t both_recvmsg(int fd, struct msghdr *msg, int flags) must_check;
+ssize_t both_sendmsg(int fd, const struct msghdr *msg, int flags) must_check;
+/* What was both is ours alone, or the kernel's alone. */
+void both_ours(int fd);
+void both_kernel(int fd);
+
+/* ---- socket_call.c ---- */
+
+/* As decide_connect(), and connected if it is ours. */
+long connect_any(int fd, const struct sockaddr *addr, socklen_t len) must_check;
+
+/* ---- option_call.c ---- */
+
+/* Options that the program set on the kernel's socket `from` are set on ours. */
+void options_carry(int from, int to, uint64_t options);
+
+/* ---- read_call.c, write_call.c: what is ours, wholly or too ---- */
+
+long recv_ours(int fd, struct msghdr *msg, int flags) must_check;
+long send_ours(int fd, const struct msghdr *msg, int flags) must_check;
+/* As result(); a broken pipe is a signal, too, unless flags has MSG_NOSIGNAL. */
+long write_result(int fd, long r, int flags);
 
 /* ---- epoll_call.c ---- */
 
-/* A number becomes ours: it leaves the kernel's epolls that hold it. Before the placeholder takes
- * its place; then epoll_moved() puts it into the client's sets, and its twin, if it has one, into
- * the kernel's. */
+/* What a number stands for changes: in epoll_moving() it leaves every set that holds it, of the
+ * kernel's and of ours; epoll_moved() puts it, and its twin, back where they belong by its new
+ * kind. Under number_lock(). */
 void epoll_moving(int fd);
 void epoll_moved(int fd);
-/* A number is closed, or another file takes its place: of the kernel's or ours. */
+/* A number is closed, or another file takes its place. */
 void epoll_forget(int fd);
 
 #pragma GCC visibility pop

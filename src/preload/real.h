@@ -41,11 +41,18 @@ int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap);
 int __close(int fd);
 
 #define REAL_CALLS(X)                                                                              \
+	X(__read_chk)                                                                              \
+	X(__recv_chk)                                                                              \
+	X(__recvfrom_chk)                                                                          \
+	X(__vdprintf_chk)                                                                          \
 	X(accept)                                                                                  \
 	X(accept4)                                                                                 \
 	X(bind)                                                                                    \
 	X(close)                                                                                   \
+	X(close_range)                                                                             \
 	X(connect)                                                                                 \
+	X(dup)                                                                                     \
+	X(dup2)                                                                                    \
 	X(dup3)                                                                                    \
 	X(epoll_create)                                                                            \
 	X(epoll_create1)                                                                           \
@@ -55,20 +62,42 @@ int __close(int fd);
 	X(epoll_wait)                                                                              \
 	X(fcntl)                                                                                   \
 	X(fcntl64)                                                                                 \
+	X(fdopen)                                                                                  \
+	X(getpeername)                                                                             \
+	X(getsockname)                                                                             \
 	X(getsockopt)                                                                              \
+	X(ioctl)                                                                                   \
+	X(listen)                                                                                  \
 	X(poll)                                                                                    \
 	X(ppoll)                                                                                   \
+	X(preadv2)                                                                                 \
 	X(preadv64v2)                                                                              \
 	X(pselect)                                                                                 \
+	X(pwritev2)                                                                                \
+	X(pwritev64v2)                                                                             \
 	X(read)                                                                                    \
+	X(readv)                                                                                   \
 	X(recv)                                                                                    \
+	X(recvfrom)                                                                                \
+	X(recvmmsg)                                                                                \
 	X(recvmsg)                                                                                 \
 	X(select)                                                                                  \
+	X(send)                                                                                    \
+	X(sendfile)                                                                                \
+	X(sendfile64)                                                                              \
+	X(sendmmsg)                                                                                \
 	X(sendmsg)                                                                                 \
+	X(sendto)                                                                                  \
+	X(setsockopt)                                                                              \
+	X(shutdown)                                                                                \
 	X(sigaction)                                                                               \
+	X(sockatmark)                                                                              \
 	X(socket)                                                                                  \
+	X(splice)                                                                                  \
 	X(syscall)                                                                                 \
-	X(write)
+	X(vdprintf)                                                                                \
+	X(write)                                                                                   \
+	X(writev)
 
 struct real {
 #define X(name) typeof(name) *name;

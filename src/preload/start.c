@@ -62,10 +62,36 @@ static int64_t now_mono_ns(void)
 	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
+/* fork: a thread that is in the middle of a change finishes it first; the child has the locks free.
+ * Registered behind the client's own, so that its lock is taken after ours. */
+static void child(void)
+{
+	number_unlock_child();
+	fd_unlock_child();
+	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	/* The service may have refused it, and the stack of a program is its parent's. */
+	if (host_addresses(NULL, 0, NULL) == -ENXIO)
+		atomic_store(&running, false);
+}
+
+static void fork_watch(void)
+{
+	static bool done;
+
+	if (!done)
+		pthread_atfork(number_lock, number_unlock, child);
+	done = true;
+}
+
 static int start_now(void)
 {
 	struct zs_config *c = zs_config_new();
-	int r = zs_start(c);
+	int r;
+
+	fd_host();
+	r = zs_start(c);
+	if (r == 0)
+		fork_watch();
 
 	if (r < 0 && !told)
 		say("%s; its sockets get ENETDOWN until that works",

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Whose an AF_INET or AF_INET6 socket is. socket() makes one of the kernel's; the first bind,
+ * listen, connect or sendto asks the rules (rules.h), and where none fits:
+ *
+ *	bound to an address of the stack's                       ours
+ *	bound to the wildcard address                            both
+ *	bound to another one                                     the kernel's
+ *	connected, or sent to a subnet of the stack's address    ours
+ *	connected or sent elsewhere, loopback always             the kernel's
+ *
+ * "Both" is a socket of ours that has a twin, the kernel's: a listener or receiver for all
+ * addresses. What connects (or, UDP, is connected) after that is the one or the other. A UDP socket
+ * that sends to the kernel's side and to ours, in any order, is both as well.
+ *
+ * Becoming ours: the client gets a socket at the same number; the options that the program set are
+ * carried over; it is bound; only when nothing can fail any more the placeholder takes the place of
+ * the kernel's socket, at each of its numbers. Before, the program has lost nothing.
+ */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "chan/chan.h"
+#include "preload/preload.h"
+
+#define ADDRS	   64
+#define PORT_TRIES 16
+
+/* ---- what is asked for ---- */
+
+struct wish {
+	const char *verb;
+	struct rule_case c;
+	bool wildcard;
+};
+
+/* False: not an address of TCP or UDP, or too short: the kernel says what is wrong. */
+static bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa,
+		      socklen_t len)
+{
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
+	int type = 0;
+	socklen_t n = sizeof(type);
+
+	*w = (struct wish){.verb = verb};
+	if (sa == NULL || len < sizeof(in) ||
+	    real.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+		return false;
+	w->c.udp = type == SOCK_DGRAM;
+	memcpy(&in, sa, sizeof(in));
+	if (in.sin_family == AF_INET) {
+		w->c.addr.s6_addr16[5] = 0xffff;
+		w->c.addr.s6_addr32[3] = in.sin_addr.s_addr;
+		w->c.port = ntohs(in.sin_port);
+		w->wildcard = in.sin_addr.s_addr == INADDR_ANY;
+		return true;
+	}
+	if (in.sin_family != AF_INET6 || len < sizeof(in6))
+		return false;
+	memcpy(&in6, sa, sizeof(in6));
+	w->c.addr = in6.sin6_addr;
+	w->c.port = ntohs(in6.sin6_port);
+	w->wildcard = IN6_IS_ADDR_UNSPECIFIED(&w->c.addr) ||
+		      (IN6_IS_ADDR_V4MAPPED(&w->c.addr) && w->c.addr.s6_addr32[3] == 0);
+	return true;
+}
+
+static void tell(const struct wish *w, int fd, const char *answer)
+{
+	char text[INET6_ADDRSTRLEN];
+	bool v4 = IN6_IS_ADDR_V4MAPPED(&w->c.addr);
+
+	if (likely(!run_rules()->verbose))
+		return;
+	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&w->c.addr.s6_addr32[3] : &w->c.addr,
+		  text, sizeof(text));
+	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", program_invocation_short_name, getpid(),
+	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, fd,
+	    answer);
+}
+
+static bool loopback(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127) ||
+	       IN6_IS_ADDR_LINKLOCAL(a);
+}
+
+static bool prefix_fits(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	if (bits > 128 || memcmp(a, b, bits / 8) != 0)
+		return false;
+	return bits % 8 == 0 || ((a[bits / 8] ^ b[bits / 8]) & (0xff00 >> bits % 8) & 0xff) == 0;
+}
+
+/* ---- whose ---- */
+
+enum whose { WHOSE_KERNEL, WHOSE_OURS, WHOSE_BOTH };
+
+/* Where the stack stands to the address: it has it, or its subnet, or a gateway towards it. */
+static int places(struct wish *w, bool *own, bool *near)
+{
+	struct chan_addr a[ADDRS];
+	unsigned routes = 0;
+	int n = host_addresses(a, ADDRS, &routes);
+
+	*own = *near = false;
+	for (int i = 0; i < n && i < ADDRS; i++) {
+		if (memcmp(a[i].addr, &w->c.addr, 16) == 0)
+			*own = true;
+		if (prefix_fits(a[i].addr, w->c.addr.s6_addr, a[i].prefix_len))
+			*near = true;
+	}
+	w->c.by_gateway =
+		!*near && w->c.connect &&
+		(routes & (IN6_IS_ADDR_V4MAPPED(&w->c.addr) ? CHAN_ROUTE_V4 : CHAN_ROUTE_V6)) != 0;
+	return n < 0 ? n : 0;
+}
+
+/* enum whose, or -ENETDOWN; *why: as verbose says it. */
+static int whose(struct wish *w, const char **why)
+{
+	enum rule_answer a = rules_ask(run_rules(), &w->c);
+	bool own = false, near = false;
+
+	*why = "kernel: loopback";
+	if (a == RULE_NONE && loopback(&w->c.addr))
+		return WHOSE_KERNEL;
+	*why = "no stack";
+	if (a != RULE_LEAVE && (start_need() < 0 || places(w, &own, &near) < 0))
+		return -ENETDOWN;
+	a = rules_ask(run_rules(), &w->c);
+	*why = a == RULE_LEAVE ? "kernel: a rule" : "taken: a rule";
+	if (a != RULE_NONE)
+		return a == RULE_LEAVE ? WHOSE_KERNEL : WHOSE_OURS;
+	*why = "both";
+	if (!w->c.connect && w->wildcard)
+		return WHOSE_BOTH;
+	*why = "taken";
+	if (w->c.connect ? near : own)
+		return WHOSE_OURS;
+	*why = w->c.connect ? "kernel: not on a subnet of the stack's"
+			    : "kernel: not an address of the stack's";
+	return WHOSE_KERNEL;
+}
+
+/* The same, and said if that is wanted. */
+static int decided(struct wish *w, int fd)
+{
+	const char *why;
+	int r = whose(w, &why);
+
+	tell(w, fd, why);
+	return r;
+}
+
+/* ---- becoming ours ---- */
+
+static int int_option(int fd, int name)
+{
+	int v = 0;
+	socklen_t len = sizeof(v);
+
+	real.getsockopt(fd, SOL_SOCKET, name, &v, &len);
+	return v;
+}
+
+/* The client's socket beside the kernel's at the same number, with its options. */
+static int ours_make(int fd)
+{
+	int flags = real.fcntl(fd, F_GETFL);
+	int type = int_option(fd, SO_TYPE), r;
+
+	if (flags < 0)
+		return -errno;
+	type |= flags & O_NONBLOCK ? SOCK_NONBLOCK : 0;
+	r = host_socket_at(fd, int_option(fd, SO_DOMAIN), type, 0);
+	if (r == -EBUSY) {
+		/* What had the number was closed past the hooks. */
+		zs_close(fd);
+		r = host_socket_at(fd, int_option(fd, SO_DOMAIN), type, 0);
+	}
+	if (r < 0)
+		return r == -EMFILE ? -ENOBUFS : r;
+	options_carry(fd, fd, number_options(fd));
+	return 0;
+}
+
+/* The kernel's socket at a number of the library's. */
+static int twin_make(int fd)
+{
+	int twin = real.fcntl(fd, F_DUPFD_CLOEXEC, own_min());
+
+	if (twin < 0)
+		return -ENOBUFS;
+	fd_set_kind(twin, FD_OWN);
+	return twin;
+}
+
+/* Every number of the socket is ours from here on. */
+static int ours_install(int fd, int twin)
+{
+	int n = fd, r = placeholder_make();
+	bool blocks = (real.fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
+
+	if (r < 0)
+		return r;
+	do {
+		epoll_moving(n);
+		if (n != fd && host_dup(fd, n) < 0)
+			say("fd %d can't stand for what fd %d does", n, fd);
+		if (placeholder_at(n) < 0)
+			say("fd %d can't be held: %s", n, strerror(errno));
+		fd_set_kind(n, twin >= 0 ? FD_BOTH : FD_SOCKET);
+		twin_set(n, twin);
+		n = number_next(n);
+	} while (n != fd);
+	if (twin >= 0) {
+		number_set_blocks(fd, blocks);
+		real.fcntl(twin, F_SETFL, O_NONBLOCK);
+		zs_fcntl(fd, F_SETFL, O_NONBLOCK);
+	}
+	do {
+		epoll_moved(n);
+		n = number_next(n);
+	} while (n != fd);
+	return 0;
+}
+
+static int ours_alone(int fd)
+{
+	int r = ours_make(fd);
+
+	if (r < 0)
+		return r;
+	r = ours_install(fd, -1);
+	if (r < 0)
+		zs_close(fd);
+	return r;
+}
+
+/* ---- bind ---- */
+
+/* The kernel's gets the port that ours has. */
+static int twin_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct sockaddr_storage at;
+	struct sockaddr_in6 got;
+	socklen_t n = sizeof(got);
+	int r = zs_getsockname(fd, (struct sockaddr *)&got, &n);
+
+	if (r < 0)
+		return r;
+	memcpy(&at, addr, len < sizeof(at) ? len : sizeof(at));
+	/* The port stands at the same place in both families. */
+	((struct sockaddr_in6 *)&at)->sin6_port = got.sin6_port;
+	return real.bind(fd, (struct sockaddr *)&at, len) < 0 ? -errno : 0;
+}
+
+static int bind_ours(int fd, const struct sockaddr *addr, socklen_t len, bool both)
+{
+	int r = ours_make(fd), twin = -1;
+
+	if (r < 0)
+		return r;
+	r = zs_bind(fd, addr, len);
+	if (r == 0 && both)
+		r = twin_bind(fd, addr, len);
+	if (r == 0 && both)
+		r = twin = twin_make(fd);
+	if (r >= 0)
+		r = ours_install(fd, twin);
+	if (r < 0)
+		zs_close(fd);
+	return r;
+}
+
+static int bind_both(int fd, const struct sockaddr *addr, socklen_t len, uint16_t port)
+{
+	int r = -EADDRINUSE;
+
+	for (int i = 0; i < PORT_TRIES && r == -EADDRINUSE; i++) {
+		r = bind_ours(fd, addr, len, true);
+		if (port != 0)
+			break;
+	}
+	return r;
+}
+
+static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, socklen_t len)
+{
+	int r = decided(w, fd);
+
+	switch (r) {
+	case WHOSE_OURS:
+		r = bind_ours(fd, addr, len, false);
+		break;
+	case WHOSE_BOTH:
+		r = bind_both(fd, addr, len, w->c.port);
+		break;
+	default:
+		return r;
+	}
+	return r < 0 ? r : DECIDED_OURS;
+}
+
+/* It is the kernel's for good, and nothing of ours is in its way. */
+static void kernel_alone(int fd)
+{
+	int n = fd, next;
+
+	do {
+		next = number_next(n);
+		epoll_forget(n);
+		fd_set_kind(n, FD_KERNEL);
+		number_fresh(n);
+		n = next;
+	} while (n != fd);
+}
+
+void decide_kernel(int fd)
+{
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED)
+		kernel_alone(fd);
+	number_unlock();
+}
+
+static int kernel_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	if (real.bind(fd, addr, len) < 0)
+		return -errno;
+	if (fd_kind(fd) == FD_UNDECIDED)
+		kernel_alone(fd);
+	return DECIDED_KERNEL;
+}
+
+int decide_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct wish w;
+	int r = DECIDED_KERNEL;
+
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "bind", addr, len))
+		r = bind_wish(fd, &w, addr, len);
+	if (r == DECIDED_KERNEL)
+		r = kernel_bind(fd, addr, len);
+	number_unlock();
+	return r;
+}
+
+/* Nobody said where: at a port that is free everywhere. */
+int decide_listen(int fd)
+{
+	struct sockaddr_in6 any = {.sin6_family = (sa_family_t)int_option(fd, SO_DOMAIN)};
+	struct sockaddr_in6 now;
+	socklen_t len = sizeof(now);
+	struct wish w;
+	int r = DECIDED_KERNEL;
+
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED && int_option(fd, SO_TYPE) == SOCK_STREAM &&
+	    real.getsockname(fd, (struct sockaddr *)&now, &len) == 0 && now.sin6_port == 0 &&
+	    wish_from(&w, fd, "listen", (struct sockaddr *)&any, sizeof(any)))
+		r = bind_wish(fd, &w, (struct sockaddr *)&any,
+			      any.sin6_family == AF_INET ? sizeof(struct sockaddr_in)
+							 : sizeof(any));
+	number_unlock();
+	return r;
+}
+
+/* ---- connect and send ---- */
+
+/* Is it bound in the kernel, for it has sent there? */
+static bool kernel_bound(int fd)
+{
+	struct sockaddr_in6 now;
+	socklen_t len = sizeof(now);
+
+	return real.getsockname(fd, (struct sockaddr *)&now, &len) == 0 && now.sin6_port != 0;
+}
+
+int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct wish w;
+	int r = DECIDED_KERNEL;
+
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "connect", addr, len) &&
+	    (w.c.udp || !kernel_bound(fd))) {
+		w.c.connect = true;
+		r = decided(&w, fd);
+		if (r == WHOSE_OURS)
+			r = ours_alone(fd) < 0 ? -ENOBUFS : DECIDED_OURS;
+	}
+	number_unlock();
+	return r;
+}
+
+/* UDP: what sends to us may send to the kernel's side next, and the other way round. */
+int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct wish w;
+	int r = DECIDED_KERNEL, twin;
+
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "send", addr, len) && w.c.udp) {
+		w.c.connect = true;
+		r = decided(&w, fd);
+	}
+	if (r == WHOSE_OURS) {
+		r = twin = twin_make(fd);
+		if (r >= 0)
+			r = ours_make(fd);
+		if (r == 0)
+			r = ours_install(fd, twin);
+		r = r < 0 ? r : DECIDED_OURS;
+	}
+	number_unlock();
+	return r;
+}
+
+/* ---- both ---- */
+
+enum decided both_whose(int fd, const struct sockaddr *addr, socklen_t len, bool send)
+{
+	const char *why;
+	struct wish w;
+
+	if (!wish_from(&w, twin_of(fd), send ? "send" : "connect", addr, len))
+		return DECIDED_OURS;
+	w.c.connect = true;
+	return whose(&w, &why) == WHOSE_KERNEL ? DECIDED_KERNEL : DECIDED_OURS;
+}
+
+static void twin_close(int twin)
+{
+	fd_set_kind(twin, FD_KERNEL);
+	real.close(twin);
+}
+
+void both_ours(int fd)
+{
+	int twin, n = fd;
+
+	number_lock();
+	twin = twin_of(fd);
+	if (fd_kind(fd) != FD_BOTH || twin < 0) {
+		number_unlock();
+		return;
+	}
+	if (number_blocks(fd))
+		zs_fcntl(fd, F_SETFL, 0);
+	do {
+		epoll_moving(n);
+		fd_set_kind(n, FD_SOCKET);
+		twin_set(n, -1);
+		epoll_moved(n);
+		n = number_next(n);
+	} while (n != fd);
+	twin_close(twin);
+	number_unlock();
+}
+
+void both_kernel(int fd)
+{
+	int twin, n = fd;
+
+	number_lock();
+	twin = twin_of(fd);
+	if (fd_kind(fd) != FD_BOTH || twin < 0) {
+		number_unlock();
+		return;
+	}
+	if (number_blocks(fd))
+		real.fcntl(twin, F_SETFL, 0);
+	do {
+		int flags = real.fcntl(n, F_GETFD);
+
+		epoll_moving(n);
+		zs_close(n);
+		real.dup3(twin, n, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+		fd_set_kind(n, FD_UNDECIDED);
+		twin_set(n, -1);
+		epoll_moved(n);
+		n = number_next(n);
+	} while (n != fd);
+	twin_close(twin);
+	number_unlock();
+}

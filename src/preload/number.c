@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What is known of a number beside its kind: which others stand for the same thing, its twin, what
+ * the program set on it. Only numbers that are not plainly the kernel's have anything here; the
+ * pages of all others stay untouched.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "preload/preload.h"
+
+struct number {
+	int32_t next; /* of the ring, and 1; 0: alone */
+	int32_t twin; /* and 1; 0: none */
+	uint64_t options;
+	bool blocks; /* FD_BOTH: the program has not set O_NONBLOCK */
+};
+
+static struct number numbers[FD_KINDS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void number_lock(void)
+{
+	pthread_mutex_lock(&lock);
+}
+
+void number_unlock(void)
+{
+	pthread_mutex_unlock(&lock);
+}
+
+void number_unlock_child(void)
+{
+	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+}
+
+int number_next(int fd)
+{
+	return numbers[fd].next != 0 ? numbers[fd].next - 1 : fd;
+}
+
+bool number_alone(int fd)
+{
+	return numbers[fd].next == 0;
+}
+
+void number_join(int from, int to)
+{
+	int next = number_next(from);
+
+	numbers[to] = numbers[from];
+	numbers[to].next = next + 1;
+	numbers[from].next = to + 1;
+}
+
+static void leave_ring(int fd)
+{
+	int prev = fd;
+
+	while (number_next(prev) != fd)
+		prev = number_next(prev);
+	if (prev != fd)
+		numbers[prev].next = number_next(fd) != prev ? numbers[fd].next : 0;
+	numbers[fd] = (struct number){0};
+}
+
+void number_fresh(int fd)
+{
+	if (numbers[fd].next != 0 || numbers[fd].twin != 0 || numbers[fd].options != 0)
+		leave_ring(fd);
+}
+
+int twin_of(int fd)
+{
+	return numbers[fd].twin - 1;
+}
+
+void twin_set(int fd, int twin)
+{
+	numbers[fd].twin = twin + 1;
+}
+
+bool number_blocks(int fd)
+{
+	return numbers[fd].blocks;
+}
+
+void number_set_blocks(int fd, bool blocks)
+{
+	int n = fd;
+
+	do {
+		numbers[n].blocks = blocks;
+		n = number_next(n);
+	} while (n != fd);
+}
+
+uint64_t number_options(int fd)
+{
+	return numbers[fd].options;
+}
+
+void number_add_option(int fd, unsigned bit)
+{
+	int n = fd;
+
+	do {
+		numbers[n].options |= 1ull << bit;
+		n = number_next(n);
+	} while (n != fd);
+}
+
+int number_drop(int fd)
+{
+	enum fd_kind kind = fd_kind(fd);
+	int twin = -1;
+
+	if (kind == FD_KERNEL)
+		return 0;
+	number_lock();
+	epoll_forget(fd);
+	if (kind == FD_BOTH && number_alone(fd))
+		twin = twin_of(fd);
+	fd_set_kind(fd, FD_KERNEL);
+	number_fresh(fd);
+	if (twin >= 0) {
+		fd_set_kind(twin, FD_KERNEL);
+		real.close(twin);
+	}
+	number_unlock();
+	return kind == FD_UNDECIDED ? 0 : zs_close(fd);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Streams on sockets of ours. The C library's own would call its read and write past the hooks; one
+ * of fopencookie() calls ours. Its number is written into it, for fileno().
+ *
+ * Not done: stdin, stdout and stderr that are sockets of ours (dup2 over 0, 1, 2), and freopen().
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "preload/preload.h"
+
+static int cookie_fd(void *cookie)
+{
+	return (int)(intptr_t)cookie;
+}
+
+static ssize_t stream_read(void *cookie, char *buf, size_t len)
+{
+	return read(cookie_fd(cookie), buf, len);
+}
+
+/* 0 is what tells an error of fopencookie()'s. */
+static ssize_t stream_write(void *cookie, const char *buf, size_t len)
+{
+	ssize_t n = write(cookie_fd(cookie), buf, len);
+
+	return n < 0 ? 0 : n;
+}
+
+static int stream_seek(void *cookie, off64_t *at, int whence)
+{
+	return (int)result(-ESPIPE);
+}
+
+static int stream_close(void *cookie)
+{
+	return close(cookie_fd(cookie));
+}
+
+static bool mode_fits(const char *mode)
+{
+	return mode != NULL && (*mode == 'r' || *mode == 'w' || *mode == 'a');
+}
+
+FILE *fdopen(int fd, const char *mode)
+{
+	cookie_io_functions_t io = {stream_read, stream_write, stream_seek, stream_close};
+	FILE *f;
+
+	if (likely(!fd_is_ours(fd)))
+		return real.fdopen(fd, mode);
+	if (!mode_fits(mode) || fd_kind(fd) == FD_OWN) {
+		errno = mode_fits(mode) ? EBADF : EINVAL;
+		return NULL;
+	}
+	f = fopencookie((void *)(intptr_t)fd, mode, io);
+	if (f != NULL)
+		f->_fileno = fd;
+	return f;
+}
+
+int vdprintf(int fd, const char *fmt, va_list ap)
+{
+	char *text = NULL;
+	int n, err;
+	size_t at = 0;
+
+	if (likely(!fd_is_ours(fd)))
+		return real.vdprintf(fd, fmt, ap);
+	n = vasprintf(&text, fmt, ap);
+	if (n < 0)
+		return n;
+	while (n > 0 && at < (size_t)n) {
+		ssize_t k = write(fd, text + at, (size_t)n - at);
+
+		if (k < 0)
+			n = -1;
+		at += k > 0 ? (size_t)k : 0;
+	}
+	err = errno;
+	free(text);
+	errno = err;
+	return n;
+}
+
+int dprintf(int fd, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vdprintf(fd, fmt, ap);
+	va_end(ap);
+	return n;
+}
+
+int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap)
+{
+	return fd_is_ours(fd) ? vdprintf(fd, fmt, ap) : real.__vdprintf_chk(fd, flag, fmt, ap);
+}
+
+int __dprintf_chk(int fd, int flag, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = __vdprintf_chk(fd, flag, fmt, ap);
+	va_end(ap);
+	return n;
+}
