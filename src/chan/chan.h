@@ -131,8 +131,8 @@ enum chan_op {
 	 * and datagrams are not pushed but asked for. Result: aux = the sid there. -EBUSY: it
 	 * connects, or lingers. */
 	CHAN_OP_SHARE,
-	/* Of a shared connection, after SHARE: loan was not read to its end, off = bytes of it that
-	 * were. In the stream's order. The loan is given back by this. */
+	/* Of a shared connection, after SHARE or UNACCEPT: loan was not read to its end, off =
+	 * bytes of it that were. In the stream's order. The loan is given back by this. */
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN. arg[1] = 1: only looks. The loans
@@ -143,6 +143,10 @@ enum chan_op {
 	/* The stack's addresses into the scratch area at off, at most len bytes: struct chan_addr
 	 * each. Result: how many there are; aux: CHAN_ROUTE_*. sid 0, no ticket. */
 	CHAN_OP_ADDRS,
+	/* Of a connection that was announced and nobody took; arg[0] = its listener, which is
+	 * shared. No news of it come after the result. Then UNREAD for each loan, and CLOSE, which
+	 * gives it to the next that accepts. */
+	CHAN_OP_UNACCEPT,
 	CHAN_OP_MAX,
 };
 

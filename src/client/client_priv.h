@@ -153,7 +153,6 @@ enum {
 	CSOCK_HINT = 1 << 19,	 /* … and it is worth asking */
 	CSOCK_JOINT = 1 << 20,	 /* was shared at a service that is gone: see remake.c */
 	CSOCK_NOBUF = 1 << 21,	 /* zs_buf_alloc() failed for it; nothing came back since */
-	CSOCK_BROUGHT = 1 << 22, /* announced to a program that was here before (exec.c) */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
 };
 
@@ -639,8 +638,6 @@ struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);
 /* The program is done with it: gives back what it has, says CLOSE. Joins no group any more. */
 void csock_close(struct csock *s);
 void csock_free(struct csock *s);
-/* A connection waits to be accepted. */
-void csock_enqueue(struct csock *l, struct csock *s);
 void csock_drop_queue(struct csock *s);
 void csock_drop_cookies(struct csock *s);
 uint32_t csock_mask(struct csock *s);

@@ -244,16 +244,6 @@ void csock_broken(struct csock *s, int err)
 	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 }
 
-void csock_enqueue(struct csock *l, struct csock *s)
-{
-	if (l->head == NIL)
-		l->head = csock_row(s);
-	else
-		client.sock[l->tail].link = csock_row(s);
-	l->tail = csock_row(s);
-	l->unread++;
-}
-
 /* Connections that the stack accepted and the program did not are reset, as the kernel does. */
 static void drop_accepted(struct csock *l)
 {

@@ -166,7 +166,12 @@ static void on_accept(struct core *c, const struct chan_cqe *e)
 		csock_close(s);
 		return;
 	}
-	csock_enqueue(l, s);
+	if (l->head == NIL)
+		l->head = csock_row(s);
+	else
+		client.sock[l->tail].link = csock_row(s);
+	l->tail = csock_row(s);
+	l->unread++;
 	csock_notify(l, EPOLLIN);
 }
 

@@ -7,9 +7,6 @@
  *
  *	[ struct exec_head | struct exec_item, its options | ... ]
  *
- * A listener's items are followed by those of the connections that it had announced and nobody had
- * accepted: to the old image they are pushed, so the new one would not hear of them.
- *
  * If exec fails, closing that socket undoes everything: with the letter in it goes the child's
  * connection, the service knows that there is no child, and its sockets have one holder again.
  */
@@ -57,55 +54,16 @@ static bool write_one(int fd, const struct exec_file *f, const struct csock *s)
 		write_all(fd, s->opts->opt, s->opts->n * sizeof(s->opts->opt[0])));
 }
 
-/* The service takes a moment for each, and more may come meanwhile: behind those that are there. */
-static int write_queue(int memfd, struct csock *l, uint32_t app)
-{
-	uint32_t serial = l->serial;
-	int n = 0;
-
-	for (uint32_t row = l->head; row != NIL; n++) {
-		struct csock *s = &client.sock[row];
-
-		fork_share(s, app);
-		/* Another thread accepted it: the rest is its, too. */
-		if (l->serial != serial || s->state == CSOCK_FREE || s->fd >= 0)
-			break;
-		if (s->child_sid != 0 && !write_one(memfd, &(struct exec_file){-1, 0, 0}, s))
-			return -ENOSPC;
-		n -= s->child_sid == 0;
-		row = s->link;
-	}
-	return n;
-}
-
-static int write_queues(int memfd, struct csock *s, uint32_t app)
-{
-	struct group *g = s->group;
-	int n = 0, r;
-
-	if (s->state != CSOCK_LISTEN)
-		return 0;
-	if (g == NULL)
-		return write_queue(memfd, s, app);
-	for (unsigned i = 0; i < g->n && !g->closed; i++) {
-		r = write_queue(memfd, g->sock[i], app);
-		if (r < 0)
-			return r;
-		n += r;
-	}
-	return n;
-}
-
 static void share(struct csock *s, uint32_t app)
 {
 	for (unsigned i = 0; i < (s->group != NULL ? s->group->n : 1); i++)
 		fork_share(s->group != NULL ? s->group->sock[i] : s, app);
 }
 
-/* How many items; each call to the service lets others close descriptors. */
+/* 1, or 0: it can't go along. Each call to the service lets others close descriptors. */
 static int write_sock(int memfd, const struct exec_file *f, uint32_t app)
 {
-	int err, n;
+	int err;
 	struct csock *s = fd_csock(f->fd, &err);
 	uint32_t serial = s != NULL ? s->serial : 0;
 
@@ -116,10 +74,7 @@ static int write_sock(int memfd, const struct exec_file *f, uint32_t app)
 		share(s, app);
 	if (s->serial != serial || (s->child_sid == 0 && s->state != CSOCK_BROKEN))
 		return 0;
-	if (!write_one(memfd, f, s))
-		return -ENOSPC;
-	n = write_queues(memfd, s, app);
-	return n < 0 ? n : n + 1;
+	return write_one(memfd, f, s) ? 1 : -ENOSPC;
 }
 
 static int write_socks(int memfd, const struct exec_file *f, unsigned n, uint32_t app)
@@ -224,29 +179,12 @@ static const void *take(const char *all, size_t bytes, size_t *at, size_t n)
 	return p;
 }
 
-static void queue_open(const struct sock_image *i, struct csock *l)
-{
-	struct group *g = l != NULL ? l->group : NULL;
-	struct csock *s = image_open(i, NULL);
-
-	for (unsigned k = 0; g != NULL && k < g->n; k++)
-		l = g->sock[k]->core == i->first ? g->sock[k] : l;
-	if (s == NULL)
-		return;
-	if (l == NULL || l->state != CSOCK_LISTEN || s->state != CSOCK_CONNECTED) {
-		group_close(s);
-		return;
-	}
-	s->flags |= CSOCK_BROUGHT;
-	csock_enqueue(l, s);
-}
-
 /* One item, and its options; false: that were all. */
 static bool item_open(const char *all, size_t bytes, size_t *at, struct exec_file *f)
 {
 	const void *item = take(all, bytes, at, sizeof(struct exec_item)), *opts;
-	struct csock *s, *last = n_adopted > 0 ? adopted[n_adopted - 1] : NULL;
 	struct exec_item e;
+	struct csock *s;
 
 	if (item == NULL)
 		return false;
@@ -254,10 +192,6 @@ static bool item_open(const char *all, size_t bytes, size_t *at, struct exec_fil
 	opts = take(all, bytes, at, (size_t)e.image.n_opts * sizeof(struct opt));
 	if (opts == NULL)
 		return false;
-	if (e.dev == 0 && e.ino == 0) {
-		queue_open(&e.image, last);
-		return true;
-	}
 	s = image_open(&e.image, opts);
 	if (s != NULL) {
 		adopted[n_adopted] = s;

@@ -10,8 +10,8 @@
  *	parent    forgets the child's descriptors; the lock was held until here
  *	child     maps, gives its sockets their new names, in new tables; MAPPED, READY
  *
- * What the child does not get: connections being opened, connections accepted by the stack and not
- * yet by the program, datagrams that were received, buffers of the zero-copy calls. A stack in the
+ * What the child does not get: connections being opened, datagrams that were received, buffers of
+ * the zero-copy calls. A stack in the
  * program itself stays the parent's: there the child has no sockets.
  */
 #define _GNU_SOURCE
@@ -57,6 +57,28 @@ static void give_back_unread(struct csock *s)
 	s->flags &= ~(uint32_t)(CSOCK_URG | CSOCK_URG_READ);
 }
 
+/* Who accepts next gets what nobody has accepted: it may be another process. */
+static void give_back_accepted(struct csock *l)
+{
+	uint32_t serial = l->serial;
+
+	while (l->serial == serial && l->head != NIL) {
+		struct chan_sqe cmd = {.op = CHAN_OP_UNACCEPT, .arg = {(int32_t)l->sid}};
+		struct csock *s = &client.sock[l->head];
+		struct chan_cqe e;
+
+		l->head = s->link;
+		if (l->head == NIL)
+			l->tail = NIL;
+		l->unread--;
+		s->link = NIL;
+		s->linger_s = -1;
+		if (cmd_call(csock_core(s), s, &cmd, &e) >= 0)
+			give_back_unread(s);
+		csock_close(s);
+	}
+}
+
 void fork_share(struct csock *s, uint32_t app)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_SHARE, .arg = {(int32_t)app}};
@@ -69,6 +91,8 @@ void fork_share(struct csock *s, uint32_t app)
 	s->flags = (s->flags | CSOCK_SHARED) & ~(uint32_t)CSOCK_HINT;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);
+	else if (s->state == CSOCK_LISTEN)
+		give_back_accepted(s);
 }
 
 static void share_all(uint32_t app)

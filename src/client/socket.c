@@ -231,8 +231,7 @@ static int accept_take(struct csock *l, struct csock **out, int flags)
 	s->fd = fd;
 	client.stats.accepts++;
 	*out = s;
-	if (likely((s->flags & CSOCK_BROUGHT) == 0))
-		accept_tell(l);
+	accept_tell(l);
 	return fd;
 }
 

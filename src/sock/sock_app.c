@@ -136,6 +136,17 @@ static void loans_reap(struct sock_app *a)
 	}
 }
 
+/* First, so that what was given back to them is another holder's before it is closed. */
+static void listeners_reap(struct sock_app *a, bool orderly)
+{
+	for (uint32_t i = 0; i < a->socks.used; i++) {
+		struct sock *k = slab_at(&a->socks, i);
+
+		if (slab_is_live(&a->socks, i) && k->kind == SOCK_LISTEN)
+			sock_reap(k, orderly);
+	}
+}
+
 void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 {
 	LIST_EACH (l, &s->apps) {
@@ -144,6 +155,7 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 		if (b->parent == a)
 			b->parent = NULL;
 	}
+	listeners_reap(a, orderly);
 	for (uint32_t i = 0; i < a->socks.used; i++) {
 		if (slab_is_live(&a->socks, i))
 			sock_reap(slab_at(&a->socks, i), orderly);

@@ -29,6 +29,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_DUMP] = cmd_dump,	   [CHAN_OP_SHARE] = cmd_share,
 	[CHAN_OP_UNREAD] = cmd_unread,	   [CHAN_OP_READ] = cmd_read,
 	[CHAN_OP_ACCEPT] = cmd_accept,	   [CHAN_OP_ADDRS] = cmd_addrs,
+	[CHAN_OP_UNACCEPT] = cmd_unaccept,
 };
 
 static bool op_is_send(unsigned op)
@@ -40,6 +41,13 @@ static bool op_has_sock(unsigned op)
 {
 	return op != CHAN_OP_NOP && op != CHAN_OP_SOCKET && op != CHAN_OP_DUMP &&
 	       op != CHAN_OP_ADDRS;
+}
+
+/* Closed, as far as its application knows. */
+static bool is_over(const struct sock *k)
+{
+	return k->kind == SOCK_LINGER ||
+	       (unlikely(k->flags & SOCKF_PARKED) && list_linked(&k->lingering));
 }
 
 static void result(struct sock_cmd *c, int res)
@@ -118,7 +126,7 @@ static int execute(struct sock_app *a, const struct chan_sqe *q)
 		return refuse(a, q, -ENOSYS);
 	if (likely(op_has_sock(q->op))) {
 		k = sock_find(a, q->sid);
-		if (unlikely(k == NULL || k->kind == SOCK_LINGER))
+		if (unlikely(k == NULL || is_over(k)))
 			return refuse(a, q, -EBADF);
 		if (unlikely(q->ticket != k->ticket))
 			return hold(a, k, q);

@@ -325,6 +325,8 @@ int cmd_close(struct sock_cmd *c)
 	int32_t linger = c->q->arg[0];
 	bool reset = linger == 0 || c->q->arg[1] != 0;
 
+	if (unlikely(k->flags & SOCKF_PARKED) && park_return(k))
+		return 0;
 	answer_connect(k);
 	if (linger > 0 && !reset && k->share == NULL && begin_linger(k, linger)) {
 		k->close_token = c->q->token;

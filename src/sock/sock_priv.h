@@ -74,6 +74,7 @@ enum {
 	SOCKF_LINGER = 1 << 10,	   /* SO_LINGER: kept for getsockopt; CLOSE carries the value */
 	SOCKF_DONTROUTE = 1 << 11, /* neighbours only, no gateway */
 	SOCKF_WANT = 1 << 12,	   /* shared: asked in vain, is to be told */
+	SOCKF_PARKED = 1 << 13,	   /* is told nothing, see sock_park.c */
 };
 
 /* Address families that a local address stands for. */
@@ -107,7 +108,7 @@ struct sock {
 	uint8_t domain; /* AF_INET, AF_INET6 */
 	uint8_t fam;	/* SOCK_FAM_* bound */
 	int error;	/* pending, negative errno */
-	uint32_t connect_token, close_token;
+	uint32_t connect_token, close_token; /* parked: the former names the listener */
 	uint32_t backlog, announced; /* listener */
 	uint32_t mark, priority;     /* SO_MARK, SO_PRIORITY: kept for who asks */
 	uint16_t linger_s;
@@ -116,7 +117,7 @@ struct sock {
 	struct sock **link_on_port;
 	struct tcp_opt *opt;	 /* TCP until there is a connection, and of listeners */
 	struct sock_udp *udp;	 /* UDP */
-	struct list lingering;	 /* on socks->lingering */
+	struct list lingering;	 /* on socks->lingering, or parked */
 	struct sock_desc *share; /* NULL: one holder */
 };
 _Static_assert(offsetof(struct sock, gen) < 64, "the hot part is one cache line");
@@ -177,6 +178,7 @@ struct sock_app {
 	uint32_t n_grants;
 	uint64_t commands; /* taken so far */
 	bool alone;	   /* sees its own sockets only */
+	bool keeps;	   /* the service's keeper: its sockets are parked */
 	bool dying;	   /* detached: waits for its tokens */
 	struct list link;  /* on socks->apps, dying or reaped */
 };

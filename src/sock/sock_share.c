@@ -27,11 +27,13 @@ static struct sock_app *child_of(struct sock_app *a, uint32_t id)
 	return NULL;
 }
 
+#define OWN_FLAGS (SOCKF_WANT | SOCKF_PARKED) /* of a holder */
+
 static void copy_common(struct sock *to, const struct sock *from)
 {
 	to->conn = from->conn; /* or listener, or pcb */
 	to->kind = from->kind;
-	to->flags = (uint16_t)((from->flags & ~SOCKF_WANT) | (to->flags & SOCKF_WANT));
+	to->flags = (uint16_t)((from->flags & ~OWN_FLAGS) | (to->flags & OWN_FLAGS));
 	to->laddr = from->laddr;
 	to->lport = from->lport;
 	to->fam = from->fam;
@@ -61,7 +63,7 @@ static int holder_add(struct sock *k, struct sock *h)
 	return 0;
 }
 
-static int share_begin(struct sock *k)
+int share_begin(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
 
@@ -70,6 +72,7 @@ static int share_begin(struct sock *k)
 	sh = calloc(1, sizeof(*sh));
 	if (sh == NULL)
 		return -ENOMEM;
+	list_init(&sh->parked);
 	k->share = sh;
 	if (holder_add(k, k) == 0) {
 		k->flags |= SOCKF_WANT;
@@ -79,29 +82,28 @@ static int share_begin(struct sock *k)
 	return -ENOMEM;
 }
 
-int cmd_share(struct sock_cmd *c)
+static int options_copy(struct sock *to, const struct sock *from)
 {
-	struct sock *k = c->k, *h;
-	struct sock_app *b = child_of(c->app, (uint32_t)c->q->arg[0]);
-	int err;
+	if (from->opt == NULL)
+		return 0;
+	to->opt = malloc(sizeof(*to->opt));
+	if (to->opt == NULL)
+		return -ENOMEM;
+	*to->opt = *from->opt;
+	return 0;
+}
 
-	if (b == NULL)
-		return -ESRCH;
-	if (k->kind != SOCK_NEW && k->kind != SOCK_LISTEN && k->kind != SOCK_CONN &&
-	    k->kind != SOCK_UDP)
-		return -EBUSY;
-	err = share_begin(k);
+int share_with(struct sock *k, struct sock_app *b, struct sock **out)
+{
+	struct sock *h;
+	int err = share_begin(k);
+
 	if (err != 0)
 		return err;
 	h = sock_alloc(b, k->kind, k->domain);
 	err = h == NULL ? -ENFILE : holder_add(k, h);
-	if (err == 0 && k->opt != NULL) {
-		h->opt = malloc(sizeof(*h->opt));
-		if (h->opt != NULL)
-			*h->opt = *k->opt;
-		else
-			err = -ENOMEM;
-	}
+	if (err == 0)
+		err = options_copy(h, k);
 	if (err != 0) {
 		if (h != NULL)
 			sock_reap(h, true);
@@ -110,10 +112,39 @@ int cmd_share(struct sock_cmd *c)
 	copy_common(h, k);
 	h->limit = k->limit;
 	h->flags |= SOCKF_WANT;
+	if (b->keeps)
+		park(h);
 	k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
 	k->share->told = false;
-	c->out.aux = h->sid;
+	/* The others were told already. */
+	if (k->kind == SOCK_CONN && tcp_conn_error(k->conn) != 0) {
+		h->error = tcp_conn_error(k->conn);
+		sock_news(h, NEWS_FATAL);
+	}
+	*out = h;
 	return 0;
+}
+
+static bool can_be_shared(const struct sock *k)
+{
+	return k->kind == SOCK_NEW || k->kind == SOCK_LISTEN || k->kind == SOCK_CONN ||
+	       k->kind == SOCK_UDP;
+}
+
+int cmd_share(struct sock_cmd *c)
+{
+	struct sock_app *b = child_of(c->app, (uint32_t)c->q->arg[0]);
+	struct sock *h;
+	int err;
+
+	if (b == NULL)
+		return -ESRCH;
+	if (!can_be_shared(c->k))
+		return -EBUSY;
+	err = share_with(c->k, b, &h);
+	if (err == 0)
+		c->out.aux = h->sid;
+	return err;
 }
 
 /* The protocols know the first holder; the port table knows who bound. */
@@ -140,6 +171,7 @@ bool share_leave(struct sock *k)
 	}
 	while (sh->holder[i] != k)
 		i++;
+	park_move(k, sh->holder[i == 0]->app);
 	memmove(&sh->holder[i], &sh->holder[i + 1], (sh->n - i - 1) * sizeof(*sh->holder));
 	sh->n--;
 	hand_over(k, sh->holder[0]);
@@ -156,6 +188,7 @@ void share_free(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
 
+	park_drop(sh);
 	pkt_free(sh->pending);
 	free(sh->holder);
 	free(sh);
@@ -227,10 +260,25 @@ static bool tell_pending(struct sock *k)
 	return true;
 }
 
+/* Connections that were given back when there were several. */
+static bool tell_parked(struct sock *k)
+{
+	while (!list_empty(&k->share->parked)) {
+		if (!app_room(k->app, 1) || !sock_slot_free(k->app))
+			return false;
+		(void)park_accept(k);
+	}
+	return true;
+}
+
 bool share_tell_sole(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
 
+	if (k->flags & SOCKF_PARKED) {
+		k->news = 0;
+		return true;
+	}
 	if (sh->n > 1) {
 		k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
 		return true;
@@ -243,7 +291,7 @@ bool share_tell_sole(struct sock *k)
 		*e = (struct chan_cqe){.ev = CHAN_EV_SOLE, .sid = k->sid};
 		sh->told = true;
 	}
-	if (!tell_pending(k))
+	if (!tell_pending(k) || !tell_parked(k))
 		return false;
 	share_free(k);
 	k->flags &= (uint16_t)~SOCKF_WANT;

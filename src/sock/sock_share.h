@@ -19,11 +19,16 @@ struct sock_desc {
 	uint32_t n; /* 1: the last one is still to be told */
 	bool told;
 	struct sock **holder; /* the first is the one that the protocols know */
+	struct list parked;   /* listener: connections given back, by sock.lingering */
 	/* TCP: taken from the connection and unread; its charge is not given back. */
 	struct rte_mbuf *pending, *pending_last;
 	uint64_t pending_bytes;
 };
 
+/* A description for a socket that is to get other holders. 0, -ENOMEM. */
+int share_begin(struct sock *k) must_check;
+/* Another holder, of application b. 0, -ENFILE, -ENOMEM. */
+int share_with(struct sock *k, struct sock_app *b, struct sock **out) must_check;
 /* A holder goes. True: others stay, and the protocol's object with them. */
 bool share_leave(struct sock *k);
 /* The last one: what became of the rest. */
@@ -41,10 +46,25 @@ int cmd_unread(struct sock_cmd *c);
 int cmd_read(struct sock_cmd *c);
 int cmd_accept(struct sock_cmd *c);
 
+/* ---- sock_park.c ---- */
+/* From here on it is told nothing. */
+void park(struct sock *k);
+/* A parked connection is closed: true when it waits for whoever accepts next. */
+bool park_return(struct sock *k);
+/* The next of those that were given back is announced; the caller made sure of a slot and of an
+ * event. False: there is none. */
+bool park_accept(struct sock *l);
+/* Those of a holder of l that leaves are another's. */
+void park_move(struct sock *l, struct sock_app *heir);
+void park_drop(struct sock_desc *sh);
+int cmd_unaccept(struct sock_cmd *c);
+
 /* sock_event.c: lends a chain, one event for each buffer; NULL: it lies where nobody sees it. */
 struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m);
 /* sock_udp_in.c: lends the next datagram that waits. 1, -EAGAIN, SOCK_STALL: no room. */
 int udp_sock_read(struct sock *k);
+/* sock_tcp.c: k is a new connection of l's. */
+void tcp_sock_announce(struct sock *l, struct sock *k);
 /* sock_tcp.c: announces a connection from the queue; the caller made sure of a slot and of an
  * event. False: there is none. */
 bool tcp_sock_accept(struct sock *l);

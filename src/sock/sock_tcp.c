@@ -79,28 +79,11 @@ int cmd_listen(struct sock_cmd *c)
 	return 0;
 }
 
-/* A connection out of the queue becomes a socket. What happened to it meanwhile the engine tells
- * after this. */
-bool tcp_sock_accept(struct sock *l)
+void tcp_sock_announce(struct sock *l, struct sock *k)
 {
-	struct sock_app *a = l->app;
-	struct tcp_conn *conn = tcp_accept(a->s->cfg.tcp, l->listener);
-	const struct tcp_key *key;
-	struct tcp_link link;
-	struct chan_cqe *e;
-	struct sock *k;
+	const struct tcp_key *key = tcp_conn_key(k->conn);
+	struct chan_cqe *e = app_event(l->app);
 
-	if (conn == NULL)
-		return false;
-	key = tcp_conn_key(conn);
-	k = sock_alloc(a, SOCK_CONN, l->domain);
-	k->conn = conn;
-	k->flags = l->flags & (SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF);
-	tcp_conn_set_user(conn, (uintptr_t)k);
-	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
-		tcp_conn_link(a->s->cfg.tcp, conn, &link);
-	k->limit = tcp_sock_limit(k);
-	e = app_event(a);
 	e->ev = CHAN_EV_ACCEPT;
 	e->flags = 0;
 	e->sid = l->sid;
@@ -111,6 +94,32 @@ bool tcp_sock_accept(struct sock *l)
 	e->port = key->rport;
 	e->lport = key->lport;
 	l->announced++;
+}
+
+/* A connection out of the queue becomes a socket. What happened to it meanwhile the engine tells
+ * after this. */
+bool tcp_sock_accept(struct sock *l)
+{
+	struct sock_app *a = l->app;
+	const struct tcp_key *key;
+	struct tcp_conn *conn;
+	struct tcp_link link;
+	struct sock *k;
+
+	if (unlikely(l->share != NULL) && park_accept(l))
+		return true;
+	conn = tcp_accept(a->s->cfg.tcp, l->listener);
+	if (conn == NULL)
+		return false;
+	key = tcp_conn_key(conn);
+	k = sock_alloc(a, SOCK_CONN, l->domain);
+	k->conn = conn;
+	k->flags = l->flags & (SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF);
+	tcp_conn_set_user(conn, (uintptr_t)k);
+	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
+		tcp_conn_link(a->s->cfg.tcp, conn, &link);
+	k->limit = tcp_sock_limit(k);
+	tcp_sock_announce(l, k);
 	return true;
 }
 

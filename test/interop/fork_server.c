@@ -8,6 +8,7 @@
  *	turns     parent and child read one connection in turn
  *	reuse     no fork: one of several programs on a port, which says who it is (SO_REUSEPORT)
  *	unread    the parent has read a part of what is there; the child reads the rest
+ *	late      connections wait to be accepted when the workers are made; the parent accepts none
  */
 #include <err.h>
 #include <errno.h>
@@ -77,6 +78,16 @@ static void serve_workers(int l)
 			worker(l);
 	while (wait(NULL) > 0 || errno == EINTR)
 		;
+}
+
+static void serve_late(int l)
+{
+	int fd = must(zs_accept(l, NULL, NULL), "accept");
+	char go;
+
+	must((int)zs_read(fd, &go, 1), "read");
+	must(zs_close(fd), "close");
+	serve_workers(l);
 }
 
 static void serve_daemon(int l)
@@ -162,7 +173,8 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(int l);
 	} mode[] = {{"each", serve_each},   {"workers", serve_workers}, {"daemon", serve_daemon},
-		    {"turns", serve_turns}, {"reuse", serve_reuse},	{"unread", serve_unread}};
+		    {"turns", serve_turns}, {"reuse", serve_reuse},	{"unread", serve_unread},
+		    {"late", serve_late}};
 	struct zs_config *c = zs_config_new();
 	int l;
 

@@ -91,6 +91,23 @@ def unread_data_is_the_childs_too():
 
 
 @case
+def connections_that_nobody_accepted_are_the_childrens_too():
+    with server("late") as s:
+        first = connect(ZS4)
+        waiting, data = [connect(ZS4) for _ in range(9)], pattern(70000)
+        for w in waiting[:5]:
+            w.sendall(data)
+        first.sendall(b"x")
+        for w in waiting[5:]:
+            w.sendall(data)
+        for w in waiting:
+            w.shutdown(socket.SHUT_WR)
+            check(recv_all(w) == data, "what came back differs")
+        at_once(8)
+        check(s.alive(), "the parent ended")
+
+
+@case
 def a_worker_that_is_killed_takes_nothing_along():
     with server("workers") as s:
         at_once(8)
