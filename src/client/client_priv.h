@@ -799,19 +799,53 @@ struct epset *fd_epset(int fd, int *err);
 /* The first in use at or after from; -1. */
 int fd_next(int from);
 
-/* ---- epoll.c ---- */
+/* ---- epitem.c, epoll.c ---- */
+/* A socket or a set in a set. Linux knows it by open file and number, so one socket with two
+ * descriptors (host.h) may be in a set twice. */
 struct epitem {
 	struct list ready; /* on the set's list, or alone */
 	struct list of_set;
-	struct epitem *next; /* of the socket */
-	struct epset *set;
+	struct epitem *next; /* of the same socket, or set */
 	uint64_t data;
 	uint32_t events; /* asked for; 0 after EPOLLONESHOT */
-	uint32_t sock;	 /* row of its socket */
+	uint32_t target; /* row of its socket; EPITEM_SET and the row of the set that it watches */
+	uint32_t set;	 /* row of the set that it is in */
+	int32_t fd;	 /* the target's descriptor that was named */
 };
 _Static_assert(sizeof(struct epitem) == 64, "one cache line");
+#define EPITEM_SET 0x80000000u
+
+struct epset {
+	struct list ready; /* items that may be */
+	struct list items;
+	struct wlink *waiters;
+	struct epitem *outer; /* it is in these sets */
+	uint32_t serial;      /* changes when it is closed */
+	uint32_t users;	      /* threads that wait for it: its row stays */
+	int32_t fd;	      /* one of its descriptors; -1: closed, FREE: on the free list */
+	uint32_t next_free;
+};
+_Static_assert(sizeof(struct epset) == 64, "one cache line");
+
 void epitem_notify(struct epitem *first, uint32_t mask);
+void epitem_free(struct epitem *i);
 void epitem_forget(struct csock *s);
+/* What a set may hold. */
+struct eptarget {
+	struct csock *s;
+	struct epset *e; /* if s is NULL */
+	int fd;
+};
+int epitem_ctl(struct epset *e, int op, const struct eptarget *t,
+	       const struct epoll_event *ev) must_check;
+/* Its state of this moment, of what is asked for. */
+uint32_t epitem_mask(const struct epitem *i);
+/* NULL: there is no memory. */
+struct epset *epset_alloc(void);
+/* May be called in a set that is closed and that nobody waits for any more. */
+void epset_free_if_unused(struct epset *e);
+/* Is there anything to collect? */
+bool epset_ready(struct epset *e);
 int epset_new(int at) must_check;
 /* Its descriptor is now this one. */
 void epset_rename(struct epset *e, int fd);

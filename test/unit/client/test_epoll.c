@@ -42,7 +42,8 @@ static void ctl_errors_are_linuxs(void **state)
 	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, 99, &e), -EBADF);
 	assert_int_equal(zs_epoll_ctl(99, EPOLL_CTL_ADD, fd, &e), -EBADF);
 	assert_int_equal(zs_epoll_ctl(fd, EPOLL_CTL_ADD, fd, &e), -EINVAL);
-	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, other, &e), -EINVAL);
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, ep, &e), -EINVAL);
+	assert_int_equal(zs_epoll_ctl(fd, EPOLL_CTL_ADD, other, &e), -EINVAL);
 	assert_int_equal(zs_epoll_ctl(ep, 77, fd, &e), -EINVAL);
 	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, NULL), -EFAULT);
 	assert_int_equal(zs_epoll_wait(ep, ev, 0, 0), -EINVAL);
@@ -311,6 +312,80 @@ static void data_comes(void)
 	fake_data(core0, sid, "x", 0);
 }
 
+/* epoll(7), "Can I add an epoll file descriptor to another epoll set?" */
+static void a_set_with_something_ready_is_readable_in_another(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid), in = set_with(fd, EPOLLIN);
+	int out = set_with(in, EPOLLIN), edge = set_with(in, EPOLLIN | EPOLLET);
+	struct epoll_event e = {.events = EPOLLIN};
+
+	assert_int_equal(look(out), 0);
+	fake_data(core0, sid, "abcd", 0);
+	assert_int_equal(look(out), EPOLLIN);
+	assert_int_equal(ev[0].data.u64, 1000 + (unsigned)in);
+	assert_int_equal(look(out), EPOLLIN);
+	assert_int_equal(look(edge), EPOLLIN);
+	assert_int_equal(look(edge), 0);
+	/* Looking at one takes nothing from the other. */
+	assert_int_equal(look(in), EPOLLIN);
+	zs_read(fd, buf, 4);
+	assert_int_equal(look(out), 0);
+	fake_data(core0, sid, "e", 0);
+	assert_int_equal(look(edge), EPOLLIN);
+	assert_int_equal(zs_epoll_ctl(out, EPOLL_CTL_MOD, in, &e), 0);
+	assert_int_equal(zs_epoll_ctl(out, EPOLL_CTL_DEL, in, NULL), 0);
+	assert_int_equal(zs_epoll_ctl(out, EPOLL_CTL_DEL, in, NULL), -ENOENT);
+	assert_int_equal(look(out), 0);
+	assert_int_equal(zs_close(in), 0);
+	assert_int_equal(look(edge), 0);
+}
+
+static void sets_hold_neither_themselves_nor_more_than_some_levels(void **state)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	int ep[7], r = 0;
+
+	for (int i = 0; i < 7; i++)
+		ep[i] = zs_epoll_create1(0);
+	assert_int_equal(zs_epoll_ctl(ep[0], EPOLL_CTL_ADD, ep[1], &e), 0);
+	assert_int_equal(zs_epoll_ctl(ep[1], EPOLL_CTL_ADD, ep[0], &e), -ELOOP);
+	assert_int_equal(zs_epoll_ctl(ep[1], EPOLL_CTL_ADD, ep[2], &e), 0);
+	assert_int_equal(zs_epoll_ctl(ep[2], EPOLL_CTL_ADD, ep[0], &e), -ELOOP);
+	for (int i = 2; i < 6 && r == 0; i++)
+		r = zs_epoll_ctl(ep[i], EPOLL_CTL_ADD, ep[i + 1], &e);
+	assert_int_equal(r, -ELOOP);
+	e.events |= EPOLLEXCLUSIVE;
+	assert_int_equal(zs_epoll_ctl(ep[6], EPOLL_CTL_ADD, ep[5], &e), -EINVAL);
+}
+
+/* epoll_ctl(2), EPOLLEXCLUSIVE. */
+static void exclusive_is_only_for_adding(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid), ep = zs_epoll_create1(0);
+	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLEXCLUSIVE};
+
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e), -EINVAL);
+	e.events = EPOLLIN | EPOLLEXCLUSIVE;
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e), 0);
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_MOD, fd, &e), -EINVAL);
+	e.events = EPOLLIN;
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_MOD, fd, &e), -EINVAL);
+	fake_data(core0, sid, "abcd", 0);
+	assert_int_equal(look(ep), EPOLLIN);
+}
+
+static void closed_sets_leave_room_for_others(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid);
+
+	for (int i = 0; i < 1000; i++) {
+		int in = set_with(fd, EPOLLIN), out = set_with(in, EPOLLIN);
+
+		assert_int_equal(zs_close(i & 1 ? in : out), 0);
+		assert_int_equal(zs_close(i & 1 ? out : in), 0);
+	}
+}
+
 static void wait_sleeps_until_news(void **state)
 {
 	int fd = fake_connection(SOCK_NONBLOCK, &sid), ep = set_with(fd, EPOLLIN);
@@ -440,6 +515,10 @@ int main(void)
 		T(close_leaves_every_set),
 		T(one_socket_in_two_sets_is_told_to_both),
 		T(short_array_rotates_through_the_ready),
+		T(a_set_with_something_ready_is_readable_in_another),
+		T(sets_hold_neither_themselves_nor_more_than_some_levels),
+		T(exclusive_is_only_for_adding),
+		T(closed_sets_leave_room_for_others),
 		T(wait_sleeps_until_news),
 		T(wait_sleeps_again_after_other_news),
 		T(every_wait_runs_the_stack),

@@ -158,6 +158,31 @@ static void a_set_has_several_numbers_too(void **state)
 	assert_int_equal(zs_epoll_wait(31, &out, 1, 0), -EBADF);
 }
 
+/* epoll(7), "closing a file descriptor": an item stays as long as its open file has descriptors. */
+static void each_number_is_an_item_and_stays_while_the_socket_lives(void **state)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 1}, out[4];
+
+	connection_at(10);
+	assert_int_equal(host_dup(10, 11), 0);
+	assert_int_equal(host_epoll_at(30), 30);
+	assert_int_equal(zs_epoll_ctl(30, EPOLL_CTL_ADD, 10, &e), 0);
+	assert_int_equal(zs_epoll_ctl(30, EPOLL_CTL_ADD, 10, &e), -EEXIST);
+	e.data.u64 = 2;
+	assert_int_equal(zs_epoll_ctl(30, EPOLL_CTL_ADD, 11, &e), 0);
+	fake_data(core0, sid, "abc", 0);
+	assert_int_equal(zs_epoll_wait(30, out, 4, 0), 2);
+	assert_int_equal(out[0].data.u64 + out[1].data.u64, 3);
+	assert_int_equal(zs_close(10), 0);
+	assert_int_equal(zs_epoll_ctl(30, EPOLL_CTL_DEL, 10, NULL), -EBADF);
+	assert_int_equal(zs_epoll_wait(30, out, 4, 0), 2);
+	assert_int_equal(zs_epoll_ctl(30, EPOLL_CTL_DEL, 11, NULL), 0);
+	assert_int_equal(zs_epoll_wait(30, out, 4, 0), 1);
+	assert_int_equal(out[0].data.u64, 1);
+	assert_int_equal(zs_close(11), 0);
+	assert_int_equal(zs_epoll_wait(30, out, 4, 0), 0);
+}
+
 static void what_stop_takes_the_host_is_told(void **state)
 {
 	connection_at(10);
@@ -236,6 +261,9 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_set_has_several_numbers_too, setup,
 						fake_teardown),
+		cmocka_unit_test_setup_teardown(
+			each_number_is_an_item_and_stays_while_the_socket_lives, setup,
+			fake_teardown),
 		cmocka_unit_test_setup_teardown(what_stop_takes_the_host_is_told, setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(addresses_come_from_the_stack_and_are_remembered,
