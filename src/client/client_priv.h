@@ -25,6 +25,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -44,6 +45,7 @@
 #define NIL	   UINT32_MAX /* no index */
 #define FOREVER	   INT64_MAX  /* deadline, ns of CLOCK_MONOTONIC */
 #define EMPTY_ROWS 256u	      /* datagrams of no bytes that can wait on a core: they have no loan */
+#define REJOIN_FDS 2u	      /* that a sleeping leader looks at for the service, at most */
 #define REPLIES	   64u	      /* commands of a core whose callers wait, power of two */
 
 /* A received buffer of which the program or a receive queue has a hold. Rows:
@@ -106,12 +108,26 @@ struct cookie {
 /* A thread that waits; lives on its stack. It is linked to each socket and set that may end the
  * wait. One waiter leads: it runs the stack, or sleeps on the channels. The others follow: each
  * sleeps on its own word until an event is its own, or the leader leaves. */
+struct kwait;
 struct waiter {
 	struct list node;      /* of the followers */
+	struct kwait *kernel;  /* it waits for descriptors of the kernel, too; NULL */
 	_Atomic uint32_t word; /* 1: look again */
 	bool woken;	       /* an event was ours */
 	bool follows;
 	bool interruptible; /* a signal handled while spinning ends it too (interrupt.c) */
+	int bell;	    /* with `kernel`, a follower sleeps on this; -1 */
+};
+
+/* What a waiter waits for in the kernel (kwait.c). What the client sleeps on itself stands behind
+ * it, so that one system call waits for all. */
+#define KWAIT_ROOM (EMBED_CORES_MAX + 1 + REJOIN_FDS)
+struct kwait {
+	struct pollfd *fd; /* n, and room for KWAIT_ROOM */
+	unsigned n;
+	const sigset_t *mask; /* for the time of the wait; NULL: as it is */
+	bool ready;	      /* one of the n is */
+	int64_t looked_ns;
 };
 
 struct wlink {
@@ -460,7 +476,6 @@ int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps
 int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port) must_check;
 
 /* ---- rejoin.c: the service goes and comes ---- */
-#define REJOIN_FDS 2u /* that a sleeping leader looks at, at most */
 void rejoin_init(const char *path);
 void rejoin_fini(void);
 /* For the leader, or any thread when there is none: looks after the service if it is time (now_ns),
@@ -546,6 +561,30 @@ void waiter_wake(struct waiter *w);
 int csock_wait(struct csock *s, int64_t deadline) must_check;
 void wlink_remove(struct wlink **list, struct wlink *l);
 void wlink_wake(struct wlink *list) slow_path;
+
+/* ---- kwait.c: the kernel's descriptors ---- */
+/* Is any ready? Then w is woken. 0, -EINTR. The lock is released meanwhile. */
+int kwait_look(struct waiter *w) must_check;
+/* The same, if it is some time since the last one. */
+int kwait_due(struct waiter *w, int64_t now) must_check;
+/* Sleeps on them, and on n of the client's that stand at k->fd[k->n]. What ppoll() says. Outside. */
+int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns);
+/* A follower: sleeps until it is woken or one is ready, or -ETIMEDOUT, -EINTR. Inside. */
+int kwait_follow(struct waiter *w, int64_t deadline) must_check;
+/* In a child of fork: what followers sleep on is the parent's. */
+void kwait_forget(void);
+
+/* ---- poll.c ---- */
+/* A waiter linked to something that a pollfd names. */
+struct poll_link {
+	struct wlink link;
+	struct wlink **list; /* NULL: to nothing */
+	struct epset *set;   /* whose row it keeps */
+};
+/* What each is ready for now; what is not ours: `unknown`. How many are ready for something. */
+int poll_look(struct pollfd *fds, nfds_t n, short unknown);
+void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, struct waiter *w);
+void poll_unlink(nfds_t n, struct poll_link *links);
 
 /* ---- event.c ---- */
 unsigned core_drain(struct core *c);
@@ -823,7 +862,10 @@ struct epset {
 	uint32_t serial;      /* changes when it is closed */
 	uint32_t users;	      /* threads that wait for it: its row stays */
 	int32_t fd;	      /* one of its descriptors; -1: closed, FREE: on the free list */
-	uint32_t next_free;
+	union {
+		bool kernel;	    /* the host's kernel has members of it, too */
+		uint32_t next_free; /* FREE */
+	};
 };
 _Static_assert(sizeof(struct epset) == 64, "one cache line");
 

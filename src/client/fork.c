@@ -224,6 +224,7 @@ static void forget_threads(void)
 	client.waiting = 0;
 	client.any = client.absent = NULL;
 	list_init(&client.followers);
+	kwait_forget();
 	if (client.kick_fd >= 0)
 		close(client.kick_fd);
 	client.kick_fd = fd_high(bell_open());

@@ -88,7 +88,8 @@ int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 	if (r >= 0) {
 		r = (int)known.n;
 		memcpy(a, known.addr, (max < known.n ? max : known.n) * sizeof(*a));
-		*default_routes = known.routes;
+		if (default_routes != NULL)
+			*default_routes = known.routes;
 	}
 	client_unlock();
 	return r == -ERESTART ? -ENETDOWN : r;

@@ -10,6 +10,7 @@
 #define ZS_CLIENT_HOST_H
 
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -38,34 +39,38 @@ int host_dup(int from, int to) must_check;
 /* zs_close(fd) drops one number; the last one closes. How many numbers there are; -EBADF. */
 int host_fd_count(int fd);
 
-/* What a wait is for, of the client's side; of the kernel's side, what `poll` has (may be none). */
+/* What a wait is for: of the client's side, all that is named; of the kernel's, `kernel`. */
 struct host_wait {
-	int epfd;		  /* a set of the client, or -1 */
-	int fd;			  /* a socket of the client: waits for news of it; or -1 */
-	const struct pollfd *pfd; /* sockets of the client to be polled: what is not a socket of
-				   * the client in it is skipped; NULL */
+	int epfd;	    /* a set of the client: it has something to collect; or -1 */
+	int fd;		    /* a socket of the client: it is readable, or has an error; or -1 */
+	struct pollfd *pfd; /* sockets and sets of the client; revents are filled in, 0 for what is
+			     * not the client's; may be NULL */
 	unsigned n_pfd;
 	struct pollfd *kernel; /* the kernel's descriptors; revents are filled in */
 	unsigned n_kernel;
-	int64_t deadline_ns; /* of CLOCK_MONOTONIC; INT64_MAX: none; 0: only looks */
-	const void *sigmask; /* sigset_t for the time of the wait (ppoll, epoll_pwait), or NULL */
+	int64_t deadline_ns;	 /* of CLOCK_MONOTONIC; INT64_MAX: none; 0: only looks */
+	const sigset_t *sigmask; /* for the time of the wait (ppoll, epoll_pwait), or NULL */
 };
 
-/* Sleeps until one side may have something: 1 the client's, 2 the kernel's, 3 both; 0 the deadline;
- * -EINTR, -EBADF. Level: what was there before the call counts. The caller looks again. */
+enum {
+	HOST_OURS = 1,
+	HOST_KERNEL = 2,
+	HOST_AGAIN = 4, /* epfd has members in the kernel, and n_kernel is 0 */
+};
+
+/* Sleeps until one side may have something: HOST_OURS and HOST_KERNEL; 0 the deadline; -EINTR,
+ * -EBADF, -ENXIO; -EOPNOTSUPP: of the kernel in mode poll. Level: what was there before the call
+ * counts. With pfd both sides are looked at before it returns, else the kernel's only when the
+ * client's has nothing. The caller looks again. */
 int host_wait(const struct host_wait *w) must_check;
 
-/* What a socket is ready for now, as poll(2) says; -EBADF. */
-int host_poll_events(int fd, short events);
-
-/* Is the epoll set waited for by others (nested, polled)? From now on host_epoll_bells() names
- * descriptors that are readable when the set may have something; the host adds them to the kernel's
- * epoll. Returns how many, at most max; -EBADF. */
-int host_epoll_bells(int epfd, int *bells, unsigned max) must_check;
+/* Of a set of the client: others of its members are in the kernel's epoll of that number. A wait
+ * for it that is not for them too ends with HOST_AGAIN. */
+int host_epoll_kernel(int epfd, bool has);
 
 /* The addresses that the stack has now, IPv4 mapped, those of a link (fe80::/10) too; remembered
  * for a second, and while there is no service. How many there are (the first max of them are in
- * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*. */
+ * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*; may be NULL. */
 int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes) must_check;
 
 #endif

@@ -11,51 +11,80 @@
 #define ALWAYS	   (POLLERR | POLLHUP | POLLNVAL)
 #define POLL_STACK 64 /* links that fit on the stack */
 
-static int poll_look(struct pollfd *fds, nfds_t n)
-{
+/* The socket, or the set, that a descriptor stands for. */
+struct polled {
 	struct csock *s;
-	int ready = 0, err;
+	struct epset *e;
+};
+
+static struct polled polled(int fd)
+{
+	struct polled p = {.s = NULL};
+	int err = 0;
+
+	if (fd < 0)
+		return p;
+	p.s = fd_csock(fd, &err);
+	if (p.s == NULL && err == -ENOTSOCK)
+		p.e = fd_epset(fd, &err);
+	return p;
+}
+
+int poll_look(struct pollfd *fds, nfds_t n, short unknown)
+{
+	int ready = 0;
 
 	for (nfds_t i = 0; i < n; i++) {
-		fds[i].revents = 0;
-		if (fds[i].fd < 0)
-			continue;
-		s = fd_csock(fds[i].fd, &err);
-		if (s == NULL)
-			fds[i].revents = POLLNVAL;
-		else
-			fds[i].revents =
-				(short)(csock_mask(s) & (uint32_t)(fds[i].events | ALWAYS));
+		struct polled p = polled(fds[i].fd);
+		uint32_t now = 0;
+
+		if (p.s != NULL)
+			now = csock_mask(p.s);
+		else if (p.e != NULL)
+			now = epset_ready(p.e) ? EPOLLIN | EPOLLRDNORM : 0;
+		fds[i].revents = (short)(now & (uint32_t)(fds[i].events | ALWAYS));
+		if (p.s == NULL && p.e == NULL)
+			fds[i].revents = fds[i].fd < 0 ? 0 : unknown;
 		ready += fds[i].revents != 0;
 	}
 	return ready;
 }
 
-static void poll_link(struct pollfd *fds, nfds_t n, struct wlink *links, struct csock **socks,
-		      struct waiter *w)
+void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, struct waiter *w)
 {
-	int err;
-
 	for (nfds_t i = 0; i < n; i++) {
-		socks[i] = fds[i].fd < 0 ? NULL : fd_csock(fds[i].fd, &err);
-		if (socks[i] == NULL)
+		struct polled p = polled(fds[i].fd);
+		struct wlink **list = NULL;
+
+		if (p.s != NULL) {
+			csock_wanted(p.s);
+			list = &p.s->waiters;
+		} else if (p.e != NULL) {
+			p.e->users++;
+			list = &p.e->waiters;
+		}
+		links[i] = (struct poll_link){.list = list, .set = p.e};
+		if (list == NULL)
 			continue;
-		csock_wanted(socks[i]);
-		links[i] = (struct wlink){.w = w, .next = socks[i]->waiters};
-		socks[i]->waiters = &links[i];
+		links[i].link = (struct wlink){.w = w, .next = *list};
+		*list = &links[i].link;
 	}
 }
 
-static void poll_unlink(nfds_t n, struct wlink *links, struct csock **socks)
+void poll_unlink(nfds_t n, struct poll_link *links)
 {
 	for (nfds_t i = n; i-- > 0;) {
-		if (socks[i] != NULL)
-			wlink_remove(&socks[i]->waiters, &links[i]);
+		if (links[i].list == NULL)
+			continue;
+		wlink_remove(links[i].list, &links[i].link);
+		if (links[i].set == NULL)
+			continue;
+		links[i].set->users--;
+		epset_free_if_unused(links[i].set);
 	}
 }
 
-static int poll_wait(struct pollfd *fds, nfds_t n, struct wlink *links, struct csock **socks,
-		     int64_t deadline)
+static int poll_wait(struct pollfd *fds, nfds_t n, struct poll_link *links, int64_t deadline)
 {
 	int ready = 0, r = 0;
 	struct waiter w;
@@ -63,32 +92,27 @@ static int poll_wait(struct pollfd *fds, nfds_t n, struct wlink *links, struct c
 	while (ready == 0 && r == 0) {
 		waiter_init(&w);
 		w.interruptible = true;
-		poll_link(fds, n, links, socks, &w);
+		poll_link(fds, n, links, &w);
 		r = client_wait(&w, deadline);
-		poll_unlink(n, links, socks);
+		poll_unlink(n, links);
 		if (client.stopping)
 			return -ENXIO;
-		ready = poll_look(fds, n);
+		ready = poll_look(fds, n, POLLNVAL);
 	}
 	return ready > 0 ? ready : r == -ETIMEDOUT ? 0 : r;
 }
 
-/* Links and sockets of one call: on the stack, or allocated. */
+/* Links of one call: on the stack, or allocated. */
 static int poll_slow(struct pollfd *fds, nfds_t n, int64_t deadline)
 {
-	struct wlink few[POLL_STACK], *links = few;
-	struct csock *few_socks[POLL_STACK], **socks = few_socks;
+	struct poll_link few[POLL_STACK], *links = few;
 	int r;
 
-	if (n > POLL_STACK) {
+	if (n > POLL_STACK)
 		links = calloc(n, sizeof(*links));
-		socks = calloc(n, sizeof(struct csock *));
-	}
-	r = links != NULL && socks != NULL ? poll_wait(fds, n, links, socks, deadline) : -ENOMEM;
+	r = links != NULL ? poll_wait(fds, n, links, deadline) : -ENOMEM;
 	if (links != few)
 		free(links);
-	if (socks != few_socks)
-		free(socks);
 	return r;
 }
 
@@ -102,7 +126,7 @@ static int poll_ns(struct pollfd *fds, nfds_t n, int64_t timeout_ns)
 	r = client_ready();
 	if (r == 0) {
 		client_turn();
-		r = poll_look(fds, n);
+		r = poll_look(fds, n, POLLNVAL);
 		if (r == 0 && timeout_ns != 0)
 			r = poll_slow(fds, n, timeout_ns < 0 ? FOREVER : now_ns() + timeout_ns);
 	}

@@ -10,11 +10,12 @@
  * process as it has CPUs besides those of the stack's threads (DESIGN §3.12). There is one leader,
  * so that is one or none.
  *
+ * A wait may be for descriptors of the kernel, too: kwait.c.
+ *
  * Not done: restarting after a signal with SA_RESTART: every wait that a signal ends says -EINTR.
  */
 #define _GNU_SOURCE
 #include <linux/futex.h>
-#include <poll.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -105,15 +106,19 @@ static int futex_wait(_Atomic uint32_t *word, int64_t deadline)
 
 void waiter_init(struct waiter *w)
 {
-	*w = (struct waiter){.woken = false};
+	*w = (struct waiter){.bell = -1};
 	list_init(&w->node);
 }
 
 static void word_set(struct waiter *w)
 {
 	atomic_store_explicit(&w->word, 1, memory_order_release);
-	if (w->follows)
+	if (!w->follows)
+		return;
+	if (likely(w->kernel == NULL))
 		futex_wake(&w->word);
+	else if (w->bell >= 0)
+		bell_wake(w->bell);
 }
 
 /* The bells of a service can only be slept on. */
@@ -134,6 +139,16 @@ void waiter_wake(struct waiter *w)
 	}
 }
 
+static int follow_word(struct waiter *w, int64_t deadline)
+{
+	int r;
+
+	client_unlock();
+	r = futex_wait(&w->word, deadline);
+	client_lock();
+	return r;
+}
+
 static int follow(struct waiter *w, int64_t deadline)
 {
 	int r;
@@ -141,9 +156,7 @@ static int follow(struct waiter *w, int64_t deadline)
 	atomic_store_explicit(&w->word, 0, memory_order_relaxed);
 	w->follows = true;
 	list_add_tail(&client.followers, &w->node);
-	client_unlock();
-	r = futex_wait(&w->word, deadline);
-	client_lock();
+	r = likely(w->kernel == NULL) ? follow_word(w, deadline) : kwait_follow(w, deadline);
 	list_del(&w->node);
 	w->follows = false;
 	return w->woken ? 0 : r;
@@ -162,12 +175,14 @@ static bool rings_empty(void)
 
 /* What ends a sleep: bells that are rung, and what tells that the service goes or comes. */
 struct sleep_on {
-	struct pollfd fd[EMBED_CORES_MAX + 1 + REJOIN_FDS];
+	struct pollfd own[KWAIT_ROOM];
+	struct pollfd *fd; /* own, or behind those that the waiter brings */
 	unsigned bells, n;
 };
 
-static void sleep_on(struct sleep_on *o)
+static void sleep_on(struct sleep_on *o, struct kwait *k)
 {
+	o->fd = k != NULL ? &k->fd[k->n] : o->own;
 	o->bells = client.lost || rejoin_resuming() ? 0 : client.n_cores;
 	for (unsigned i = 0; i < o->bells; i++)
 		o->fd[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
@@ -178,14 +193,14 @@ static void sleep_on(struct sleep_on *o)
 		o->n += rejoin_poll(&o->fd[o->n]);
 }
 
-/* 0; 1 if there may be news of the service; -EINTR. Outside. */
-static int bells_sleep(struct sleep_on *o, int64_t timeout_ns)
+/* 0; 1 if there may be news of the service; -EINTR. k: NULL, or what the waiter brings. Outside. */
+static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct kwait *k)
 {
-	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
-	int n = ppoll(o->fd, o->n, timeout_ns >= 0 ? &ts : NULL, NULL), news = 0;
+	struct kwait none = {.fd = o->own};
+	int n = kwait_sleep(k != NULL ? k : &none, o->n, timeout_ns), news = 0;
 
 	if (n < 0)
-		return -errno;
+		return n;
 	for (unsigned i = 0; n > 0 && i < o->n; i++) {
 		if (o->fd[i].revents == 0)
 			continue;
@@ -197,7 +212,7 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns)
 	return news;
 }
 
-static int sleep_threaded(int64_t timeout_ns)
+static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
 {
 	struct sleep_on o;
 	int r = 0;
@@ -205,10 +220,11 @@ static int sleep_threaded(int64_t timeout_ns)
 	for (unsigned i = 0; i < client.n_cores; i++)
 		bell_arm(&client.core[i].end.sh->bells.app_armed);
 	if (rings_empty()) {
-		sleep_on(&o);
+		sleep_on(&o, w->kernel);
 		client_unlock();
-		r = bells_sleep(&o, timeout_ns);
+		r = bells_sleep(&o, timeout_ns, w->kernel);
 		client_lock();
+		w->woken |= w->kernel != NULL && w->kernel->ready;
 	}
 	for (unsigned i = 0; i < client.n_cores; i++)
 		bell_disarm(&client.core[i].end.sh->bells.app_armed);
@@ -229,7 +245,7 @@ static int sleep_polled(int64_t timeout_ns)
 }
 
 /* The leader, in the kernel. Whoever pushes a command meanwhile rings: client.asleep says so. */
-static int client_sleep(int64_t now, int64_t deadline)
+static int client_sleep(struct waiter *w, int64_t now, int64_t deadline)
 {
 	int64_t timeout_ns;
 	int r;
@@ -241,7 +257,7 @@ static int client_sleep(int64_t now, int64_t deadline)
 	timeout_ns = deadline == FOREVER ? -1 : deadline > now ? deadline - now : 0;
 	client.stats.sleeps++;
 	client.asleep = true;
-	r = client.threaded ? sleep_threaded(timeout_ns) : sleep_polled(timeout_ns);
+	r = client.threaded ? sleep_threaded(timeout_ns, w) : sleep_polled(timeout_ns);
 	client.asleep = false;
 	if (client.transport.attached)
 		rejoin_look(now_ns(), r > 0);
@@ -272,8 +288,11 @@ static int lead(struct waiter *w, int64_t deadline)
 			return -ETIMEDOUT;
 		if (client.transport.attached)
 			rejoin_look(now, false);
+		r = unlikely(w->kernel != NULL) ? kwait_due(w, now) : 0;
 		if (w->woken)
 			return 0;
+		if (r < 0)
+			return r;
 		if (w->interruptible && unlikely(interrupt_seen()))
 			return -EINTR;
 		if (busy || quiet == 0)
@@ -282,7 +301,7 @@ static int lead(struct waiter *w, int64_t deadline)
 			client_breathe();
 			continue;
 		}
-		r = client_sleep(now, deadline);
+		r = client_sleep(w, now, deadline);
 		if (r < 0 && !w->woken)
 			return r;
 		if (w->interruptible)
@@ -378,7 +397,7 @@ static int process_sleep(int64_t timeout_ns)
 	client.waiting++;
 	while (n == 0 && r == 0 && !client.stopping) {
 		if (now - quiet >= client.spin_ns)
-			r = client_sleep(now, end);
+			r = client_sleep(&w, now, end);
 		else
 			client_breathe();
 		n = client_turn();

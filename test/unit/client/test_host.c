@@ -3,8 +3,13 @@
  * What a host of libzstack relies upon (client/host.h): numbers that it chooses, and several for
  * one thing.
  */
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/epoll.h>
 
+#include "client/client_priv.h"
 #include "client/host.h"
 #include "fake.h"
 
@@ -246,6 +251,267 @@ static void addresses_come_from_the_stack_and_are_remembered(void **state)
 	assert_int_equal(fake_count(core0, CHAN_OP_ADDRS), 1);
 }
 
+/* ---- waiting for both sides ---- */
+
+static int pipe_fd[2];
+static uint32_t sid2;
+
+/* Sockets 10 and 20, a set 30 that has 10, a pipe; the stack has a thread. */
+static int setup_wait(void **state)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+	struct sockaddr_in a = fake_addr(80);
+
+	host_set(&ops);
+	fake_start(1, true);
+	for (int fd = 10; fd <= 20; fd += 10) {
+		assert_int_equal(host_socket_at(fd, AF_INET, SOCK_STREAM, 0), fd);
+		assert_int_equal(zs_connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+		*(fd == 10 ? &sid : &sid2) = fake_last(core0, CHAN_OP_CONNECT)->sid;
+	}
+	assert_int_equal(host_epoll_at(30), 30);
+	assert_int_equal(zs_epoll_ctl(30, EPOLL_CTL_ADD, 10, &e), 0);
+	return pipe(pipe_fd);
+}
+
+static int teardown_wait(void **state)
+{
+	close(pipe_fd[0]);
+	close(pipe_fd[1]);
+	fake_stop();
+	return 0;
+}
+
+static void arrive(uint32_t s)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake_data(core0, s, "x", 0);
+	pthread_mutex_unlock(&fake.lock);
+}
+
+static void what_is_there_already_counts(void **state)
+{
+	struct pollfd k = {.fd = pipe_fd[0], .events = POLLIN};
+	struct pollfd ours[2] = {{.fd = 20, .events = POLLIN}, {.fd = 99, .events = POLLIN}};
+	struct host_wait set = {.epfd = 30, .fd = -1, .kernel = &k, .n_kernel = 1};
+	struct host_wait poll = set;
+
+	poll.epfd = -1;
+	poll.pfd = ours;
+	poll.n_pfd = 2;
+	assert_int_equal(host_wait(&set), 0);
+	assert_int_equal(write(pipe_fd[1], "x", 1), 1);
+	set.deadline_ns = INT64_MAX;
+	assert_int_equal(host_wait(&set), HOST_KERNEL);
+	assert_int_equal(k.revents, POLLIN);
+	arrive(sid);
+	arrive(sid2);
+	assert_int_equal(host_wait(&set), HOST_OURS);
+	assert_int_equal(host_wait(&poll), HOST_OURS | HOST_KERNEL);
+	assert_int_equal(ours[0].revents, POLLIN);
+	assert_int_equal(ours[1].revents, 0);
+	assert_int_equal(k.revents, POLLIN);
+	set = (struct host_wait){.epfd = -1, .fd = 20, .deadline_ns = INT64_MAX};
+	assert_int_equal(host_wait(&set), HOST_OURS);
+	set.fd = 30;
+	assert_int_equal(host_wait(&set), -EBADF);
+}
+
+static void a_deadline_ends_it(void **state)
+{
+	struct pollfd k = {.fd = pipe_fd[0], .events = POLLIN};
+	struct host_wait w = {.epfd = 30,
+			      .fd = -1,
+			      .kernel = &k,
+			      .n_kernel = 1,
+			      .deadline_ns = now_ns() + 3000000};
+
+	assert_int_equal(host_wait(&w), 0);
+	assert_true(now_ns() >= w.deadline_ns);
+}
+
+/* A thread that waits for the set and the pipe. */
+struct waits {
+	struct pollfd k;
+	struct host_wait w;
+	int result;
+	pthread_t thread;
+};
+
+static void *wait_main(void *arg)
+{
+	struct waits *t = arg;
+
+	t->result = host_wait(&t->w);
+	return NULL;
+}
+
+static void wait_begin(struct waits *t, int epfd)
+{
+	t->k = (struct pollfd){.fd = pipe_fd[0], .events = POLLIN};
+	t->w = (struct host_wait){.epfd = epfd,
+				  .fd = epfd < 0 ? 20 : -1,
+				  .kernel = &t->k,
+				  .n_kernel = 1,
+				  .deadline_ns = INT64_MAX};
+	assert_int_equal(pthread_create(&t->thread, NULL, wait_main, t), 0);
+}
+
+static int wait_end(struct waits *t)
+{
+	pthread_join(t->thread, NULL);
+	return t->result;
+}
+
+/* Until a thread leads, and so many follow. */
+static void others_wait(bool leader, unsigned followers)
+{
+	for (;;) {
+		unsigned n = 0;
+		bool leads;
+
+		client_lock();
+		for (struct list *l = client.followers.next; l != &client.followers; l = l->next)
+			n++;
+		leads = client.leader != NULL;
+		client_unlock();
+		if (leads == leader && n == followers)
+			return;
+		sched_yield();
+	}
+}
+
+static void either_side_ends_the_leaders_sleep(void **state)
+{
+	struct waits t;
+	char c;
+
+	for (int i = 0; i < 20; i++) {
+		wait_begin(&t, 30);
+		others_wait(true, 0);
+		if (i % 2 == 0)
+			assert_int_equal(write(pipe_fd[1], "x", 1), 1);
+		else
+			arrive(sid);
+		assert_int_equal(wait_end(&t), i % 2 == 0 ? HOST_KERNEL : HOST_OURS);
+		assert_int_equal(i % 2 == 0 ? read(pipe_fd[0], &c, 1) : zs_read(10, &c, 1), 1);
+	}
+}
+
+/* It sleeps on an eventfd beside the pipe; a leader that leaves makes it leader. */
+static void either_side_ends_a_followers_sleep(void **state)
+{
+	struct waits leads, follows;
+	char c;
+
+	for (int i = 0; i < 20; i++) {
+		wait_begin(&leads, 30);
+		others_wait(true, 0);
+		wait_begin(&follows, -1);
+		others_wait(true, 1);
+		if (i % 2 == 0) {
+			arrive(sid2);
+			assert_int_equal(wait_end(&follows), HOST_OURS);
+			assert_int_equal(zs_read(20, &c, 1), 1);
+			arrive(sid);
+			assert_int_equal(wait_end(&leads), HOST_OURS);
+		} else {
+			arrive(sid);
+			assert_int_equal(wait_end(&leads), HOST_OURS);
+			others_wait(true, 0);
+			assert_int_equal(write(pipe_fd[1], "x", 1), 1);
+			assert_int_equal(wait_end(&follows), HOST_KERNEL);
+			assert_int_equal(read(pipe_fd[0], &c, 1), 1);
+		}
+		assert_int_equal(zs_read(10, &c, 1), 1);
+	}
+	wait_begin(&leads, 30);
+	others_wait(true, 0);
+	wait_begin(&follows, -1);
+	others_wait(true, 1);
+	assert_int_equal(write(pipe_fd[1], "x", 1), 1);
+	assert_int_equal(wait_end(&leads), HOST_KERNEL);
+	assert_int_equal(wait_end(&follows), HOST_KERNEL);
+}
+
+static void members_in_the_kernel_end_a_wait_that_knows_none(void **state)
+{
+	struct host_wait w = {.epfd = 30, .fd = -1, .deadline_ns = INT64_MAX};
+	struct waits t;
+
+	assert_int_equal(host_epoll_kernel(30, true), 0);
+	assert_int_equal(host_wait(&w), HOST_AGAIN);
+	assert_int_equal(host_epoll_kernel(30, false), 0);
+	t.w = w;
+	assert_int_equal(pthread_create(&t.thread, NULL, wait_main, &t), 0);
+	others_wait(true, 0);
+	assert_int_equal(host_epoll_kernel(30, true), 0);
+	assert_int_equal(wait_end(&t), HOST_AGAIN);
+	assert_int_equal(host_epoll_kernel(10, true), -EINVAL);
+	arrive(sid);
+	assert_int_equal(host_wait(&w), HOST_OURS);
+}
+
+static volatile sig_atomic_t handled;
+
+static void handler(int sig)
+{
+	handled++;
+}
+
+/* ppoll(2): blocked before and after, let through while it waits. */
+static void a_mask_holds_while_it_waits(void **state)
+{
+	struct sigaction sa = {.sa_handler = handler};
+	struct host_wait w = {.epfd = 30, .fd = -1, .deadline_ns = INT64_MAX};
+	sigset_t usr1, none;
+
+	handled = 0;
+	sigemptyset(&none);
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	sigaction(SIGUSR1, &sa, NULL);
+	pthread_sigmask(SIG_BLOCK, &usr1, NULL);
+	pthread_kill(pthread_self(), SIGUSR1);
+	w.sigmask = &none;
+	assert_int_equal(host_wait(&w), -EINTR);
+	assert_int_equal(handled, 1);
+	/* What is ready goes before the signal. */
+	pthread_kill(pthread_self(), SIGUSR1);
+	arrive(sid);
+	while (zs_recv(10, buf, 1, MSG_PEEK | MSG_DONTWAIT) < 0)
+		;
+	assert_int_equal(host_wait(&w), HOST_OURS);
+	assert_int_equal(handled, 1);
+	zs_read(10, buf, 1);
+	w.deadline_ns = 0;
+	assert_int_equal(host_wait(&w), -EINTR);
+	assert_int_equal(handled, 2);
+	pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
+}
+
+static void a_set_that_is_closed_ends_its_waits(void **state)
+{
+	struct waits t;
+
+	wait_begin(&t, 30);
+	others_wait(true, 0);
+	assert_int_equal(zs_close(30), 0);
+	assert_int_equal(wait_end(&t), -EBADF);
+}
+
+static void a_set_can_be_polled(void **state)
+{
+	struct pollfd p = {.fd = 30, .events = POLLIN};
+
+	assert_int_equal(zs_poll(&p, 1, 0), 0);
+	arrive(sid);
+	assert_int_equal(zs_poll(&p, 1, -1), 1);
+	assert_int_equal(p.revents, POLLIN);
+}
+
+#define W(f) cmocka_unit_test_setup_teardown(f, setup_wait, teardown_wait)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -270,6 +536,14 @@ int main(void)
 						setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(numbers_of_random_order_are_those_of_a_model, setup,
 						fake_teardown),
+		W(what_is_there_already_counts),
+		W(a_deadline_ends_it),
+		W(either_side_ends_the_leaders_sleep),
+		W(either_side_ends_a_followers_sleep),
+		W(members_in_the_kernel_end_a_wait_that_knows_none),
+		W(a_mask_holds_while_it_waits),
+		W(a_set_that_is_closed_ends_its_waits),
+		W(a_set_can_be_polled),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
