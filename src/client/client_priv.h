@@ -116,6 +116,7 @@ struct waiter {
 	bool woken;	       /* an event was ours */
 	bool follows;
 	bool interruptible; /* a signal handled while spinning ends it too (interrupt.c) */
+	bool deaf;	    /* no signal that the host puts off ends it */
 	int bell;	    /* with `kernel`, a follower sleeps on this; -1 */
 };
 
@@ -539,6 +540,12 @@ void interrupt_watch(void);
 /* Since watch, or since the last time that it was true. */
 bool interrupt_seen(void);
 void interrupt_unwatch(void);
+/* A host tells (host.h): then every wait may ask, there is no need to watch. */
+void interrupt_by(bool (*interrupted)(void));
+bool interrupt_is_told(void);
+/* Around a system call that sleeps for, or until, ts, which a signal may shorten. True: one came. */
+void interrupt_sleep(struct timespec *ts);
+bool interrupt_woke(void);
 
 /* ---- wait.c ---- */
 int64_t now_ns(void);
@@ -567,8 +574,9 @@ void wlink_wake(struct wlink *list) slow_path;
 int kwait_look(struct waiter *w) must_check;
 /* The same, if it is some time since the last one. */
 int kwait_due(struct waiter *w, int64_t now) must_check;
-/* Sleeps on them, and on n of the client's that stand at k->fd[k->n]. What ppoll() says. Outside. */
-int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns);
+/* Sleeps on them, and on n of the client's that stand at k->fd[k->n]. What ppoll() says; deaf: as a
+ * waiter's. Outside. */
+int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns, bool deaf);
 /* A follower: sleeps until it is woken or one is ready, or -ETIMEDOUT, -EINTR. Inside. */
 int kwait_follow(struct waiter *w, int64_t deadline) must_check;
 /* In a child of fork: what followers sleep on is the parent's. */

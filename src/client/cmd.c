@@ -62,6 +62,7 @@ static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd
 	int err;
 
 	waiter_init(&w);
+	w.deaf = true;
 	r = reply_get(c, &w, &token);
 	q = cmd_slot(c);
 	if (unlikely(q == NULL || client.epoch != epoch || (s != NULL && s->serial != serial))) {

@@ -25,6 +25,7 @@ static const struct host_ops *host;
 void host_set(const struct host_ops *ops)
 {
 	host = ops;
+	interrupt_by(ops->interrupted);
 }
 
 int fd_init(void)

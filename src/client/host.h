@@ -26,10 +26,16 @@ struct host_ops {
 	/* The client has dropped what fd stood for, without having been told to close it: the stack
 	 * was stopped, or a child of fork could not inherit it. Inside the lock, as fd_new. */
 	void (*fd_gone)(int fd);
+	/* Has a signal come for the calling thread since it entered, whose handler waits until it
+	 * leaves? Then what it waits for ends with -EINTR. NULL: handlers run when they come. */
+	bool (*interrupted)(void);
 };
 
 /* Before zs_start(). The table is that of the process, and never taken back. */
 void host_set(const struct host_ops *ops);
+/* For the host's signal handler, when interrupted() says so from here on: the calling thread does
+ * not fall asleep any more, if it was about to. The one call that a handler may make. */
+void host_interrupt(void);
 
 /* A new socket or set at a number that the host has and the client does not know. */
 int host_socket_at(int fd, int domain, int type, int protocol) must_check;

@@ -11,12 +11,56 @@
  * spins it was but a preemption: what epoll(7) may say to a program with handlers anyway.
  *
  * Not done where the C library does not register sequences (glibc before 2.35).
+ *
+ * Under a host that puts handlers off until the thread leaves (host.h) there is no guessing: it
+ * says whether one waits. A signal must not slip in between that question and the sleep, or its
+ * handler would wait for ever. The handler that the host has installed ends the sleep by
+ * host_interrupt(), which takes the time away that the thread is about to sleep: the kernel reads
+ * it when the system call begins, and from then on the signal itself ends it.
  */
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "client/client_priv.h"
+#include "client/host.h"
+
+static bool (*told)(void);
+static __thread struct timespec *volatile asleep __attribute__((tls_model("initial-exec")));
+
+void interrupt_by(bool (*interrupted)(void))
+{
+	told = interrupted;
+}
+
+bool interrupt_is_told(void)
+{
+	return told != NULL;
+}
+
+void interrupt_sleep(struct timespec *ts)
+{
+	if (told == NULL)
+		return;
+	asleep = ts;
+	atomic_signal_fence(memory_order_seq_cst);
+	if (told())
+		*ts = (struct timespec){0, 0};
+}
+
+bool interrupt_woke(void)
+{
+	asleep = NULL;
+	return told != NULL && told();
+}
+
+void host_interrupt(void)
+{
+	struct timespec *ts = asleep;
+
+	if (ts != NULL)
+		*ts = (struct timespec){0, 0};
+}
 
 #if __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>
@@ -59,7 +103,7 @@ static bool has_handler(void)
 
 void interrupt_watch(void)
 {
-	volatile struct rseq *r = mine();
+	volatile struct rseq *r = told == NULL ? mine() : NULL;
 
 	if (nowhere.abort_ip == 0) {
 		nowhere.start_ip = (uintptr_t)interrupt_nowhere + 4;
@@ -74,6 +118,8 @@ bool interrupt_seen(void)
 {
 	volatile struct rseq *r = mine();
 
+	if (told != NULL)
+		return told();
 	if (likely(r == NULL || r->rseq_cs == (uintptr_t)&nowhere))
 		return false;
 	interrupt_watch();
@@ -82,7 +128,7 @@ bool interrupt_seen(void)
 
 void interrupt_unwatch(void)
 {
-	volatile struct rseq *r = mine();
+	volatile struct rseq *r = told == NULL ? mine() : NULL;
 
 	if (r != NULL)
 		r->rseq_cs = 0;
@@ -96,7 +142,7 @@ void interrupt_watch(void)
 
 bool interrupt_seen(void)
 {
-	return false;
+	return told != NULL && told();
 }
 
 void interrupt_unwatch(void)

@@ -24,19 +24,24 @@ static struct {
 	unsigned n;
 } pool;
 
-static struct timespec span(int64_t ns)
-{
-	return (struct timespec){ns / 1000000000, ns % 1000000000};
-}
+#define EVER_S (1 << 30)
 
-int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns)
+int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns, bool deaf)
 {
-	struct timespec ts = span(timeout_ns);
-	int r = ppoll(k->fd, k->n + n, timeout_ns >= 0 ? &ts : NULL, k->mask);
+	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	int r;
 
+	if (timeout_ns < 0)
+		ts = (struct timespec){.tv_sec = EVER_S};
+	if (!deaf)
+		interrupt_sleep(&ts);
+	r = ppoll(k->fd, k->n + n, &ts, k->mask);
+	r = r < 0 ? -errno : r;
+	if (!deaf && interrupt_woke() && r == 0)
+		r = -EINTR;
 	for (unsigned i = 0; r > 0 && i < k->n && !k->ready; i++)
 		k->ready = k->fd[i].revents != 0;
-	return r < 0 ? -errno : r;
+	return r;
 }
 
 int kwait_look(struct waiter *w)
@@ -44,7 +49,7 @@ int kwait_look(struct waiter *w)
 	int r;
 
 	client_unlock();
-	r = kwait_sleep(w->kernel, 0, 0);
+	r = kwait_sleep(w->kernel, 0, 0, false);
 	client_lock();
 	w->woken |= w->kernel->ready;
 	return r < 0 ? r : 0;
@@ -92,7 +97,7 @@ int kwait_follow(struct waiter *w, int64_t deadline)
 	if (w->bell < 0 && (left < 0 || left > BLIND_NS))
 		left = BLIND_NS;
 	client_unlock();
-	r = kwait_sleep(k, 1, left);
+	r = kwait_sleep(k, 1, left, false);
 	client_lock();
 	bell_give(w->bell, atomic_load_explicit(&w->word, memory_order_relaxed) != 0);
 	w->bell = -1;

@@ -343,7 +343,7 @@ static void linger_wait(struct csock *s, uint32_t sid, int64_t deadline)
 	int r = 0;
 
 	s->flags |= CSOCK_LINGERS;
-	while (s->sid == sid && r != -ETIMEDOUT && r != -EBADF) {
+	while (s->sid == sid && r == 0) {
 		waiter_init(&w);
 		l = (struct wlink){.w = &w, .next = s->waiters};
 		s->waiters = &l;

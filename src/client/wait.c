@@ -93,15 +93,18 @@ static void futex_wake(_Atomic uint32_t *word)
 }
 
 /* 0 when the word may have changed; -ETIMEDOUT, -EINTR. */
-static int futex_wait(_Atomic uint32_t *word, int64_t deadline)
+static int futex_wait(_Atomic uint32_t *word, int64_t deadline, bool deaf)
 {
 	struct timespec ts = {deadline / 1000000000, deadline % 1000000000};
+	int r = 0;
 
-	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, 0, deadline != FOREVER ? &ts : NULL,
-		    NULL, FUTEX_BITSET_MATCH_ANY) == 0 ||
-	    errno == EAGAIN)
-		return 0;
-	return -errno;
+	if (!deaf)
+		interrupt_sleep(&ts);
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, 0, &ts, NULL,
+		    FUTEX_BITSET_MATCH_ANY) != 0 &&
+	    errno != EAGAIN)
+		r = -errno;
+	return !deaf && interrupt_woke() && r == -ETIMEDOUT ? -EINTR : r;
 }
 
 void waiter_init(struct waiter *w)
@@ -144,7 +147,7 @@ static int follow_word(struct waiter *w, int64_t deadline)
 	int r;
 
 	client_unlock();
-	r = futex_wait(&w->word, deadline);
+	r = futex_wait(&w->word, deadline, w->deaf);
 	client_lock();
 	return r;
 }
@@ -193,11 +196,11 @@ static void sleep_on(struct sleep_on *o, struct kwait *k)
 		o->n += rejoin_poll(&o->fd[o->n]);
 }
 
-/* 0; 1 if there may be news of the service; -EINTR. k: NULL, or what the waiter brings. Outside. */
-static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct kwait *k)
+/* 0; 1 if there may be news of the service; -EINTR. Outside. */
+static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 {
-	struct kwait none = {.fd = o->own};
-	int n = kwait_sleep(k != NULL ? k : &none, o->n, timeout_ns), news = 0;
+	struct kwait none = {.fd = o->own}, *k = w->kernel != NULL ? w->kernel : &none;
+	int n = kwait_sleep(k, o->n, timeout_ns, w->deaf), news = 0;
 
 	if (n < 0)
 		return n;
@@ -222,7 +225,7 @@ static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
 	if (rings_empty()) {
 		sleep_on(&o, w->kernel);
 		client_unlock();
-		r = bells_sleep(&o, timeout_ns, w->kernel);
+		r = bells_sleep(&o, timeout_ns, w);
 		client_lock();
 		w->woken |= w->kernel != NULL && w->kernel->ready;
 	}
@@ -267,6 +270,12 @@ static int client_sleep(struct waiter *w, int64_t now, int64_t deadline)
 /* Turns that find nothing between two looks at the clock, which costs as much as such a turn. */
 #define CLOCK_EACH 8
 
+/* Without a host's word there are false alarms: only what may say -EINTR for nothing listens. */
+static bool hears(const struct waiter *w)
+{
+	return w->interruptible || (!w->deaf && interrupt_is_told());
+}
+
 static int lead(struct waiter *w, int64_t deadline)
 {
 	int64_t quiet = 0, now;
@@ -293,7 +302,7 @@ static int lead(struct waiter *w, int64_t deadline)
 			return 0;
 		if (r < 0)
 			return r;
-		if (w->interruptible && unlikely(interrupt_seen()))
+		if (unlikely(hears(w)) && interrupt_seen())
 			return -EINTR;
 		if (busy || quiet == 0)
 			quiet = now;

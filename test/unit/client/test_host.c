@@ -31,7 +31,15 @@ static void fd_gone(int fd)
 	gone[n_gone++ % 16] = fd;
 }
 
-static const struct host_ops ops = {.fd_new = fd_new, .fd_gone = fd_gone};
+static __thread volatile bool pending; /* a handler waits */
+
+static bool interrupted(void)
+{
+	return pending;
+}
+
+static const struct host_ops ops = {
+	.fd_new = fd_new, .fd_gone = fd_gone, .interrupted = interrupted};
 
 static int setup(void **state)
 {
@@ -490,6 +498,67 @@ static void a_mask_holds_while_it_waits(void **state)
 	pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
 }
 
+static void put_off(int sig)
+{
+	handled++;
+	pending = true;
+	host_interrupt();
+}
+
+static void *read_main(void *arg)
+{
+	struct waits *t = arg;
+	char c;
+
+	t->result = (int)zs_read(20, &c, 1);
+	return NULL;
+}
+
+/* At whatever moment it comes: before the sleep, in it, while it spins, leads or follows. */
+static void a_signal_that_is_put_off_ends_every_wait(void **state)
+{
+	struct sigaction sa = {.sa_handler = put_off};
+	struct waits leads, t;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	for (int i = 0; i < 300; i++) {
+		bool follows = i % 3 == 2;
+
+		handled = 0;
+		if (follows) {
+			wait_begin(&leads, 30);
+			others_wait(true, 0);
+		}
+		if (i % 2 == 0)
+			assert_int_equal(pthread_create(&t.thread, NULL, read_main, &t), 0);
+		else
+			wait_begin(&t, -1);
+		others_wait(true, follows);
+		for (int spin = 0; spin < i * 50; spin++)
+			__builtin_ia32_pause();
+		pthread_kill(t.thread, SIGUSR1);
+		assert_int_equal(wait_end(&t), -EINTR);
+		assert_int_equal(handled, 1);
+		if (!follows)
+			continue;
+		arrive(sid);
+		assert_int_equal(wait_end(&leads), HOST_OURS);
+		assert_int_equal(zs_read(10, buf, 1), 1);
+	}
+}
+
+/* What the stack is asked is not left without its answer. */
+static void a_signal_that_is_put_off_leaves_commands_alone(void **state)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+
+	pending = true;
+	assert_int_equal(host_socket_at(40, AF_INET, SOCK_DGRAM, 0), 40);
+	assert_int_equal(zs_getsockname(40, (struct sockaddr *)&a, &len), 0);
+	pending = false;
+}
+
 static void a_set_that_is_closed_ends_its_waits(void **state)
 {
 	struct waits t;
@@ -542,6 +611,8 @@ int main(void)
 		W(either_side_ends_a_followers_sleep),
 		W(members_in_the_kernel_end_a_wait_that_knows_none),
 		W(a_mask_holds_while_it_waits),
+		W(a_signal_that_is_put_off_ends_every_wait),
+		W(a_signal_that_is_put_off_leaves_commands_alone),
 		W(a_set_that_is_closed_ends_its_waits),
 		W(a_set_can_be_polled),
 	};
