@@ -29,10 +29,10 @@ int endpoint_from(struct endpoint *e, int domain, const struct sockaddr *sa, soc
 		e->port = ntohs(in.sin_port);
 		return 0;
 	}
-	if (sa->sa_family != AF_INET6)
-		return -EAFNOSUPPORT;
 	if (len < offsetof(struct sockaddr_in6, sin6_scope_id))
 		return -EINVAL;
+	if (sa->sa_family != AF_INET6)
+		return -EAFNOSUPPORT;
 	memset(&in6, 0, sizeof(in6));
 	memcpy(&in6, sa, len < sizeof(in6) ? len : sizeof(in6));
 	memcpy(e->addr, &in6.sin6_addr, 16);

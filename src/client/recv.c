@@ -333,9 +333,12 @@ static void cmsgs(const struct csock *s, const struct dgram *d, struct msghdr *m
 {
 	size_t used = 0;
 
-	if (m->msg_control != NULL && s->domain == AF_INET)
+	/* What there is no place for is told of, also where there is none at all. */
+	if (m->msg_control == NULL)
+		m->msg_controllen = 0;
+	if (s->domain == AF_INET)
 		cmsg_v4(s, d, m, &used);
-	else if (m->msg_control != NULL)
+	else
 		cmsg_v6(s, d, m, &used);
 	m->msg_controllen = used;
 }

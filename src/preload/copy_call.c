@@ -73,8 +73,11 @@ static long send_file(int out, int in, off64_t *at, size_t len)
 /* What sendfile() refuses of its source: anything but files and block devices. */
 static int source_check(int in)
 {
+	int flags = real.fcntl(in, F_GETFL);
 	struct stat st;
 
+	if (flags < 0 || (flags & O_ACCMODE) == O_WRONLY)
+		return -EBADF;
 	if (fstat(in, &st) != 0)
 		return -errno;
 	return S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) ? 0 : -EINVAL;
@@ -118,7 +121,7 @@ ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 	return sendfile_ours(out, in, offset, len);
 }
 
-/* ---- splice ---- */
+/* ---- splice: SPLICE_F_NONBLOCK is for the pipe; the socket has O_NONBLOCK, as on Linux ---- */
 
 /* Is there something in the pipe, or room, now or in the end? 0, -EAGAIN, -EINTR. */
 static int pipe_wait(int fd, short events, unsigned flags)
@@ -134,7 +137,7 @@ static long splice_out(int in, int out, size_t len, unsigned flags)
 {
 	int more = flags & SPLICE_F_MORE ? MSG_MORE : 0, r = pipe_wait(in, POLLIN, flags);
 	struct pollfd room = {.fd = out, .events = POLLOUT};
-	bool waits = !nonblocking(out) && (flags & SPLICE_F_NONBLOCK) == 0;
+	bool waits = !nonblocking(out);
 	struct zs_buf b;
 	ssize_t n;
 
@@ -160,13 +163,13 @@ static long splice_out(int in, int out, size_t len, unsigned flags)
 
 static long splice_in(int in, int out, size_t len, unsigned flags)
 {
-	int now = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0, r = pipe_wait(out, POLLOUT, flags);
+	int r = pipe_wait(out, POLLOUT, flags);
 	char *buf = r == 0 ? malloc(PIECE) : NULL;
 	ssize_t n, k;
 
 	if (buf == NULL)
 		return r < 0 ? r : -ENOMEM;
-	n = zs_recv(in, buf, len < PIECE ? len : PIECE, MSG_PEEK | now);
+	n = zs_recv(in, buf, len < PIECE ? len : PIECE, MSG_PEEK);
 	if (n > 0) {
 		k = real.write(out, buf, (size_t)n);
 		n = k < 0 ? -errno : zs_recv(in, buf, (size_t)k, MSG_TRUNC | MSG_DONTWAIT);
@@ -182,13 +185,13 @@ ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t len, uns
 
 	if (likely(!fd_is_ours(in) && !fd_is_ours(out)))
 		return real.splice(in, in_at, out, out_at, len, flags);
-	if (in_at != NULL || out_at != NULL)
-		return result(-ESPIPE);
 	if (fd_is_ours(in) && fd_is_ours(out))
 		return result(-EINVAL);
 	if (fstat(fd_is_ours(in) ? out : in, &st) != 0)
 		return -1;
-	if (!S_ISFIFO(st.st_mode))
+	if ((fd_is_ours(in) ? out_at : in_at) != NULL && S_ISFIFO(st.st_mode))
+		return result(-ESPIPE);
+	if (!S_ISFIFO(st.st_mode) || in_at != NULL || out_at != NULL)
 		return result(-EINVAL);
 	if (len == 0)
 		return 0;

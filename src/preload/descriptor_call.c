@@ -27,10 +27,8 @@ int close(int fd)
 	return (int)result(k < 0 ? -errno : r == -EBADF || r == -ENXIO ? 0 : r);
 }
 
-int __close(int fd)
-{
-	return close(fd);
-}
+int __close(int fd) __attribute__((alias("close")));
+extern typeof(close) hook_close __attribute__((alias("close")));
 
 /* ---- copies ---- */
 

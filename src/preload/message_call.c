@@ -30,7 +30,7 @@ int sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 		return real.sendmmsg(fd, m, n, flags);
 	n = n < MANY_MAX ? n : MANY_MAX;
 	while (k < n) {
-		r = sendmsg(fd, &m[k].msg_hdr, flags);
+		r = hook_sendmsg(fd, &m[k].msg_hdr, flags);
 		if (r < 0)
 			break;
 		m[k++].msg_len = (unsigned)r;

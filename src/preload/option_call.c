@@ -77,6 +77,7 @@ static const struct option advice[] = {
 	{SOL_SOCKET, SO_INCOMING_CPU},
 	{SOL_SOCKET, SO_PREFER_BUSY_POLL},
 	{IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT},
+	{IPPROTO_IP, IP_RECVERR},
 	{IPPROTO_IPV6, IPV6_AUTOFLOWLABEL},
 	{IPPROTO_IPV6, IPV6_ADDR_PREFERENCES},
 	{IPPROTO_TCP, TCP_DEFER_ACCEPT},
@@ -139,6 +140,8 @@ static int set_ours(int fd, int level, int name, const void *value, socklen_t le
 {
 	int r;
 
+	if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
+		return len == 0 || *(const char *)value == '\0' ? 0 : -ENODEV;
 	if (fd_kind(fd) == FD_BOTH)
 		(void)real.setsockopt(twin_of(fd), level, name, value, len);
 	r = zs_setsockopt(fd, level, name, value, len);
@@ -180,8 +183,14 @@ static int get_advice(void *value, socklen_t *len)
 
 static int get_ours(int fd, int level, int name, void *value, socklen_t *len)
 {
-	int r = zs_getsockopt(fd, level, name, value, len), n;
+	int r, n;
 
+	/* No socket of ours is bound to a device. */
+	if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
+		return (int)(*len = 0);
+	r = zs_getsockopt(fd, level, name, value, len);
+	if (r == -ENOPROTOOPT && level == IPPROTO_TCP && !is_stream(fd))
+		return -EOPNOTSUPP;
 	if (r == -ENOPROTOOPT && is_advice(level, name))
 		return get_advice(value, len);
 	if (r == 0 && doubled(level, name) && *len == sizeof(n)) {
@@ -295,8 +304,11 @@ static int ioctl_ours(int fd, unsigned long request, void *arg)
 		if (arg == NULL)
 			return -EFAULT;
 		return setfl_ours(fd, *(int *)arg != 0);
-	case FIONREAD:
 	case SIOCATMARK:
+		if (!is_stream(fd))
+			return -ENOTTY;
+		/* fallthrough */
+	case FIONREAD:
 	case SIOCOUTQ:
 		return zs_ioctl(fd, request, arg);
 	case FIOCLEX:

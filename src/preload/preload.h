@@ -205,7 +205,16 @@ long connect_any(int fd, const struct sockaddr *addr, socklen_t len) must_check;
 /* Options that the program set on the kernel's socket `from` are set on ours. */
 void options_carry(int from, int to, uint64_t options);
 
+/* ---- hooks, for one another: by its own name the linker gives us the real one ---- */
+
+ssize_t hook_read(int fd, void *buf, size_t len);
+ssize_t hook_write(int fd, const void *buf, size_t len);
+ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags);
+int hook_close(int fd);
+
 /* ---- read_call.c, write_call.c: what is ours, wholly or too ---- */
+
+bool is_stream(int fd);
 
 long recv_ours(int fd, struct msghdr *msg, int flags) must_check;
 long send_ours(int fd, const struct msghdr *msg, int flags) must_check;

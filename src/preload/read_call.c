@@ -53,6 +53,8 @@ ssize_t read(int fd, void *buf, size_t len)
 	return result(r);
 }
 
+extern typeof(read) hook_read __attribute__((alias("read")));
+
 ssize_t __read_chk(int fd, void *buf, size_t len, size_t room)
 {
 	if (unlikely(len > room))

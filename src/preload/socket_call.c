@@ -203,6 +203,6 @@ int sockatmark(int fd)
 
 	if (likely(!fd_is_ours(fd)))
 		return real.sockatmark(fd);
-	CALL_ONCE(r, zs_ioctl(fd, SIOCATMARK, &mark));
+	CALL_ONCE(r, is_stream(fd) ? zs_ioctl(fd, SIOCATMARK, &mark) : -ENOTTY);
 	return (int)result(r < 0 ? r : mark);
 }

@@ -17,13 +17,13 @@ static int cookie_fd(void *cookie)
 
 static ssize_t stream_read(void *cookie, char *buf, size_t len)
 {
-	return read(cookie_fd(cookie), buf, len);
+	return hook_read(cookie_fd(cookie), buf, len);
 }
 
 /* 0 is what tells an error of fopencookie()'s. */
 static ssize_t stream_write(void *cookie, const char *buf, size_t len)
 {
-	ssize_t n = write(cookie_fd(cookie), buf, len);
+	ssize_t n = hook_write(cookie_fd(cookie), buf, len);
 
 	return n < 0 ? 0 : n;
 }
@@ -35,7 +35,7 @@ static int stream_seek(void *cookie, off64_t *at, int whence)
 
 static int stream_close(void *cookie)
 {
-	return close(cookie_fd(cookie));
+	return hook_close(cookie_fd(cookie));
 }
 
 static bool mode_fits(const char *mode)
@@ -72,7 +72,7 @@ int vdprintf(int fd, const char *fmt, va_list ap)
 	if (n < 0)
 		return n;
 	while (n > 0 && at < (size_t)n) {
-		ssize_t k = write(fd, text + at, (size_t)n - at);
+		ssize_t k = hook_write(fd, text + at, (size_t)n - at);
 
 		if (k < 0)
 			n = -1;

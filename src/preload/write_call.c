@@ -18,7 +18,7 @@
 
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM)
 
-static bool is_stream(int fd)
+bool is_stream(int fd)
 {
 	int type = 0;
 	socklen_t len = sizeof(type);
@@ -40,6 +40,9 @@ static long send_one(int fd, const struct msghdr *msg, int flags)
 		CALL(r, zs_sendmsg(fd, &m, known));
 	return r;
 }
+
+extern typeof(write) hook_write __attribute__((alias("write")));
+extern typeof(sendmsg) hook_sendmsg __attribute__((alias("sendmsg")));
 
 /* Only streams have broken pipes: a datagram socket that was shut says EPIPE without a signal. */
 long write_result(int fd, long r, int flags)

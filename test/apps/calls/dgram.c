@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * UDP.
+ */
+#include "calls.h"
+
+static int bound(int *port)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (bind(fd, AT(OWN, 0)) != 0 || getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+		exit(1);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+static void datagrams(void)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	char buf[32];
+	int port, fd = bound(&port);
+
+	show(send(fd, "x", 1, 0));
+	show(sendto(fd, "hello", 5, 0, AT(PEER, UECHO)));
+	show(readable(fd));
+	show(recvfrom(fd, buf, 3, MSG_PEEK, (struct sockaddr *)&a, &len));
+	show(recvfrom(fd, buf, 3, MSG_PEEK | MSG_TRUNC, NULL, NULL));
+	show(recvfrom(fd, buf, 3, 0, (struct sockaddr *)&a, &len));
+	printf("%s %d len %u\n", inet_ntoa(a.sin_addr), ntohs(a.sin_port), len);
+	show_bytes("got", buf, 3);
+	show(recv(fd, buf, 3, MSG_DONTWAIT));
+	show(sendto(fd, "", 0, 0, AT(PEER, UECHO)));
+	show(readable(fd));
+	show(recv(fd, buf, 3, MSG_DONTWAIT));
+	show(sendto(fd, buf, 70000, 0, AT(PEER, UECHO)));
+	show(sendto(fd, "x", 1, 0, AT(PEER, 0)));
+	show(sendto(fd, "x", 1, MSG_OOB, AT(PEER, UECHO)));
+	show(listen(fd, 1));
+	show(accept(fd, NULL, NULL));
+	show(shutdown(fd, SHUT_RD));
+	show(sockatmark(fd));
+}
+
+static void connected(void)
+{
+	struct sockaddr unspec = {.sa_family = AF_UNSPEC};
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	char buf[32];
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	show(connect(fd, AT(PEER, UECHO)));
+	show(getpeername(fd, (struct sockaddr *)&a, &len));
+	show(getsockname(fd, (struct sockaddr *)&a, &len));
+	printf("%s\n", inet_ntoa(a.sin_addr));
+	show(write(fd, "hello", 5));
+	show(readable(fd));
+	show(read(fd, buf, 32));
+	show(send(fd, "again", 5, 0));
+	show(readable(fd));
+	show(recv(fd, buf, 32, 0));
+	show(sendto(fd, "x", 1, 0, AT(PEER, UECHO)));
+	show(readable(fd));
+	show(read(fd, buf, 0));
+	show(read(fd, buf, 32));
+	show(connect(fd, &unspec, sizeof(unspec)));
+	show(getpeername(fd, (struct sockaddr *)&a, &len));
+	show(send(fd, "x", 1, 0));
+	show(write(fd, "x", 1));
+	show(shutdown(fd, SHUT_WR));
+}
+
+static void refused(void)
+{
+	char buf[8];
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), err = -1;
+	socklen_t len = sizeof(err);
+
+	show(connect(fd, AT(PEER, NOBODY)));
+	show(send(fd, "x", 1, 0));
+	show(readable(fd));
+	show(recv(fd, buf, 8, MSG_DONTWAIT));
+	show(recv(fd, buf, 8, MSG_DONTWAIT));
+	show(send(fd, "x", 1, 0));
+	usleep(200000);
+	show(getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len));
+	printf("%s\n", strerrorname_np(err));
+}
+
+static void messages(void)
+{
+	char a[4], b[32], control[128];
+	struct iovec in[] = {{a, 4}, {b, 32}}, out[] = {{"abc", 3}, {"defg", 4}};
+	struct sockaddr_in from, to = at(PEER, UECHO);
+	struct msghdr m = {
+		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = out, .msg_iovlen = 2};
+	int port, fd = bound(&port), one = 1;
+	struct cmsghdr *c;
+
+	show(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)));
+	show(sendmsg(fd, &m, 0));
+	show(readable(fd));
+	m = (struct msghdr){.msg_name = &from,
+			    .msg_namelen = sizeof(from),
+			    .msg_iov = in,
+			    .msg_iovlen = 2,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control)};
+	show(recvmsg(fd, &m, 0));
+	printf("namelen %u flags %x port %d\n", m.msg_namelen, m.msg_flags, ntohs(from.sin_port));
+	show_bytes("b", b, 3);
+	c = CMSG_FIRSTHDR(&m);
+	show(c != NULL && c->cmsg_type == IP_PKTINFO);
+	m = (struct msghdr){
+		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = out, .msg_iovlen = 2};
+	show(sendmsg(fd, &m, 0));
+	show(readable(fd));
+	m = (struct msghdr){.msg_iov = in, .msg_iovlen = 1};
+	show(recvmsg(fd, &m, 0));
+	printf("flags %x\n", m.msg_flags);
+}
+
+static void many(void)
+{
+	struct sockaddr_in to = at(PEER, UECHO);
+	struct iovec out[3] = {{"a", 1}, {"bb", 2}, {"ccc", 3}}, in[4];
+	struct mmsghdr m[4] = {0};
+	struct timespec no = {0, 0};
+	char buf[4][8];
+	int port, fd = bound(&port);
+
+	for (int i = 0; i < 3; i++)
+		m[i].msg_hdr = (struct msghdr){.msg_name = &to,
+					       .msg_namelen = sizeof(to),
+					       .msg_iov = &out[i],
+					       .msg_iovlen = 1};
+	show(sendmmsg(fd, m, 3, 0));
+	usleep(300000);
+	for (int i = 0; i < 4; i++) {
+		in[i] = (struct iovec){buf[i], 8};
+		m[i].msg_hdr = (struct msghdr){.msg_iov = &in[i], .msg_iovlen = 1};
+	}
+	show(recvmmsg(fd, m, 2, 0, NULL));
+	printf("%u %u\n", m[0].msg_len, m[1].msg_len);
+	show(recvmmsg(fd, m, 4, MSG_WAITFORONE, NULL));
+	printf("%u\n", m[0].msg_len);
+	show(recvmmsg(fd, m, 4, MSG_DONTWAIT, NULL));
+	show(sendto(fd, "z", 1, 0, AT(PEER, UECHO)));
+	show(recvmmsg(fd, m, 4, 0, &no));
+	show(sendmmsg(fd, m, 0, 0));
+	show(recvmmsg(fd, m, 0, MSG_DONTWAIT, NULL));
+}
+
+/* A socket for all addresses hears from the peer and from this host. */
+static void wildcard(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	char buf[32], text[16];
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), other = socket(AF_INET, SOCK_DGRAM, 0), n, port;
+
+	show(bind(fd, (struct sockaddr *)&a, sizeof(a)));
+	show(getsockname(fd, (struct sockaddr *)&a, &len));
+	port = ntohs(a.sin_port);
+	show(port != 0);
+	show(sendto(other, "here", 4, 0, AT("127.0.0.1", port)));
+	show(readable(fd));
+	show(recvfrom(fd, buf, 32, 0, (struct sockaddr *)&a, &len));
+	printf("%s %.4s\n", inet_ntoa(a.sin_addr), buf);
+	show(sendto(fd, "back", 4, 0, (struct sockaddr *)&a, len));
+	show(readable(other));
+	show(recv(other, buf, 32, 0));
+	n = snprintf(text, sizeof(text), "%d\n", port);
+	show(sendto(other, text, n, 0, AT(PEER, USEND)) == n);
+	show(readable(fd));
+	show(recvfrom(fd, buf, 32, 0, (struct sockaddr *)&a, &len));
+	printf("%s %.6s\n", inet_ntoa(a.sin_addr), buf);
+	show(sendto(fd, "echo", 4, 0, AT(PEER, UECHO)));
+	show(readable(fd));
+	show(recv(fd, buf, 32, MSG_DONTWAIT));
+	show(recv(fd, buf, 32, MSG_DONTWAIT));
+	show(connect(fd, AT(PEER, UECHO)));
+	show(send(fd, "to", 2, 0));
+	show(readable(fd));
+	show(recv(fd, buf, 32, MSG_DONTWAIT));
+}
+
+const struct call_case dgram_cases[] = {
+	{"datagrams", datagrams},
+	{"connected", connected},
+	{"refused", refused},
+	{"messages", messages},
+	{"many", many},
+	{"wildcard", wildcard},
+	{NULL, NULL},
+};
