@@ -38,8 +38,10 @@ void say(const char *fmt, ...)
 /* ---- the rules ---- */
 
 static struct rules rules;
+static pthread_once_t rules_once = PTHREAD_ONCE_INIT;
 
-__attribute__((constructor)) static void rules_read(void)
+/* Not in a constructor: ours run before the C library has its environment (real.c). */
+static void rules_read(void)
 {
 	if (rules_parse(&rules, getenv(RUN_ENV)) < 0)
 		say("no memory for the rules");
@@ -49,6 +51,7 @@ __attribute__((constructor)) static void rules_read(void)
 
 const struct rules *run_rules(void)
 {
+	pthread_once(&rules_once, rules_read);
 	return &rules;
 }
 
