@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "chan/attach.h"
-#include "image.h"
+#include "preload/image.h"
 #include "preload/rules.h"
 #include "zstack.h"
 

@@ -32,8 +32,7 @@ struct exec_head {
 };
 
 struct exec_item {
-	uint64_t dev,
-		ino; /* of the placeholder; both 0: waits to be accepted from the last listener */
+	struct exec_file file;
 	struct sock_image image;
 };
 
@@ -46,7 +45,7 @@ static bool write_all(int fd, const void *what, size_t n)
 
 static bool write_one(int fd, const struct exec_file *f, const struct csock *s)
 {
-	struct exec_item item = {.dev = f->dev, .ino = f->ino};
+	struct exec_item item = {.file = *f};
 
 	image_write(&item.image, s);
 	return write_all(fd, &item, sizeof(item)) &&
@@ -195,7 +194,7 @@ static bool item_open(const char *all, size_t bytes, size_t *at, struct exec_fil
 	s = image_open(&e.image, opts);
 	if (s != NULL) {
 		adopted[n_adopted] = s;
-		f[n_adopted++] = (struct exec_file){-1, e.dev, e.ino};
+		f[n_adopted++] = e.file;
 	}
 	return true;
 }

@@ -14,6 +14,7 @@
 struct exec_file {
 	int fd;
 	uint64_t dev, ino;
+	uint64_t note[2]; /* the host's, handed through */
 };
 
 /* f: the sockets that are to be there, each once. A descriptor for the new image, which exec does

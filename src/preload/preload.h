@@ -138,6 +138,8 @@ static inline long result(long r)
  */
 int start_need(void) must_check;
 bool started(void);
+/* The stack was attached to by adopt.c. */
+void start_adopted(void);
 const struct rules *run_rules(void);
 /* "zstack: …" on stderr, in one write. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -48,6 +49,7 @@ int __close(int fd);
 	X(accept)                                                                                  \
 	X(accept4)                                                                                 \
 	X(bind)                                                                                    \
+	X(clone)                                                                                   \
 	X(close)                                                                                   \
 	X(close_range)                                                                             \
 	X(connect)                                                                                 \
@@ -60,6 +62,9 @@ int __close(int fd);
 	X(epoll_pwait)                                                                             \
 	X(epoll_pwait2)                                                                            \
 	X(epoll_wait)                                                                              \
+	X(execve)                                                                                  \
+	X(execveat)                                                                                \
+	X(execvpe)                                                                                 \
 	X(fcntl)                                                                                   \
 	X(fcntl64)                                                                                 \
 	X(fdopen)                                                                                  \
@@ -69,6 +74,9 @@ int __close(int fd);
 	X(ioctl)                                                                                   \
 	X(listen)                                                                                  \
 	X(poll)                                                                                    \
+	X(posix_spawn)                                                                             \
+	X(posix_spawn_file_actions_adddup2)                                                        \
+	X(posix_spawnp)                                                                            \
 	X(ppoll)                                                                                   \
 	X(preadv2)                                                                                 \
 	X(preadv64v2)                                                                              \

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "preload/handover.h"
 #include "preload/preload.h"
 
 #define RETRY_NS 1000000000ll
@@ -43,7 +44,7 @@ static pthread_once_t rules_once = PTHREAD_ONCE_INIT;
 /* Not in a constructor: ours run before the C library has its environment (real.c). */
 static void rules_read(void)
 {
-	if (rules_parse(&rules, getenv(RUN_ENV)) < 0)
+	if (rules_parse(&rules, run_env(RUN_ENV)) < 0)
 		say("no memory for the rules");
 	if (rules.bad > 0 && rules.verbose)
 		say("%u rules in %s make no sense, and are skipped", rules.bad, RUN_ENV);
@@ -102,6 +103,12 @@ static int start_now(void)
 	told = r < 0;
 	zs_config_free(c);
 	return r;
+}
+
+void start_adopted(void)
+{
+	fork_watch();
+	atomic_store_explicit(&running, true, memory_order_release);
 }
 
 bool started(void)

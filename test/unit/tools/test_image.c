@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "image.h"
+#include "preload/image.h"
 
 static char folder[] = "/tmp/zs-image-XXXXXX";
 static char linker[256]; /* of this program */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Can a library be loaded before the C library into a program, and do the program's calls on
- * sockets go by the C library? What can't be served is recognised before it is started: it would
- * use the kernel, and nobody would know.
+ * Also in the tool. Can a library be loaded before the C library into a program, and do the
+ * program's calls on sockets go by the C library? What can't be served is recognised before it is
+ * started: it would use the kernel, and nobody would know.
  */
-#ifndef ZS_TOOLS_IMAGE_H
-#define ZS_TOOLS_IMAGE_H
+#ifndef ZS_PRELOAD_IMAGE_H
+#define ZS_PRELOAD_IMAGE_H
 
 #include <stddef.h>
 

@@ -3,8 +3,10 @@
  * See image.h. An ELF file is asked for three things: is it of this machine's kind, which dynamic
  * linker does it name, and did Go make it? What the file says is bounded before it is used.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
-#include "image.h"
+#endif
+#include "preload/image.h"
 
 #include <elf.h>
 #include <errno.h>

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * See handover.h. A socket that goes along gets a placeholder of its own, at all its numbers: by
+ * that file's inode the new image finds it, whatever a child does with the numbers in between. A
+ * socket of both sides takes its twin along, whose inode stands in the note.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/exec.h"
+#include "preload/handover.h"
+#include "preload/image.h"
+#include "preload/preload.h"
+
+static _Atomic uint64_t dups[FD_KINDS / 64];
+
+void handover_note_dup(int fd)
+{
+	if ((unsigned)fd < FD_KINDS && fd_kind(fd) != FD_KERNEL)
+		atomic_fetch_or(&dups[fd / 64], 1ull << (fd % 64));
+}
+
+static bool goes(int fd, bool with_dups)
+{
+	int flags;
+
+	if (fd_kind(fd) != FD_SOCKET && fd_kind(fd) != FD_BOTH)
+		return false;
+	flags = real.fcntl(fd, F_GETFD);
+	if (flags < 0)
+		return false;
+	return (flags & FD_CLOEXEC) == 0 ||
+	       (with_dups && (atomic_load(&dups[fd / 64]) & 1ull << (fd % 64)) != 0);
+}
+
+/* Of several numbers of a socket the first that goes. */
+static bool is_first(int fd, bool with_dups)
+{
+	for (int n = number_next(fd); n != fd; n = number_next(n))
+		if (n < fd && goes(n, with_dups))
+			return false;
+	return goes(fd, with_dups);
+}
+
+static void remember(struct handover *h, int fd)
+{
+	int *grown = realloc(h->fd, (h->n_fds + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		return; /* it keeps a placeholder of its own, then */
+	h->fd = grown;
+	h->fd[h->n_fds++] = fd;
+}
+
+static void place(struct handover *h, int file, int fd, bool with_dups)
+{
+	int n = fd;
+
+	do {
+		int flags = real.fcntl(n, F_GETFD);
+
+		if (goes(n, with_dups) &&
+		    real.dup3(file, n, flags & FD_CLOEXEC ? O_CLOEXEC : 0) >= 0)
+			remember(h, n);
+		n = number_next(n);
+	} while (n != fd);
+}
+
+static bool describe(struct handover *h, int fd, bool with_dups, struct exec_file *f)
+{
+	int file = real.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	if (file < 0)
+		return false;
+	if (fstat(file, &st) == 0) {
+		*f = (struct exec_file){fd, st.st_dev, st.st_ino, {0}};
+		place(h, file, fd, with_dups);
+	}
+	real.close(file);
+	if (fd_kind(fd) == FD_BOTH && fstat(twin_of(fd), &st) == 0) {
+		f->note[0] = st.st_ino;
+		f->note[1] = number_blocks(fd);
+		real.fcntl(twin_of(fd), F_SETFD, 0);
+	}
+	return true;
+}
+
+static unsigned count(bool with_dups)
+{
+	unsigned n = 0;
+
+	for (int fd = fd_special(0); fd >= 0; fd = fd_special(fd + 1))
+		n += is_first(fd, with_dups);
+	return n;
+}
+
+static int prepare(struct handover *h, unsigned n, bool with_dups)
+{
+	struct exec_file *f = calloc(n, sizeof(*f));
+	unsigned k = 0;
+	int r;
+
+	if (f == NULL)
+		return -ENOMEM;
+	number_lock();
+	for (int fd = fd_special(0); fd >= 0 && k < n; fd = fd_special(fd + 1))
+		if (is_first(fd, with_dups))
+			k += describe(h, fd, with_dups, &f[k]);
+	number_unlock();
+	enter();
+	r = k > 0 ? exec_prepare(f, k) : -ENOENT;
+	leave(0);
+	free(f);
+	return r;
+}
+
+void handover_begin(struct handover *h, const char *file, char *const *env, bool with_dups)
+{
+	unsigned n = started() ? count(with_dups) : 0;
+	char why[256];
+
+	*h = (struct handover){.letter = -1, .env = (char **)env};
+	if (n == 0 || image_check(file, why, sizeof(why)) != 0)
+		return;
+	h->letter = prepare(h, n, with_dups);
+	if (h->letter < 0)
+		return;
+	h->env = run_env_copy(env, h->letter, h->text, array_size(h->text));
+	if (h->env == NULL)
+		h->env = (char **)env;
+}
+
+static void forget(struct handover *h)
+{
+	if (h->letter >= 0)
+		real.close(h->letter);
+	if (h->text[0] != NULL)
+		free(h->env);
+	for (unsigned i = 0; i < array_size(h->text); i++)
+		free(h->text[i]);
+	free(h->fd);
+}
+
+/* The process's own placeholder again. */
+static void restore(struct handover *h)
+{
+	for (unsigned i = 0; i < h->n_fds; i++) {
+		int fd = h->fd[i];
+
+		if (fd_kind(fd) != FD_SOCKET && fd_kind(fd) != FD_BOTH)
+			continue;
+		(void)!placeholder_at(fd);
+		if (fd_kind(fd) == FD_BOTH)
+			real.fcntl(twin_of(fd), F_SETFD, FD_CLOEXEC);
+	}
+}
+
+void handover_end(struct handover *h)
+{
+	number_lock();
+	restore(h);
+	number_unlock();
+	forget(h);
+}

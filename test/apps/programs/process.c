@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What programs do with processes and their sockets, in the ways that servers do (test_process.py).
+ * An ordinary program: it knows nothing of Z-Stack. It listens at port 7; the first argument says
+ * what becomes of each connection:
+ *
+ *	exec      this program executes itself, with an empty environment: the new image serves
+ *	          what it finds at 0, 1, and listens on at 5
+ *	child     a child does that, and executes cat
+ *	vfork     the same with vfork
+ *	spawn     the same with posix_spawn, by file actions; the connection is close-on-exec
+ *	shell     a child executes sh, which executes cat
+ *	script    a child executes a script that is its second argument
+ *	fails     what is to be executed is not there: this program serves
+ *	closes    close-on-exec connections are closed by exec, and their peers see it
+ *	nonblock  O_NONBLOCK and two numbers of one socket are there after exec
+ */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define LISTENER 5
+#define COPY	 9
+
+extern char **environ;
+static char *self, *extra;
+
+static int must(int r, const char *what)
+{
+	if (r < 0)
+		err(1, "%s", what);
+	return r;
+}
+
+static int listen_at(int port)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	int fd = must(socket(AF_INET, SOCK_STREAM, 0), "socket"), one = 1;
+
+	must(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), "setsockopt");
+	must(bind(fd, (struct sockaddr *)&at, sizeof(at)), "bind");
+	must(listen(fd, 64), "listen");
+	return fd;
+}
+
+static void write_all(int fd, const char *p, size_t n)
+{
+	while (n > 0) {
+		ssize_t k = write(fd, p, n);
+
+		must((int)k, "write");
+		p += k;
+		n -= (size_t)k;
+	}
+}
+
+static void serve(int in, int out)
+{
+	char buf[16384];
+	ssize_t n;
+
+	while ((n = read(in, buf, sizeof(buf))) > 0)
+		write_all(out, buf, (size_t)n);
+	must((int)n, "read");
+	must(close(in), "close");
+	if (out != in)
+		must(close(out), "close");
+}
+
+/* ---- after exec ---- */
+
+static int second_image(const char *mode)
+{
+	struct sockaddr_in peer;
+	socklen_t len = sizeof(peer);
+	struct stat st;
+
+	must(getpeername(0, (struct sockaddr *)&peer, &len), "getpeername");
+	must(fstat(0, &st), "fstat");
+	if (!S_ISSOCK(st.st_mode) || peer.sin_family != AF_INET)
+		errx(1, "0 is no connection");
+	if (strcmp(mode, "nonblock") == 0) {
+		char c;
+
+		if ((fcntl(0, F_GETFL) & O_NONBLOCK) == 0 || read(0, &c, 1) != -1 ||
+		    errno != EAGAIN)
+			errx(1, "O_NONBLOCK is lost");
+		write_all(COPY, "ready", 5);
+		must(fcntl(COPY, F_SETFL, 0), "fcntl");
+		if (fcntl(0, F_GETFL) & O_NONBLOCK)
+			errx(1, "the numbers are not of one socket");
+		must(close(COPY), "close");
+	}
+	serve(0, 1);
+	for (;;) {
+		int fd = must(accept(LISTENER, NULL, NULL), "accept");
+
+		serve(fd, fd);
+	}
+}
+
+/* ---- before ---- */
+
+static void to_stdio(int fd)
+{
+	must(dup2(fd, 0), "dup2");
+	must(dup2(fd, 1), "dup2");
+	must(close(fd), "close");
+}
+
+static void exec_self(int l, int fd, const char *mode)
+{
+	char *const none[] = {NULL};
+	char *const argv[] = {self, "second", (char *)mode, NULL};
+
+	must(dup2(l, LISTENER), "dup2");
+	if (strcmp(mode, "closes") == 0)
+		must(accept4(l, NULL, NULL, SOCK_CLOEXEC), "accept4");
+	if (strcmp(mode, "nonblock") == 0) {
+		must(fcntl(fd, F_SETFL, O_NONBLOCK), "fcntl");
+		must(dup2(fd, COPY), "dup2");
+	}
+	to_stdio(fd);
+	execve(self, argv, none);
+	err(1, "execve");
+}
+
+static void run_cat(int fd, const char *mode)
+{
+	to_stdio(fd);
+	if (strcmp(mode, "shell") == 0)
+		execl("/bin/sh", "sh", "-c", "exec cat", NULL);
+	else if (strcmp(mode, "script") == 0)
+		execl(extra, extra, NULL);
+	else
+		execlp("cat", "cat", NULL);
+	_exit(127);
+}
+
+static void spawn_cat(int fd)
+{
+	posix_spawn_file_actions_t a;
+	char *const argv[] = {"cat", NULL};
+	pid_t pid;
+	int rc;
+
+	posix_spawn_file_actions_init(&a);
+	posix_spawn_file_actions_adddup2(&a, fd, 0);
+	posix_spawn_file_actions_adddup2(&a, fd, 1);
+	rc = posix_spawnp(&pid, "cat", &a, NULL, argv, environ);
+	if (rc != 0)
+		errx(1, "posix_spawnp: %s", strerror(rc));
+	posix_spawn_file_actions_destroy(&a);
+}
+
+static void in_child(int fd, const char *mode)
+{
+	pid_t pid;
+
+	if (strcmp(mode, "spawn") == 0) {
+		spawn_cat(fd);
+	} else if (strcmp(mode, "vfork") == 0) {
+		pid = must(vfork(), "vfork");
+		if (pid == 0)
+			run_cat(fd, mode);
+	} else {
+		pid = must(fork(), "fork");
+		if (pid == 0)
+			run_cat(fd, mode);
+	}
+	must(close(fd), "close");
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void one(int l, const char *mode)
+{
+	int fd = must(accept4(l, NULL, NULL, strcmp(mode, "spawn") == 0 ? SOCK_CLOEXEC : 0),
+		      "accept");
+
+	if (strcmp(mode, "exec") == 0 || strcmp(mode, "closes") == 0 ||
+	    strcmp(mode, "nonblock") == 0) {
+		exec_self(l, fd, mode);
+	} else if (strcmp(mode, "fails") == 0) {
+		if (execl("/nowhere/at/all", "x", NULL) != -1 || errno != ENOENT)
+			errx(1, "execl: %s", strerror(errno));
+		if (execlp("/etc/passwd", "x", NULL) != -1 || errno != EACCES)
+			errx(1, "execlp: %s", strerror(errno));
+		serve(fd, fd);
+	} else {
+		in_child(fd, mode);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int l;
+
+	signal(SIGPIPE, SIG_IGN);
+	self = argv[0];
+	if (argc == 3 && strcmp(argv[1], "second") == 0)
+		return second_image(argv[2]);
+	if (argc < 2)
+		errx(1, "what is to be done?");
+	extra = argc > 2 ? argv[2] : NULL;
+	l = listen_at(7);
+	printf("ready\n");
+	fflush(stdout);
+	for (;;)
+		one(l, argv[1]);
+}
