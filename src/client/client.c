@@ -88,7 +88,9 @@ static void hooks_install(void)
 		return;
 	done = true;
 	fork_hooks();
-	atexit(at_exit);
+	/* A host knows better when its program is done. */
+	if (!fd_hosted())
+		atexit(at_exit);
 }
 
 static void client_begin(bool threaded)

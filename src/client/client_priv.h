@@ -810,6 +810,8 @@ static inline struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t
 
 /* ---- fd.c ---- */
 struct epset;
+/* Does somebody else give the numbers (host.h)? */
+bool fd_hosted(void);
 int fd_init(void);
 void fd_fini(void);
 #define FD_ANY (-1)

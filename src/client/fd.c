@@ -28,6 +28,11 @@ void host_set(const struct host_ops *ops)
 	interrupt_by(ops->interrupted);
 }
 
+bool fd_hosted(void)
+{
+	return host != NULL;
+}
+
 int fd_init(void)
 {
 	void *p = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,

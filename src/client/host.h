@@ -31,7 +31,8 @@ struct host_ops {
 	bool (*interrupted)(void);
 };
 
-/* Before zs_start(). The table is that of the process, and never taken back. */
+/* Before zs_start(). The table is that of the process, and never taken back. With a host nothing is
+ * stopped at exit(): that is the host's to do, if its stack is in the process. */
 void host_set(const struct host_ops *ops);
 /* For the host's signal handler, when interrupted() says so from here on: the calling thread does
  * not fall asleep any more, if it was about to. The one call that a handler may make. */

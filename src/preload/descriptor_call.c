@@ -50,6 +50,8 @@ static int copied(int from, int to)
 		fd_set_kind(to, kind);
 	}
 	number_unlock();
+	if (r == 0 && kind >= FD_SOCKET)
+		stdio_take(to);
 	if (r == 0)
 		return to;
 	real.close(to);

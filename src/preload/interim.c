@@ -5,11 +5,6 @@
  */
 #include "preload/preload.h"
 
-__attribute__((weak)) int host_wait(const struct host_wait *w)
-{
-	return -EBADF;
-}
-
 __attribute__((weak)) void epoll_moving(int fd)
 {
 }

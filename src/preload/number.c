@@ -117,6 +117,7 @@ int number_drop(int fd)
 
 	if (kind == FD_KERNEL)
 		return 0;
+	stdio_give_back(fd);
 	number_lock();
 	epoll_forget(fd);
 	if (kind == FD_BOTH && number_alone(fd))

@@ -170,6 +170,13 @@ int number_drop(int fd);
 void number_fresh(int fd);
 void number_unlock_child(void);
 
+/* ---- stdio_call.c ---- */
+
+/* 0, 1 or 2 (else nothing happens) is ours from here on; is to be the kernel's: the stream that the
+ * program has for it goes along. */
+void stdio_take(int fd);
+void stdio_give_back(int fd);
+
 /* ---- descriptor_call.c ---- */
 
 /* fcntl(fd, F_DUPFD or F_DUPFD_CLOEXEC, min), for all kinds. Sets errno. */

@@ -87,6 +87,32 @@ static void fork_watch(void)
 	done = true;
 }
 
+/* Are ports named? Then the stack is loaded, and ends with the program. */
+static bool embedded(void)
+{
+	const char *at = getenv(RUN_ENV_CONFIG);
+
+	while (at != NULL && *at != '\0') {
+		if (strncmp(at, "vdev=", 5) == 0 || strncmp(at, "port=", 5) == 0)
+			return true;
+		at += strcspn(at, ";");
+		at += *at == ';';
+	}
+	return false;
+}
+
+static bool stops;
+
+/* The last of all destructors, but the C library's streams are still to be flushed then. A service
+ * sees the end of the process, and closes its sockets as the kernel does: nothing is to be done. */
+__attribute__((destructor)) static void stop(void)
+{
+	if (!stops)
+		return;
+	fflush(NULL);
+	zs_stop();
+}
+
 static int start_now(void)
 {
 	struct zs_config *c = zs_config_new();
@@ -96,6 +122,7 @@ static int start_now(void)
 	r = zs_start(c);
 	if (r == 0)
 		fork_watch();
+	stops = r == 0 && embedded();
 
 	if (r < 0 && !told)
 		say("%s; its sockets get ENETDOWN until that works",

@@ -3,7 +3,10 @@
  * Streams on sockets of ours. The C library's own would call its read and write past the hooks; one
  * of fopencookie() calls ours. Its number is written into it, for fileno().
  *
- * Not done: stdin, stdout and stderr that are sockets of ours (dup2 over 0, 1, 2), and freopen().
+ * stdin, stdout and stderr are variables: when 0, 1 or 2 become sockets of ours they point to such
+ * streams, and back to what they were when the numbers are the kernel's again.
+ *
+ * Not done: freopen(); a program that has kept the old value of stdout.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +62,47 @@ FILE *fdopen(int fd, const char *mode)
 		f->_fileno = fd;
 	return f;
 }
+
+/* ---- stdin, stdout, stderr ---- */
+
+static struct {
+	FILE *ours, *first;
+} standard[3];
+static FILE **const variable[3] = {&stdin, &stdout, &stderr};
+
+void stdio_take(int fd)
+{
+	static const cookie_io_functions_t io = {stream_read, stream_write, stream_seek, NULL};
+	FILE *f;
+
+	if ((unsigned)fd >= array_size(standard) || standard[fd].ours != NULL)
+		return;
+	f = fopencookie((void *)(intptr_t)fd, fd == 0 ? "r" : "w", io);
+	if (f == NULL)
+		return;
+	f->_fileno = fd;
+	if (fd == 2)
+		setvbuf(f, NULL, _IONBF, 0);
+	fflush(*variable[fd]);
+	standard[fd].first = *variable[fd];
+	standard[fd].ours = *variable[fd] = f;
+}
+
+void stdio_give_back(int fd)
+{
+	FILE *f;
+
+	if ((unsigned)fd >= array_size(standard) || standard[fd].ours == NULL)
+		return;
+	f = standard[fd].ours;
+	standard[fd].ours = NULL;
+	fflush(f);
+	if (*variable[fd] == f)
+		*variable[fd] = standard[fd].first;
+	fclose(f);
+}
+
+/* ---- dprintf ---- */
 
 int vdprintf(int fd, const char *fmt, va_list ap)
 {

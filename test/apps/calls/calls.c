@@ -5,7 +5,8 @@
 #include "calls.h"
 
 static const struct call_case *const groups[] = {stream_cases, dgram_cases, number_cases,
-						 option_cases, copy_cases,  ready_cases};
+						 option_cases, copy_cases,  ready_cases,
+						 family_cases};
 
 long show_result(const char *text, long r)
 {

@@ -34,7 +34,8 @@ enum {
 	GREET = 9002,  /* TCP: "hello world", then waits for the end */
 	RESET = 9003,  /* TCP: resets when it gets a byte */
 	LAST = 9004,   /* TCP: "goodbye", then the end; waits for ours */
-	CALLER = 9005, /* TCP: gets "PORT\n", connects to it, sends "from peer", echoes */
+	CALLER = 9005, /* TCP: gets "PORT\n", connects to it, sends "from peer", echoes;
+			* then says how much it got */
 	UECHO = 9006,  /* UDP: what it gets */
 	URGENT = 9007, /* TCP: "abc", "D" urgent, "ef"; waits for the end */
 	NOBODY = 9008, /* refuses */
@@ -48,7 +49,7 @@ struct call_case {
 	void (*run)(void);
 };
 extern const struct call_case stream_cases[], dgram_cases[], number_cases[], option_cases[],
-	copy_cases[], ready_cases[];
+	copy_cases[], ready_cases[], family_cases[];
 
 /* Prints "TEXT = RESULT", and the name of errno for -1. Gives the result back. */
 long show_result(const char *text, long r);

@@ -2,7 +2,7 @@
  *
  * Descriptors: which numbers, copies, closing many, stdio, threads that share them.
  */
-#include <dirent.h>
+#include <sys/wait.h>
 
 #include "calls.h"
 
@@ -190,6 +190,47 @@ static void streams(void)
 	show(fclose(f));
 }
 
+/* A socket in the place of standard input and output, as of a server of inetd's. */
+static void standard_streams(void)
+{
+	char line[64] = "";
+	int fd = tcp_to(ECHO), out = dup(1);
+
+	fflush(stdout);
+	dup2(fd, 0);
+	dup2(fd, 1);
+	printf("to the peer\n");
+	fflush(stdout);
+	if (fgets(line, sizeof(line), stdin) == NULL)
+		line[0] = '\0';
+	dup2(out, 1);
+	show_bytes("line", line, (long)strlen(line) - 1);
+	show(fileno(stdin));
+	show(close(0));
+	show(close(fd));
+}
+
+/* What stands in the buffer of a stream when the program ends. */
+static void streams_at_the_end(void)
+{
+	int port, l = listener(&port), c = call_me(port), status = -1;
+	char buf[32] = "";
+	pid_t child = fork();
+
+	if (child == 0) {
+		int s = accept(l, NULL, NULL);
+		FILE *f = fdopen(s, "w");
+
+		show(read_full(s, buf, 9));
+		show(fputs("last words", f) >= 0);
+		exit(0);
+	}
+	show(waitpid(child, &status, 0) == child);
+	show(status);
+	show(read_full(c, buf, 2));
+	show_bytes("the peer got", buf, 2);
+}
+
 const struct call_case number_cases[] = {
 	{"lowest_number", lowest_number},
 	{"kind_of_file", kind_of_file},
@@ -199,5 +240,7 @@ const struct call_case number_cases[] = {
 	{"many_closed", many_closed},
 	{"directory", directory},
 	{"streams", streams},
+	{"standard_streams", standard_streams},
+	{"streams_at_the_end", streams_at_the_end},
 	{NULL, NULL},
 };

@@ -57,9 +57,13 @@ def caller(s):
     port = int(s.recv(16))
     c = socket.create_connection((s.getpeername()[0], port), timeout=10)
     c.sendall(b"from peer")
-    while data := c.recv(65536):
-        c.sendall(data)
+    got = 0
+    with contextlib.suppress(OSError):
+        while data := c.recv(65536):
+            got += len(data)
+            c.sendall(data)
     c.close()
+    s.sendall(b"%d" % got)
 
 
 @tcp(9007)
@@ -122,10 +126,11 @@ def serve_udp(s, serve):
 
 
 def start():
-    for port, serve in TCP.items():
-        listener = socket.create_server((peer.LINUX4, port), backlog=64)
-        threading.Thread(target=serve_tcp, args=(listener, serve), daemon=True).start()
-    for port, serve in UDP.items():
-        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        s.bind((peer.LINUX4, port))
-        threading.Thread(target=serve_udp, args=(s, serve), daemon=True).start()
+    for family, addr in ((socket.AF_INET, peer.LINUX4), (socket.AF_INET6, peer.LINUX6)):
+        for port, serve in TCP.items():
+            listener = socket.create_server((addr, port), family=family, backlog=64)
+            threading.Thread(target=serve_tcp, args=(listener, serve), daemon=True).start()
+        for port, serve in UDP.items():
+            s = socket.socket(family, socket.SOCK_DGRAM)
+            s.bind((addr, port))
+            threading.Thread(target=serve_udp, args=(s, serve), daemon=True).start()

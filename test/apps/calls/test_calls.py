@@ -66,10 +66,11 @@ peer.start()
 net = Net()
 peer_services.start()
 names = sys.argv[1:] or subprocess.run([program], stdout=subprocess.PIPE, text=True).stdout.split()
-net.far_sh(f"ip addr add {peer.ZS4}/24 dev zs0")
+net.far_sh(f"sysctl -qw net.ipv6.conf.zs0.disable_ipv6=0; ip addr add {peer.ZS4}/24 dev zs0;"
+           f"ip addr add {peer.ZS6}/64 dev zs0 nodad")
 for name in names:
     plain[name] = run(net, name)
-net.far_sh(f"ip addr del {peer.ZS4}/24 dev zs0")
+net.far_sh(f"ip addr del {peer.ZS4}/24 dev zs0; sysctl -qw net.ipv6.conf.zs0.disable_ipv6=1")
 work = tempfile.TemporaryDirectory()
 service = peer.Service(net, os.path.join(work.name, "zstackd.sock"))
 for name in names:

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * IPv6, and both families in one socket.
+ */
+#include "calls.h"
+
+#define PEER6 "fd07::1"
+#define OWN6  "fd07::2"
+
+static struct sockaddr_in6 at6(const char *ip, int port)
+{
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+
+	inet_pton(AF_INET6, ip, &a.sin6_addr);
+	return a;
+}
+
+#define AT6(ip, port)                                                                              \
+	(struct sockaddr *)&(struct sockaddr_in6[]){at6(ip, port)}, sizeof(struct sockaddr_in6)
+
+static void show_name(const char *what, int r, const struct sockaddr_in6 *a, socklen_t len)
+{
+	char text[64] = "";
+
+	inet_ntop(AF_INET6, &a->sin6_addr, text, sizeof(text));
+	printf("%s = %d: family %d, %s, length %u, scope %u\n", what, r, a->sin6_family, text, len,
+	       a->sin6_scope_id);
+}
+
+static void show_names(int fd)
+{
+	struct sockaddr_in6 a = {0};
+	socklen_t len = sizeof(a);
+	int r = getsockname(fd, (struct sockaddr *)&a, &len);
+
+	show_name("own", r, &a, len);
+	a = (struct sockaddr_in6){0};
+	len = sizeof(a);
+	r = getpeername(fd, (struct sockaddr *)&a, &len);
+	show_name("peer", r, &a, len);
+}
+
+static void stream6(void)
+{
+	char buf[8];
+	int fd = socket(AF_INET6, SOCK_STREAM, 0);
+
+	show(connect(fd, AT6(PEER6, ECHO)));
+	show_names(fd);
+	show(write(fd, "six", 3));
+	show(read_full(fd, buf, 3));
+	show_bytes("got", buf, 3);
+	fd = socket(AF_INET6, SOCK_STREAM, 0);
+	show(connect(fd, AT6(PEER6, NOBODY)));
+	show(bind(fd, AT6("fd07::77", 0)));
+	show(bind(fd, AT6(OWN6, 0)));
+	show(connect(fd, AT6(PEER6, ECHO)));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	show(connect(fd, AT6(PEER6, ECHO)));
+}
+
+static void mapped(void)
+{
+	char buf[8];
+	int fd = socket(AF_INET6, SOCK_STREAM, 0), one = 1;
+
+	show(connect(fd, AT6("::ffff:10.7.0.1", ECHO)));
+	show_names(fd);
+	show(write(fd, "four", 4));
+	show(read_full(fd, buf, 4));
+	fd = socket(AF_INET6, SOCK_STREAM, 0);
+	show(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
+	show(connect(fd, AT6("::ffff:10.7.0.1", ECHO)));
+	fd = socket(AF_INET6, SOCK_DGRAM, 0);
+	show(sendto(fd, "u", 1, 0, AT6("::ffff:10.7.0.1", UECHO)));
+	show(readable(fd));
+	show(recv(fd, buf, 8, MSG_DONTWAIT));
+}
+
+static void dgram6(void)
+{
+	struct sockaddr_in6 a;
+	socklen_t len = sizeof(a);
+	char buf[8];
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0), r;
+
+	show(sendto(fd, "six", 3, 0, AT6(PEER6, UECHO)));
+	show(readable(fd));
+	r = (int)recvfrom(fd, buf, 8, 0, (struct sockaddr *)&a, &len);
+	show_name("from", r, &a, len);
+	show(connect(fd, AT6(PEER6, UECHO)));
+	show_names(fd);
+	show(send(fd, "six", 3, 0));
+	show(readable(fd));
+	show(read(fd, buf, 8));
+}
+
+/* Two listeners of one port, one for each family. */
+static void two_families(void)
+{
+	struct sockaddr_in6 a = {.sin6_family = AF_INET6};
+	socklen_t len = sizeof(a);
+	int six = socket(AF_INET6, SOCK_STREAM, 0), four = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	int v = -1, port, s;
+	char buf[16];
+
+	show(setsockopt(six, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)));
+	show(bind(six, (struct sockaddr *)&a, sizeof(a)));
+	show(getsockname(six, (struct sockaddr *)&a, &len));
+	port = ntohs(a.sin6_port);
+	show(bind(four, AT("0.0.0.0", port)));
+	show(bind(socket(AF_INET, SOCK_STREAM, 0), AT(OWN, port)));
+	show(listen(six, 8));
+	show(listen(four, 8));
+	len = sizeof(v);
+	show(getsockopt(six, IPPROTO_IPV6, IPV6_V6ONLY, &v, &len));
+	show(v);
+	show(call_me(port) > 0);
+	s = accept(four, NULL, NULL);
+	show(read_full(s, buf, 9));
+	show(close(s));
+	len = sizeof(v);
+	show(getsockopt(six, SOL_SOCKET, SO_DOMAIN, &v, &len));
+	show(v);
+}
+
+static void own_addresses(void)
+{
+	int port, l = listener(&port), fd = socket(AF_INET, SOCK_STREAM, 0), one = 1, u;
+
+	show(bind(fd, AT(OWN, port)));
+	show(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	show(bind(fd, AT(OWN, port)));
+	show(bind(fd, AT("10.7.0.99", 0)));
+	show(bind(fd, AT("192.0.2.1", 0)));
+	show(bind(fd, AT(OWN, 0)));
+	u = socket(AF_INET, SOCK_DGRAM, 0);
+	show(bind(u, AT(OWN, port)));
+	show(bind(socket(AF_INET, SOCK_DGRAM, 0), AT(OWN, port)));
+	show(bind(socket(AF_INET, SOCK_DGRAM, 0), AT("127.0.0.1", port)));
+	show(close(l));
+	show(bind(socket(AF_INET, SOCK_STREAM, 0), AT(OWN, port)));
+}
+
+static void shared_port(void)
+{
+	int a = socket(AF_INET, SOCK_STREAM, 0), b = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+	struct sockaddr_in at_port;
+	socklen_t len = sizeof(at_port);
+
+	show(setsockopt(a, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+	show(setsockopt(b, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+	show(bind(a, AT("0.0.0.0", 0)));
+	show(getsockname(a, (struct sockaddr *)&at_port, &len));
+	show(bind(b, (struct sockaddr *)&at_port, len));
+	show(listen(a, 4));
+	show(listen(b, 4));
+	show(bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&at_port, len));
+}
+
+const struct call_case family_cases[] = {
+	{"stream6", stream6},
+	{"mapped", mapped},
+	{"dgram6", dgram6},
+	{"two_families", two_families},
+	{"own_addresses", own_addresses},
+	{"shared_port", shared_port},
+	{NULL, NULL},
+};
