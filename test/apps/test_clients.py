@@ -19,7 +19,7 @@ for d in ("up", "tmp"):
     os.makedirs(path(d), exist_ok=True)
     os.chmod(path(d), 0o777)
 server = Near(shutil.which("nginx"), "-e", path("start.log"), "-g", "daemon off;", "-c", put("nginx.conf", f"""
-user nobody nogroup; error_log {path('error.log')} info; pid {path('nginx.pid')}; worker_processes 2;
+user www-data; error_log {path('error.log')} info; pid {path('nginx.pid')}; worker_processes 2;
 events {{ worker_connections 4096; }}
 http {{
     client_body_temp_path {path('tmp/b')}; proxy_temp_path {path('tmp/p')}; fastcgi_temp_path {path('tmp/f')};

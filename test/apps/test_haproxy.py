@@ -28,7 +28,7 @@ with open(cert) as c, open(key) as k:
 
 def backend(how, name, addr):
     return how(shutil.which("nginx"), "-e", path("start.log"), "-g", "daemon off;", "-c", put(f"{name}.conf", f"""
-user nobody nogroup; error_log {path(name + '.log')} info; pid {path(name + '.pid')};
+user www-data; error_log {path(name + '.log')} info; pid {path(name + '.pid')};
 events {{ worker_connections 4096; }}
 http {{
     client_body_temp_path {path('tmp', name + 'b')}; proxy_temp_path {path('tmp', name + 'p')}; fastcgi_temp_path {path('tmp', name + 'f')};

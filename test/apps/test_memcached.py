@@ -10,9 +10,9 @@ import world
 from world import ZS4, ZS6, App, case, check, connect, digest, pattern, together, until
 
 world.start("memcached")
-server = App("memcached", "-l", f"{ZS4},[{ZS6}]", "-p", "11211", "-U", "11211", "-t", "4", "-u", "nobody", "-m", "512",
+server = App("memcached", "-l", f"{ZS4},[{ZS6}]", "-p", "11211", "-U", "11211", "-t", "4", "-u", "www-data", "-m", "512",
              "-I", "32m", "-c", "1024", "-v")
-small = App("memcached", "-l", ZS4, "-p", "11212", "-t", "2", "-u", "nobody", "-c", "40", "-o", "no_maxconns_fast")
+small = App("memcached", "-l", ZS4, "-p", "11212", "-t", "2", "-u", "www-data", "-c", "40", "-o", "no_maxconns_fast")
 world.await_port(11211, program=server)
 world.await_port(11212, program=small)
 

@@ -30,7 +30,7 @@ for d in ("tmp", "up"):
 cert, key = world.certificate()
 
 COMMON = """
-user nobody nogroup;
+user www-data;
 error_log {folder}/{name}-error.log info;
 pid {folder}/{name}.pid;
 events {{ worker_connections 2048; }}

@@ -26,6 +26,7 @@ from peer import (LINUX4, LINUX6, ZS4, ZS6, Failed, Net, Skip, build, case, chec
 
 kernel = "kernel" in sys.argv[1:]
 PYTHON = "/usr/bin/python3"  # Debian's
+USER = "www-data"
 folder = tempfile.mkdtemp(prefix="zsapps")
 os.chmod(folder, 0o755)
 if "keep" not in sys.argv:
@@ -131,11 +132,12 @@ class Started(peer.Program):
 
 
 class App(Started):
-    """An unmodified program on the far side. `options` are those of zstack run; `user` runs it as that user."""
+    """An unmodified program on the far side. `options` are those of zstack run, unless `line` is all that stands before
+    the program; `user` runs it as that user."""
 
-    def __init__(self, *argv, ready=None, options=(), user=None, env=None, stdin=None, ok=(0,), cwd=None):
-        self.begin(argv, ready, ok, env, cwd, line=as_user(user) + wrapped(argv, *options), stdin=stdin,
-                   preexec_fn=go_far)
+    def __init__(self, *argv, ready=None, options=(), line=None, user=None, env=None, stdin=None, ok=(0,), cwd=None):
+        self.begin(argv, ready, ok, env, cwd, stdin=stdin, preexec_fn=go_far,
+                   line=as_user(user) + (line + list(argv) if line else wrapped(argv, *options)))
 
 
 class Near(Started):
