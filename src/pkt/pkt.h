@@ -60,6 +60,7 @@ enum next {
 	NEXT_NEIGH_OUT,	    /* m starts at the IP header; p->port, p->nexthop set: resolve */
 	NEXT_TX,	    /* m is a whole frame for p->port */
 	NEXT_SELF,	    /* a segment for ourselves; m starts at the L4 header */
+	NEXT_KERNEL,	    /* a whole frame, as it came: for the kernel's side of its port */
 };
 
 enum {
@@ -71,6 +72,7 @@ enum {
 	PKT_F_DF = 1 << 5,	   /* tx: do not fragment (IPv4 DF) */
 	PKT_F_L4_CSUM = 1 << 6,	   /* tx: L4 checksum still to be completed, by port or software */
 	PKT_F_TSO = 1 << 7,	   /* tx: m is larger than one segment, m->tso_segsz is set */
+	PKT_F_SHARED = 1 << 8,	   /* rx: the kernel takes what nobody here claims: no RST, no ICMP */
 };
 
 /* A packet on its way through one poll, with what has been learned of it. Lives on the poll's

@@ -429,6 +429,24 @@ static bool impossible(const struct pkt *p)
 	       (p->sport == p->dport && ip_addr_eq(&p->src, &p->dst));
 }
 
+/* The kernel may know it. True: it is the caller's again. */
+static bool is_stranger(struct tcp *t, struct pkt *p)
+{
+	if (!(p->flags & PKT_F_SHARED) || t->n_strangers == PKT_BURST)
+		return false;
+	t->stranger[t->n_strangers++] = p;
+	return true;
+}
+
+unsigned tcp_strangers(struct tcp *t, struct pkt **out)
+{
+	unsigned n = t->n_strangers;
+
+	memcpy(out, t->stranger, n * sizeof(*out));
+	t->n_strangers = 0;
+	return n;
+}
+
 void tcp_no_conn_input(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 {
 	struct tcp_key key = tcp_key_of(p);
@@ -455,6 +473,8 @@ void tcp_no_conn_input(struct tcp *t, struct pkt *p, struct tcp_seg *s)
 		    cookie_input(t, l, &key, p, s))
 			return;
 	}
+	if (is_stranger(t, p))
+		return;
 	tcp_reply_rst(t, p, s);
 drop:
 	pkt_drop(t->cfg.drops, p->m, why);

@@ -89,11 +89,17 @@ void tcp_begin(struct tcp *t, uint64_t now_ns);
 enum next tcp_parse(struct tcp *t, struct pkt *p, struct tcp_seg *s);
 /* Stage 2: finds what should be the connection (s->conn, may be NULL) and prefetches its lines. */
 void tcp_lookup(struct tcp *t, const struct pkt *p, struct tcp_seg *s);
-/* Stage 3: RFC 9293 §3.10.7. Takes p->m in every case. */
+/* Stage 3: RFC 9293 §3.10.7. Takes p->m, in every case but that of tcp_strangers(). */
 void tcp_input(struct tcp *t, struct pkt *p, struct tcp_seg *s);
 /* The same for a burst in the order of its arrival; segments of a connection that lie side by side
  * and continue one another are taken as one (merge.c). */
 void tcp_input_burst(struct tcp *t, struct pkt *const *p, struct tcp_seg *s, unsigned n);
+
+/* Segments with PKT_F_SHARED that are of no connection of ours and no SYN for a listener of ours:
+ * they were not answered, and p->m is as it came and the caller's again. To be asked after each
+ * tcp_input() or tcp_input_burst() of packets with the flag, of at most PKT_BURST. Fills out, which
+ * has room for PKT_BURST; returns how many. */
+unsigned tcp_strangers(struct tcp *t, struct pkt **out);
 
 /* An ICMP error that quotes a segment of ours (RFC 5927: the quoted sequence number is checked).
  * err is a positive errno; soft errors are only remembered. mtu is set with EMSGSIZE. */

@@ -249,6 +249,8 @@ struct tcp {
 	size_t arena_size;
 	struct tcp_cfg cfg;
 	struct tcp_counters n;
+	unsigned n_strangers; /* for tcp_strangers() */
+	struct pkt *stranger[PKT_BURST];
 };
 
 /* ---- small questions ------------------------------------------------------------------------- */

@@ -208,6 +208,56 @@ static void wildcard_of_either_family_listens_as_told(void **state)
 	expect("RA 0:0 ack 1");
 }
 
+/* Segments at an address that the kernel has, too: how many of them are handed back, as they were.
+ */
+static unsigned handed_back(struct in in)
+{
+	struct pkt p, *out[PKT_BURST];
+	uint32_t len;
+	unsigned n;
+
+	peer_flags = PKT_F_SHARED;
+	p = build(&in);
+	len = p.m->pkt_len;
+	rx_pkt(&p);
+	n = tcp_strangers(t, out);
+	if (n == 0)
+		return 0;
+	assert_ptr_equal(out[0], &p);
+	assert_int_equal(p.m->pkt_len, len);
+	pkt_free(p.m);
+	assert_int_equal(tcp_strangers(t, out), 0);
+	return n;
+}
+
+static void shared_address_hands_back_what_nobody_claims(void **state)
+{
+	struct tcp_listen l = {.lport = OUR_PORT, .backlog = 1};
+
+	assert_int_equal(handed_back((struct in){.flags = "S", .seq = 0}), 1);
+	iss = 0;
+	assert_int_equal(handed_back((struct in){.flags = "A", .seq = 1, .ack = 77}), 1);
+	assert_int_equal(handed_back((struct in){.flags = "R", .seq = 1}), 1);
+	expect_nothing();
+	assert_int_equal(drops.n[DROP_TCP_NO_CONN], 0);
+
+	/* A listener claims a SYN; an ACK may be of a connection that the kernel had at the port.
+	 */
+	assert_int_equal(tcp_listen(t, &l, &listener), 0);
+	assert_int_equal(handed_back((struct in){.flags = "A", .seq = 1, .ack = 77}), 1);
+	assert_int_equal(handed_back((struct in){.flags = "S", .seq = 0, .mss = 1460}), 0);
+	expect("SA 0:0 ack 1 mss 1460");
+	have_iss = true;
+	assert_int_equal(handed_back((struct in){.flags = "A", .seq = 1, .ack = 1}), 0);
+	assert_int_equal(handed_back((struct in){.flags = "PA", .seq = 1, .ack = 1, .len = 9}), 0);
+	conn = tcp_accept(t, listener);
+	assert_non_null(conn);
+	tcp_abort(t, conn);
+	pull();
+	assert_int_equal(handed_back((struct in){.flags = "A", .seq = 10, .ack = 2}), 1);
+	expect_nothing();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +283,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(v6_handshake_announces_what_its_headers_leave,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(wildcard_of_either_family_listens_as_told, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(shared_address_hands_back_what_nobody_claims, setup,
 						teardown),
 	};
 
