@@ -178,6 +178,33 @@ int dev_wake_fd(struct dev *d, uint16_t queue);
 void dev_wake_arm(struct dev *d, uint16_t queue);
 void dev_wake_disarm(struct dev *d, uint16_t queue);
 
+/* ---- an interface of the kernel's beside a port (dev_kernel.c) ---- */
+
+/* What the kernel would have if it had the port: an interface (tap) of the port's MAC and MTU,
+ * which exists as long as this process has it open. A queue is its core's, as a port's. */
+struct dev_kernel;
+struct dev_kernel_cfg {
+	const char *name; /* of the interface */
+	struct eth_addr mac;
+	uint16_t mtu;
+	uint16_t n_queues;
+	struct rte_mempool *const *pools; /* one per queue, for what the kernel sends */
+};
+/* Makes the interface, down. Where the port is a copy of what an interface of the kernel's
+ * receives, that interface is kept from taking it itself. -errno with a sentence in err. */
+int dev_kernel_open(const struct dev *port, const struct dev_kernel_cfg *cfg,
+		    struct dev_kernel **out, char *err, size_t err_len) must_check;
+void dev_kernel_close(struct dev_kernel *k);
+const char *dev_kernel_name(const struct dev_kernel *k);
+unsigned dev_kernel_index(const struct dev_kernel *k);
+/* Level-triggered. */
+int dev_kernel_fd(const struct dev_kernel *k, uint16_t queue);
+/* Frames that the kernel sends, checksums complete: at most n. Sets m and flags. */
+unsigned dev_kernel_rx(struct dev_kernel *k, uint16_t queue, struct pkt *p, unsigned n);
+/* A frame for the kernel; flags say CSUM_OK. Takes p->m. False: it did not want it (down, or no
+ * memory). */
+bool dev_kernel_tx(struct dev_kernel *k, uint16_t queue, struct pkt *p);
+
 struct dev_counters {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors,
 		rx_truncated, tx_linearized, tx_linearized_bytes, tx_sw_csum, rx_nombuf, vanished;

@@ -51,6 +51,7 @@ struct dev_row {
 	bool kernel_socket; /* reads a socket that can be polled */
 	bool kernel_if;	    /* stands on an interface of the kernel's: iface=NAME */
 	bool cuts_frames;   /* frames above its frame size arrive cut, without a flag */
+	bool copies_input;  /* the kernel takes what it receives, too (dev_hide.c) */
 	bool tso_by_peer;   /* sends TSO if its peer said so: known when it came (dev_tso()) */
 	bool intr_thread;   /* DPDK's interrupt thread unmaps its rings (dev_guard.c) */
 	uint16_t max_segs;
@@ -194,6 +195,18 @@ int dev_tap_open(struct dev *d, struct rte_mempool *const *pools) must_check;
 void dev_tap_close(struct dev *d);
 uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
 uint16_t dev_tap_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+/* One queue of a tap device, for who has its descriptor: buffers of that pool for what it gives. */
+struct dev_tap *dev_tap_create(struct rte_mempool *pool) must_check;
+void dev_tap_destroy(struct dev_tap *t);
+/* 1: *m is the next packet. 0: there is none. -ENOBUFS, other -errno. */
+int dev_tap_read(struct dev_tap *t, int fd, struct rte_mbuf **m) must_check;
+struct virtio_net_hdr;
+/* Borrows m. 0 or -errno. */
+int dev_tap_write(int fd, struct virtio_net_hdr *h, const struct rte_mbuf *m) must_check;
+
+/* dev_hide.c: keeps the kernel from taking what arrives at the port's interface, until the
+ * descriptor is closed. -ENOENT: it doesn't; other -errno. */
+int dev_hide_open(const struct dev *d);
 
 static inline uint16_t dev_pmd_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
 {

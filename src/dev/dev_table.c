@@ -15,6 +15,7 @@ static const struct dev_row rows[] = {
 	 .kernel_socket = true,
 	 .kernel_if = true,
 	 .cuts_frames = true,
+	 .copies_input = true,
 	 .max_segs = 255,
 	 .rx_desc = 512,
 	 .tx_desc = 512},

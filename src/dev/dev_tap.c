@@ -90,19 +90,35 @@ static bool has_header(int fd)
 	       (ifr.ifr_flags & (short)IFF_VNET_HDR) != 0;
 }
 
+struct dev_tap *dev_tap_create(struct rte_mempool *pool)
+{
+	struct dev_tap *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	t->pool = pool;
+	t->missing = PIECES;
+	t->iov[0] = (struct iovec){&t->hdr, sizeof(t->hdr)};
+	return t;
+}
+
+void dev_tap_destroy(struct dev_tap *t)
+{
+	if (t == NULL)
+		return;
+	for (unsigned i = t->missing; i < PIECES; i++)
+		rte_pktmbuf_free(t->m[i]);
+	free(t);
+}
+
 int dev_tap_open(struct dev *d, struct rte_mempool *const *pools)
 {
 	if (!d->row->intr_is_fd || !has_header(d->q[0].real_fd))
 		return 0;
 	for (unsigned q = 0; q < d->n_queues; q++) {
-		struct dev_tap *t = calloc(1, sizeof(*t));
-
-		if (t == NULL)
+		d->q[q].tap = dev_tap_create(pools[q]);
+		if (d->q[q].tap == NULL)
 			return -ENOMEM;
-		t->pool = pools[q];
-		t->missing = PIECES;
-		t->iov[0] = (struct iovec){&t->hdr, sizeof(t->hdr)};
-		d->q[q].tap = t;
 	}
 	d->own_io = true;
 	if (!offloads(d->q[0].real_fd))
@@ -115,13 +131,7 @@ int dev_tap_open(struct dev *d, struct rte_mempool *const *pools)
 void dev_tap_close(struct dev *d)
 {
 	for (unsigned q = 0; q < d->n_queues; q++) {
-		struct dev_tap *t = d->q[q].tap;
-
-		if (t == NULL)
-			continue;
-		for (unsigned i = t->missing; i < PIECES; i++)
-			rte_pktmbuf_free(t->m[i]);
-		free(t);
+		dev_tap_destroy(d->q[q].tap);
 		d->q[q].tap = NULL;
 	}
 }
@@ -142,13 +152,12 @@ static bool fill(struct dev_tap *t)
 }
 
 /* The packet of len bytes that lies in the first of the buffers. */
-static struct rte_mbuf *take(struct dev_tap *t, uint16_t port, uint32_t len)
+static struct rte_mbuf *take(struct dev_tap *t, uint32_t len)
 {
 	struct rte_mbuf *head = t->m[0], **link = &head;
 	unsigned n = 0;
 
 	head->pkt_len = len;
-	head->port = port;
 	for (; len > 0; n++) {
 		struct rte_mbuf *m = t->m[n];
 
@@ -164,6 +173,21 @@ static struct rte_mbuf *take(struct dev_tap *t, uint16_t port, uint32_t len)
 	return head;
 }
 
+int dev_tap_read(struct dev_tap *t, int fd, struct rte_mbuf **m)
+{
+	ssize_t len;
+
+	if (unlikely(!fill(t)))
+		return -ENOBUFS;
+	len = readv(fd, t->iov, 1 + PIECES);
+	if (len < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	if (len <= (ssize_t)sizeof(t->hdr))
+		return 0;
+	*m = take(t, (uint32_t)(len - (ssize_t)sizeof(t->hdr)));
+	return 1;
+}
+
 uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
 {
 	struct dev_queue *q = &d->q[queue];
@@ -171,17 +195,13 @@ uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t
 	uint16_t got = 0;
 
 	while (got < n && bytes < BURST_BYTES && q->real_fd >= 0) {
-		ssize_t len;
+		int rc = dev_tap_read(q->tap, q->real_fd, &m[got]);
 
-		if (unlikely(!fill(q->tap))) {
-			q->count.rx_nombuf++;
+		q->count.rx_nombuf += rc == -ENOBUFS;
+		if (rc <= 0)
 			break;
-		}
-		len = readv(q->real_fd, q->tap->iov, 1 + PIECES);
-		if (len <= (ssize_t)sizeof(q->tap->hdr))
-			break;
-		bytes += (uint32_t)len;
-		m[got++] = take(q->tap, d->port_id, (uint32_t)(len - (ssize_t)sizeof(q->tap->hdr)));
+		m[got]->port = d->port_id;
+		bytes += m[got++]->pkt_len;
 	}
 	return got;
 }
@@ -223,21 +243,28 @@ static uint8_t *length_in(struct rte_mbuf *m, const struct virtio_net_hdr *h, ui
 	return field;
 }
 
+int dev_tap_write(int fd, struct virtio_net_hdr *h, const struct rte_mbuf *m)
+{
+	struct iovec iov[1 + PIECES_OUT];
+	int n = 0;
+
+	iov[n++] = (struct iovec){h, sizeof(*h)};
+	for (const struct rte_mbuf *s = m; s != NULL && n <= PIECES_OUT; s = s->next)
+		iov[n++] = (struct iovec){rte_pktmbuf_mtod(s, void *), s->data_len};
+	return likely(writev(fd, iov, n) >= 0) ? 0 : -errno;
+}
+
 /* True: it is gone, or can never go, which is counted. */
 static bool send_one(struct dev_queue *q, struct rte_mbuf *m)
 {
 	struct virtio_net_hdr h = header(m);
-	struct iovec iov[1 + PIECES_OUT];
 	uint16_t was;
 	uint8_t *field = length_in(m, &h, &was);
-	int n = 0;
+	int rc = dev_tap_write(q->real_fd, &h, m);
 
-	iov[n++] = (struct iovec){&h, sizeof(h)};
-	for (struct rte_mbuf *s = m; s != NULL && n <= PIECES_OUT; s = s->next)
-		iov[n++] = (struct iovec){rte_pktmbuf_mtod(s, void *), s->data_len};
-	if (likely(writev(q->real_fd, iov, n) >= 0))
+	if (likely(rc == 0))
 		return true;
-	if (errno != EAGAIN && errno != ENOBUFS && errno != ENOMEM && errno != EINTR) {
+	if (rc != -EAGAIN && rc != -ENOBUFS && rc != -ENOMEM && rc != -EINTR) {
 		q->count.tx_errors++;
 		return true;
 	}
