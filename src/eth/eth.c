@@ -157,11 +157,11 @@ enum next eth_input(struct eth *e, struct pkt *p, uint8_t *ifindex)
 	uint16_t type;
 	int k;
 
+	p->vlan = 0;
 	if (why != DROP_NONE)
 		return pkt_refuse(p, why);
 	h = (const void *)pkt_data(p->m);
 	type = be16_host(h->type);
-	p->vlan = 0;
 	p->l3_off = sizeof(*h);
 	if (p->m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 		p->vlan = p->m->vlan_tci & ETH_VID_MASK;

@@ -78,6 +78,9 @@
 	X(TX_FULL, "tx_full", "port did not take the packet")                                      \
 	X(TX_DOWN, "tx_down", "port is down or gone")                                              \
 	X(TX_LINEARIZE, "tx_linearize", "too large to linearize for this port")                    \
+	X(KERNEL_FULL, "kernel_full",                                                              \
+	  "the kernel's side of a shared port had its part of the time")                           \
+	X(KERNEL_DOWN, "kernel_down", "the kernel's interface of a shared port is down or gone")   \
 	X(WRONG_CORE_FULL, "wrong_core_full", "ring to the owning core is full")                   \
 	X(SHUTDOWN, "shutdown", "stack is closing")
 

@@ -30,9 +30,11 @@ static uint32_t sock_counters(struct socks *s)
 
 bool stack_counter(struct stack *s, uint32_t n, struct sock_counter *out)
 {
-	const char *const name[] = {"device_copied_bytes", "stack_polls", "stack_idle_polls",
-				    "stack_sleeps", "stack_busy_ns"};
-	const uint64_t value[] = {s->copied_bytes, s->polls, s->idle_polls, s->sleeps, s->busy_ns};
+	const char *const name[] = {"device_copied_bytes", "stack_polls",   "stack_idle_polls",
+				    "stack_sleeps",	   "stack_busy_ns", "kernel_rx_packets",
+				    "kernel_tx_packets"};
+	const uint64_t value[] = {s->copied_bytes, s->polls,	 s->idle_polls, s->sleeps,
+				  s->busy_ns,	   s->to_kernel, s->from_kernel};
 
 	if (socks_counter(s->socks, n, out))
 		return true;

@@ -157,6 +157,7 @@ void stack_halt(struct stack *s)
 	if (s->ip != NULL)
 		ip_destroy(s->ip);
 	s->ip = NULL;
+	kernel_halt(s);
 	for (unsigned i = 0; i < s->cfg.n_ports; i++) {
 		for (unsigned k = 0; k < s->txq[i].n; k++)
 			pkt_drop(&s->drops, s->txq[i].p[k].m, DROP_SHUTDOWN);
@@ -181,7 +182,7 @@ void stack_destroy(struct stack *s)
 
 /* Some ports (net_ring) have no address of their own: they get a locally administered one, the same
  * in all stacks of a group. */
-static struct eth_addr port_mac(const struct stack *s, unsigned port)
+struct eth_addr stack_port_mac(const struct stack *s, unsigned port)
 {
 	struct eth_addr mac = dev_mac(s->cfg.port[port].dev);
 	uint64_t key, h;
@@ -205,7 +206,7 @@ int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu)
 	for (unsigned k = 0; k < eth_if_count(s->eth); k++)
 		if (eth_if_get(s->eth, k)->port == port && eth_if_get(s->eth, k)->vlan == vlan)
 			return (int)k;
-	i.mac = port_mac(s, port);
+	i.mac = stack_port_mac(s, port);
 	if (mtu == 0)
 		i.mtu = dev_mtu(s->cfg.port[port].dev);
 	n = eth_if_add(s->eth, &i);

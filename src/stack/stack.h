@@ -59,6 +59,12 @@ void stack_destroy(struct stack *s);
  * there is one. */
 int stack_if(struct stack *s, unsigned port, uint16_t vlan, uint16_t mtu) must_check;
 struct eth_addr stack_if_mac(const struct stack *s, unsigned ifindex);
+/* Of the port: what its interfaces have. */
+struct eth_addr stack_port_mac(const struct stack *s, unsigned port);
+/* Before the stack runs: what arrives at the port untagged and nobody here claims goes to that
+ * interface of the kernel's, and what the kernel sends there leaves by the port. k is closed after
+ * stack_halt(). -errno. */
+int stack_share(struct stack *s, unsigned port, struct dev_kernel *k, uint16_t queue) must_check;
 /* Adds an address with the route to its prefix. IPv6 addresses pass duplicate address detection. */
 int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a,
 		   uint8_t prefix_len) must_check;

@@ -75,6 +75,8 @@ unsigned stack_poll(struct stack *s)
 		done += stack_rx_self(s);
 	done += socks_commands(s->socks, COMMAND_BUDGET);
 	done += expire(s);
+	if (unlikely(s->n_kernels != 0))
+		done += kernel_turn(s, done);
 	done += stack_tx(s);
 	done += socks_publish(s->socks);
 	s->busy = done != 0;

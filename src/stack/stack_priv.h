@@ -6,6 +6,7 @@
  *   stack_rx.c     the road of a received packet; with stack_tx.c the only switchboard
  *   stack_tx.c     the road of a sent one
  *   stack_self.c   TCP to ourselves
+ *   stack_kernel.c  the kernel's side of a shared port
  *   stack_event.c  what the neighbours' room and ICMP report
  *   stack_wait.c   sleeping and waking
  *   stack.c        making, addresses, applications
@@ -65,6 +66,12 @@ struct stack {
 	uint32_t reset_cursor;
 	struct drop_counters drops;
 	struct stack_txq txq[STACK_PORTS_MAX];
+	unsigned n_kernels;
+	struct stack_kernel *kernel[STACK_PORTS_MAX]; /* NULL: the port is ours alone */
+	unsigned strangers;			      /* frames for the kernel in this turn */
+	uint64_t kernel_ns;			      /* of the last turn */
+	int64_t kernel_credit_ns;		      /* time that the kernel's frames may take */
+	uint64_t to_kernel, from_kernel;	      /* frames */
 	struct stack_self self;
 };
 
@@ -75,6 +82,26 @@ unsigned stack_rx(struct stack *s, unsigned port);
 unsigned stack_rx_group(struct stack *s);
 /* What this stack sent to itself. */
 unsigned stack_rx_self(struct stack *s);
+
+/* Another reference on the same payload. Borrows m. NULL: no buffer. */
+struct rte_mbuf *stack_another(const struct pkt_pools *pools, struct rte_mbuf *m) must_check;
+
+/* ---- stack_kernel.c ---- */
+/* A frame that eth has seen: may the kernel want it? Sets PKT_F_SHARED. */
+void kernel_mark(const struct stack *s, struct pkt *p, enum next next) slow_path;
+/* Refused (NEXT_DROP) for a reason that means "of nobody here"? */
+bool kernel_wants(const struct stack *s, const struct pkt *p);
+/* For packets with PKT_F_SHARED: a copy for the kernel, of an ARP, ND or group message that is news
+ * for both, of a datagram to a group. Borrows p. */
+void kernel_copy_news(struct stack *s, struct pkt *p, enum next next) slow_path;
+void kernel_copy_datagram(struct stack *s, struct pkt *p) slow_path;
+bool kernel_is_echo(const struct pkt *p, bool v6);
+/* Takes p->m, a frame from its Ethernet header on. */
+void kernel_put(struct stack *s, struct pkt *p) slow_path;
+/* Frames to and from the kernel; done: what else this turn has done. */
+unsigned kernel_turn(struct stack *s, unsigned done) slow_path;
+bool kernel_pending(const struct stack *s);
+void kernel_halt(struct stack *s);
 
 /* ---- stack_tx.c ---- */
 /* Sends on a packet from NEXT_IP_OUT, NEXT_NEIGH_OUT (on ifindex) or NEXT_TX; counts a NEXT_DROP.
@@ -104,6 +131,8 @@ void stack_wait_fini(struct stack *s);
 /* A doorbell of an application, among what wakes the stack. */
 int stack_wait_bell(struct stack *s, int fd) must_check;
 void stack_unwait_bell(struct stack *s, int fd);
+/* The kernel's interface of a port, until it is closed. */
+int stack_wait_kernel(struct stack *s, int fd) must_check;
 
 /* ---- group.c ---- */
 /* True: p was given to its owner, another core. p is a TCP or UDP packet, IP done. */

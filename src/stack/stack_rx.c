@@ -18,7 +18,7 @@ struct burst {
 };
 
 /* Another reference on the same payload, for a second receiver of a multicast datagram. */
-static struct rte_mbuf *another(const struct pkt_pools *pools, struct rte_mbuf *m)
+struct rte_mbuf *stack_another(const struct pkt_pools *pools, struct rte_mbuf *m)
 {
 	struct rte_mbuf *first = NULL, **link = &first;
 
@@ -45,7 +45,7 @@ static void udp_deliver(struct stack *s, struct pkt *p, struct udp_pcb *pcb)
 	while ((next = udp_next_match(s->udp, p, pcb)) != NULL) {
 		struct pkt copy = *p;
 
-		copy.m = another(&s->cfg.pools, p->m);
+		copy.m = stack_another(&s->cfg.pools, p->m);
 		if (copy.m != NULL)
 			socks_udp_input(s->socks, pcb, &copy);
 		else
@@ -62,18 +62,23 @@ static enum next udp_rx(struct stack *s, struct pkt *p)
 
 	if (s->cfg.group != NULL && group_pass(s, p))
 		return NEXT_CONSUMED;
+	if (unlikely(p->flags & PKT_F_SHARED))
+		kernel_copy_datagram(s, p);
 	next = udp_input(s->udp, p, &pcb);
 	if (next == NEXT_CONSUMED)
 		udp_deliver(s, p, pcb);
 	return next;
 }
 
-/* Answers p with an ICMP error, and drops it. */
+/* Answers p with an ICMP error, and drops it; or the kernel does, if it does not want it. */
 static cold_path enum next unreachable(struct stack *s, struct pkt *p, enum icmp_why why)
 {
 	struct pkt reply;
-	enum next next = icmp_error_build(s->ip, p, why, &reply);
+	enum next next;
 
+	if (p->flags & PKT_F_SHARED)
+		return NEXT_KERNEL;
+	next = icmp_error_build(s->ip, p, why, &reply);
 	if (next != NEXT_DROP)
 		stack_out(s, &reply, next, 0);
 	if (why == ICMP_WHY_PROTO)
@@ -83,13 +88,20 @@ static cold_path enum next unreachable(struct stack *s, struct pkt *p, enum icmp
 
 static enum next icmp_rx(struct stack *s, struct pkt *p, bool v6)
 {
+	bool shared = (p->flags & PKT_F_SHARED) != 0;
 	struct icmp_error e;
-	enum next next = v6 ? icmp6_input(s->ip, p, &e) : icmp4_input(s->ip, p, &e);
+	enum next next;
 
+	if (unlikely(shared) && kernel_is_echo(p, v6))
+		return NEXT_KERNEL;
+	next = v6 ? icmp6_input(s->ip, p, &e) : icmp4_input(s->ip, p, &e);
 	if (next != NEXT_ICMP_ERROR)
 		return next;
 	if (s->cfg.group == NULL || !group_pass_error(s, &e))
 		stack_icmp_error(s, &e);
+	/* Whose flow it is about, both look themselves. */
+	if (unlikely(shared))
+		return NEXT_KERNEL;
 	pkt_free(p->m);
 	return NEXT_CONSUMED;
 }
@@ -98,6 +110,8 @@ static enum next neigh_rx(struct stack *s, struct pkt *p, enum next next, uint8_
 {
 	if (s->cfg.group != NULL)
 		group_copy(s, p, next, ifindex);
+	if (unlikely(p->flags & PKT_F_SHARED))
+		kernel_copy_news(s, p, next);
 	return next == NEXT_ARP ? arp_input(s->eth, p, ifindex) : nd_input(s->eth, p, ifindex);
 }
 
@@ -106,6 +120,8 @@ static cold_path enum next group_rx(struct stack *s, struct pkt *p, uint8_t ifin
 {
 	if (s->cfg.group != NULL)
 		group_copy(s, p, NEXT_GROUP, ifindex);
+	if (p->flags & PKT_F_SHARED)
+		kernel_copy_news(s, p, NEXT_GROUP);
 	return ip_group_input(s->ip, p, ifindex);
 }
 
@@ -143,11 +159,31 @@ static bool switchboard(struct stack *s, struct pkt *p, enum next next, uint8_t 
 			break;
 		case NEXT_CONSUMED:
 			return false;
+		case NEXT_KERNEL:
+			kernel_put(s, p);
+			return false;
+		case NEXT_DROP:
+			if (likely(!kernel_wants(s, p))) {
+				pkt_drop(&s->drops, p->m, (enum drop_reason)p->drop);
+				return false;
+			}
+			next = NEXT_KERNEL;
+			break;
 		default:
 			stack_out(s, p, next, ifindex);
 			return false;
 		}
 	}
+}
+
+/* Segments of nobody here. */
+static slow_path void strangers(struct stack *s)
+{
+	struct pkt *p[PKT_BURST];
+	unsigned n = tcp_strangers(s->tcp, p);
+
+	for (unsigned i = 0; i < n; i++)
+		kernel_put(s, p[i]);
 }
 
 /* Stages 1 to 3 of all segments of the burst. */
@@ -167,6 +203,8 @@ static void tcp_rx(struct stack *s, struct burst *b)
 	for (unsigned i = 0; i < n; i++)
 		tcp_lookup(s->tcp, b->p[i], &b->seg[i]);
 	tcp_input_burst(s->tcp, b->p, b->seg, n);
+	if (unlikely(s->n_kernels != 0))
+		strangers(s);
 }
 
 unsigned stack_rx(struct stack *s, unsigned port)
@@ -186,6 +224,8 @@ unsigned stack_rx(struct stack *s, unsigned port)
 			captures_frame(s, &p[i], port, false);
 		enum next next = eth_input(s->eth, &p[i], &ifindex);
 
+		if (unlikely(s->n_kernels != 0))
+			kernel_mark(s, &p[i], next);
 		if (switchboard(s, &p[i], next, ifindex))
 			b.p[b.n++] = &p[i];
 	}

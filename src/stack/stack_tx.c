@@ -279,7 +279,7 @@ unsigned stack_tx(struct stack *s)
 
 bool stack_tx_pending(const struct stack *s)
 {
-	if (s->self.n != 0)
+	if (s->self.n != 0 || (s->n_kernels != 0 && kernel_pending(s)))
 		return true;
 	for (unsigned i = 0; i < s->cfg.n_ports; i++)
 		if (s->txq[i].n != 0)

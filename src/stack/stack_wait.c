@@ -4,6 +4,7 @@
  *at once more, and only then does the thread sleep: so nothing that comes in between is missed.
  *
  *	a frame         the port's interrupt or socket, else a timer of at most 1 ms
+ *	the kernel      the descriptor of its side of a shared port
  *	a command       the doorbell of each application
  *	another core    the eventfd of stack_wake
  *	a deadline      the earliest of the protocols'
@@ -183,4 +184,9 @@ int stack_wait_bell(struct stack *s, int fd)
 void stack_unwait_bell(struct stack *s, int fd)
 {
 	epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+}
+
+int stack_wait_kernel(struct stack *s, int fd)
+{
+	return watch(s, EPOLL_CTL_ADD, fd, WAKE_PORT);
 }
