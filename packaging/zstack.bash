@@ -97,7 +97,7 @@ _zstackd()
 		;;
 	--congestion) _zstack_of "cubic newreno" ;;
 	*)
-		_zstack_of "-c --vdev --port --addr --gateway --cores --mtu --mem --no-huge --capture
+		_zstack_of "-c --vdev --port --addr --gateway --share --cores --mtu --mem --no-huge --capture
 			--congestion --max-sockets --spin --linger --metrics --telemetry --socket --allow --help"
 		;;
 	esac

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "svc/admin.h"
+#include "svc/shared.h"
 
-typedef int (*route_fn)(struct node *n, const char *prefix, const char *via,
+typedef int (*route_fn)(struct service *s, const char *prefix, const char *via,
 			const struct svc_err *err);
 
 static enum admin_step answer(struct admin *a, int rc, const char *why, const char *what,
@@ -26,7 +27,7 @@ enum admin_step admin_addr_add(struct admin *a)
 	char why[256] = "";
 	struct svc_err err = {why, sizeof(why)};
 	const char *addr = admin_text(a, "addr", "");
-	int rc = node_addr_add(&a->s->node, addr, (uint16_t)a->s->cfg.node.mtu, &err);
+	int rc = service_addr_add(a->s, addr, &err);
 
 	return answer(a, rc, why, "addr add", addr);
 }
@@ -37,7 +38,7 @@ enum admin_step admin_addr_del(struct admin *a)
 	struct svc_err err = {why, sizeof(why)};
 	const char *addr = admin_text(a, "addr", "");
 
-	return answer(a, node_addr_del(&a->s->node, addr, &err), why, "addr del", addr);
+	return answer(a, service_addr_del(a->s, addr, &err), why, "addr del", addr);
 }
 
 static enum admin_step route_change(struct admin *a, route_fn fn, const char *what)
@@ -45,17 +46,17 @@ static enum admin_step route_change(struct admin *a, route_fn fn, const char *wh
 	char why[256] = "";
 	struct svc_err err = {why, sizeof(why)};
 	const char *prefix = admin_text(a, "prefix", "");
-	int rc = fn(&a->s->node, prefix, admin_text(a, "via", ""), &err);
+	int rc = fn(a->s, prefix, admin_text(a, "via", ""), &err);
 
 	return answer(a, rc, why, what, prefix);
 }
 
 enum admin_step admin_route_add(struct admin *a)
 {
-	return route_change(a, node_route_add, "route add");
+	return route_change(a, service_route_add, "route add");
 }
 
 enum admin_step admin_route_del(struct admin *a)
 {
-	return route_change(a, node_route_del, "route del");
+	return route_change(a, service_route_del, "route del");
 }

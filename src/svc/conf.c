@@ -33,6 +33,8 @@ static const struct key {
 	{"port", LIST, NODE(pci), 0, 0, "PCI", "port by its PCI address"},
 	{"addr", LIST, NODE(addrs), 0, 0, "IP/LEN[@PORT[.VLAN]]", "own address"},
 	{"gateway", LIST, NODE(gateways), 0, 0, "IP", "default router"},
+	{"share", LIST, offsetof(struct service_cfg, shares), 0, 0, "IFACE[@PORT]",
+	 "share a port's addresses with the kernel, at an interface IFACE that is made for it"},
 	{"cores", TEXT, NODE(cores), 0, 0, "LIST", "CPUs for stacks: 2 or 2,3 or 2-5"},
 	{"mtu", NUMBER, NODE(mtu), 68, 65535, "BYTES", "default: the port's"},
 	{"mem", NUMBER, NODE(mem_mb), 1, 1u << 20, "MIB", "memory for packets"},

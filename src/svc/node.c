@@ -74,6 +74,10 @@ static int open_stack(struct node *n, unsigned i, const struct embed_cfg *cfg, s
 		sc->port[p] = (struct stack_port){n->dev[p], (uint16_t)i};
 	sc->capture = n->capture;
 	sc->congestion = cfg->congestion;
+	if (n->port_max != 0) {
+		sc->port_min = n->port_min;
+		sc->port_max = n->port_max;
+	}
 	if (cfg->max_sockets != 0)
 		sc->max_socks = sc->max_conns = cfg->max_sockets;
 	if (getrandom(&sc->seed, sizeof(sc->seed), 0) != sizeof(sc->seed))

@@ -50,6 +50,12 @@ struct node {
 	struct capture *capture;
 	/* Data of received packets, of all cores, when others than this process are to see it. */
 	struct dev_mem packets;
+	/* Set before node_begin(); 0: the default. */
+	uint16_t port_min, port_max; /* ephemeral ports */
+	uint32_t more_bufs;	     /* that the caller will ask for, for each core */
+	/* When the last socket of a port is gone, this eventfd is written; with `reserve`. */
+	bool reserve;
+	int ports_bell;
 };
 
 /* Opening goes from the bottom up. Each step says in err what failed and leaves the rest to

@@ -15,6 +15,7 @@
 
 #include "svc/notify.h"
 #include "svc/service.h"
+#include "svc/shared.h"
 
 struct report {
 	unsigned added, removed, failed, domains;
@@ -31,24 +32,14 @@ static bool among(const char *const *list, const char *text)
 
 typedef int (*change_fn)(struct service *s, const char *text, const struct svc_err *err);
 
-static int addr_add(struct service *s, const char *text, const struct svc_err *err)
-{
-	return node_addr_add(&s->node, text, (uint16_t)s->cfg.node.mtu, err);
-}
-
-static int addr_del(struct service *s, const char *text, const struct svc_err *err)
-{
-	return node_addr_del(&s->node, text, err);
-}
-
 static int gateway_add(struct service *s, const char *text, const struct svc_err *err)
 {
-	return node_route_add(&s->node, "default", text, err);
+	return service_route_add(s, "default", text, err);
 }
 
 static int gateway_del(struct service *s, const char *text, const struct svc_err *err)
 {
-	return node_route_del(&s->node, "default", text, err);
+	return service_route_del(s, "default", text, err);
 }
 
 /* fn for each text of `of` that is not in `without`. */
@@ -87,8 +78,8 @@ static void apply_addrs(struct service *s, struct service_cfg *next, struct repo
 	struct embed_cfg *was = &s->cfg.node, *is = &next->node;
 
 	r->removed += each(s, was->gateways, is->gateways, gateway_del, r);
-	r->removed += each(s, was->addrs, is->addrs, addr_del, r);
-	r->added += each(s, is->addrs, was->addrs, addr_add, r);
+	r->removed += each(s, was->addrs, is->addrs, service_addr_del, r);
+	r->added += each(s, is->addrs, was->addrs, service_addr_add, r);
 	r->added += each(s, is->gateways, was->gateways, gateway_add, r);
 	swap(&was->addrs, &is->addrs);
 	swap(&was->gateways, &is->gateways);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "svc/service.h"
+#include "svc/shared.h"
 
 #define LOG_LINES 20 /* about refusals, in a second */
 
@@ -218,7 +219,9 @@ static int node_all(struct service *s, const struct svc_err *err)
 	int rc;
 
 	s->node.telemetry = s->cfg.telemetry;
-	rc = node_begin(&s->node, &s->cfg.node, 0, err);
+	rc = shared_begin(s, err);
+	if (rc == 0)
+		rc = node_begin(&s->node, &s->cfg.node, 0, err);
 	if (rc == 0)
 		rc = domains_packets(s, err);
 	if (rc == 0)
@@ -226,7 +229,11 @@ static int node_all(struct service *s, const struct svc_err *err)
 	if (rc == 0)
 		rc = domains_open(s, err);
 	if (rc == 0)
+		rc = shared_open(s, err);
+	if (rc == 0)
 		rc = node_start(&s->node, err);
+	if (rc == 0)
+		rc = shared_start(s, err);
 	return rc == 0 ? telemetry_open(s, err) : rc;
 }
 
@@ -290,6 +297,7 @@ void service_close(struct service *s)
 	if (s->node.n_dev > 0)
 		node_settle(&s->node);
 	node_halt(&s->node);
+	shared_close(s);
 	apps_free(s);
 	domains_close(s);
 	node_close(&s->node);

@@ -12,6 +12,7 @@
  *   app_fork.c  … its children
  *   app_leave.c … it goes; until its last buffer came home
  *   region.c    sealed shared memory
+ *   shared.h     ports whose addresses the kernel has, too
  *   admin.h     managers: the tool zstack
  *   reload.c    SIGHUP
  *   metrics.c   counters for Prometheus
@@ -32,15 +33,17 @@
 
 struct service;
 struct source;
+struct shared;
 struct MHD_Daemon;
 
 struct service_cfg {
 	struct embed_cfg node;
 	struct policy policy;
-	const char *socket;  /* path, or "@name" */
-	bool telemetry;	     /* DPDK's */
-	const char *metrics; /* IP:PORT; NULL: none */
-	const char *file;    /* NULL: none was given */
+	const char *socket;	   /* path, or "@name" */
+	bool telemetry;		   /* DPDK's */
+	const char *metrics;	   /* IP:PORT; NULL: none */
+	const char *file;	   /* NULL: none was given */
+	const char *const *shares; /* IFACE[@PORT], see shared.h */
 };
 
 /* Buffers that programs of a trust domain see. */
@@ -94,6 +97,7 @@ struct service {
 	struct node node;
 	struct domain domain[POLICY_DOMAINS_MAX];
 	struct region packets; /* what the ports receive into, base NULL: nobody may look there */
+	struct shared *shared; /* NULL: nothing is shared with the kernel */
 	struct list apps;
 	unsigned n_apps;
 	uint64_t next_app;

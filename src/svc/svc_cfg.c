@@ -104,6 +104,43 @@ int svc_gateway_parse(const char *text, struct ip_addr *out, char *err, size_t e
 	return -EINVAL;
 }
 
+#define SHARE_FORM "write IFACE or IFACE@PORT, for example zs0 or zs1@1"
+
+static const char *share_parse(const char *text, struct svc_share *out)
+{
+	size_t n = strcspn(text, "@");
+	const char *p = text + n;
+	unsigned long v;
+
+	if (n == 0)
+		return SHARE_FORM;
+	if (n >= sizeof(out->iface))
+		return "the name of an interface has at most 15 letters";
+	for (size_t i = 0; i < n; i++)
+		if (!isalnum((unsigned char)text[i]) && strchr("-_.", text[i]) == NULL)
+			return "the name of an interface is of letters, digits, - _ and .";
+	memcpy(out->iface, text, n);
+	if (*p == '\0')
+		return NULL;
+	p++;
+	if (!number(&p, UINT8_MAX, &v) || *p != '\0')
+		return "behind @ comes the port's number, counted from 0";
+	out->port = (uint16_t)v;
+	return NULL;
+}
+
+int svc_share_parse(const char *text, struct svc_share *out, char *err, size_t err_len)
+{
+	const char *wrong;
+
+	*out = (struct svc_share){.port = 0};
+	wrong = share_parse(text, out);
+	if (wrong == NULL)
+		return 0;
+	snprintf(err, err_len, "--share %s: %s", text, wrong);
+	return -EINVAL;
+}
+
 static const char *cpus_add(const cpu_set_t *may, unsigned long from, unsigned long to,
 			    unsigned *cpu, unsigned *n)
 {

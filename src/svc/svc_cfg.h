@@ -40,6 +40,13 @@ struct svc_addr {
 int svc_addr_parse(const char *text, struct svc_addr *out, char *err, size_t err_len) must_check;
 int svc_gateway_parse(const char *text, struct ip_addr *out, char *err, size_t err_len) must_check;
 
+/* IFACE[@PORT] */
+struct svc_share {
+	char iface[16];
+	uint16_t port;
+};
+int svc_share_parse(const char *text, struct svc_share *out, char *err, size_t err_len) must_check;
+
 #define SVC_CPUS_MAX 16
 /* "0,2-3": at most SVC_CPUS_MAX different CPUs that this process may run on. */
 int svc_cpus_parse(const char *text, unsigned cpu[SVC_CPUS_MAX], unsigned *n, char *err,
