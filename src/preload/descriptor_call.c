@@ -43,10 +43,11 @@ static int copied(int from, int to)
 		return to;
 	number_lock();
 	number_fresh(to);
-	if (kind != FD_UNDECIDED)
+	if (kind != FD_UNDECIDED && kind != FD_EVENTS)
 		r = host_dup(from, to);
 	if (r == 0) {
 		number_join(from, to);
+		epoll_copied(from, to);
 		fd_set_kind(to, kind);
 	}
 	number_unlock();

@@ -148,7 +148,8 @@ static void host_fd_gone(int fd)
 {
 	enum fd_kind kind = fd_kind(fd);
 
-	fd_set_kind(fd, FD_KERNEL);
+	/* The kernel's set is what it was. */
+	fd_set_kind(fd, kind == FD_EPOLL ? FD_EVENTS : FD_KERNEL);
 	if (kind != FD_EPOLL)
 		(void)dead_end(fd);
 }

@@ -129,5 +129,5 @@ int number_drop(int fd)
 		real.close(twin);
 	}
 	number_unlock();
-	return kind == FD_UNDECIDED ? 0 : zs_close(fd);
+	return kind == FD_UNDECIDED || kind == FD_EVENTS ? 0 : zs_close(fd);
 }

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "client/host.h"
@@ -39,8 +40,9 @@
 /* The order matters: see the questions below. */
 enum fd_kind {
 	FD_KERNEL,    /* or nothing */
+	FD_EVENTS,    /* an epoll of the kernel's, without members of ours (epoll_set.c) */
+	FD_EPOLL,     /* an epoll of the kernel's and a set of the client's */
 	FD_UNDECIDED, /* a TCP or UDP socket of the kernel's that may become ours (decide.c) */
-	FD_EPOLL,     /* an epoll of the kernel's and a set of the client's (epoll_call.c) */
 	FD_SOCKET,    /* the client's socket; the kernel has a placeholder */
 	FD_BOTH,      /* the client's, and one of the kernel's beside it: twin_of(fd) (both.c) */
 	FD_OWN,	      /* the library's: the program doesn't see it */
@@ -131,6 +133,29 @@ static inline long result(long r)
 		(r) = (call);                                                                      \
 		leave(0);                                                                          \
 	} while (0)
+
+/* ---- time ---- */
+
+static inline int64_t mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+/* A time-out as host_wait() has it: 0 looks only, INT64_MAX is for ever. Neither is negative. */
+static inline int64_t deadline_in(int64_t s, int64_t ns)
+{
+	if (s == 0 && ns == 0)
+		return 0;
+	return s > INT64_MAX / 2000000000 ? INT64_MAX : mono_ns() + s * 1000000000 + ns;
+}
+
+static inline bool timespec_ok(const struct timespec *ts)
+{
+	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < 1000000000;
+}
 
 /* ---- start.c ---- */
 
@@ -230,15 +255,22 @@ long send_ours(int fd, const struct msghdr *msg, int flags) must_check;
 /* As result(); a broken pipe is a signal, too, unless flags has MSG_NOSIGNAL. */
 long write_result(int fd, long r, int flags);
 
-/* ---- epoll_call.c ---- */
+/* ---- epoll_set.c ---- */
 
 /* What a number stands for changes: in epoll_moving() it leaves every set that holds it, of the
  * kernel's and of ours; epoll_moved() puts it, and its twin, back where they belong by its new
  * kind. Under number_lock(). */
 void epoll_moving(int fd);
 void epoll_moved(int fd);
-/* A number is closed, or another file takes its place. */
+/* A number is closed, or another file takes its place, or stays the kernel's. */
 void epoll_forget(int fd);
+/* `to` is an epoll set as `from` is. */
+void epoll_copied(int from, int to);
+
+/* ---- poll_call.c ---- */
+
+/* poll(2) of what may be ours; deadline: ns of CLOCK_MONOTONIC, INT64_MAX, 0. -errno. */
+long poll_any(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *mask) must_check;
 
 #pragma GCC visibility pop
 

@@ -42,6 +42,8 @@ int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap);
 int __close(int fd);
 
 #define REAL_CALLS(X)                                                                              \
+	X(__poll_chk)                                                                              \
+	X(__ppoll_chk)                                                                             \
 	X(__read_chk)                                                                              \
 	X(__recv_chk)                                                                              \
 	X(__recvfrom_chk)                                                                          \

@@ -34,7 +34,7 @@ int bind(int fd, const struct sockaddr *addr, socklen_t len)
 	enum fd_kind kind = fd_kind(fd);
 	long r;
 
-	if (kind == FD_KERNEL || kind == FD_EPOLL)
+	if (kind <= FD_EPOLL)
 		return real.bind(fd, addr, len);
 	if (kind == FD_UNDECIDED)
 		CALL_ONCE(r, decide_bind(fd, addr, len));
@@ -150,7 +150,7 @@ int connect(int fd, const struct sockaddr *addr, socklen_t len)
 	enum fd_kind kind = fd_kind(fd);
 	long r;
 
-	if (kind == FD_KERNEL || kind == FD_EPOLL)
+	if (kind <= FD_EPOLL)
 		return real.connect(fd, addr, len);
 	r = connect_any(fd, addr, len);
 	if (r == DECIDED_KERNEL)

@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "preload/handover.h"
 #include "preload/preload.h"
@@ -57,14 +56,6 @@ const struct rules *run_rules(void)
 }
 
 /* ---- the stack ---- */
-
-static int64_t now_mono_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
 
 /* fork: a thread that is in the middle of a change finishes it first; the child has the locks free.
  * Registered behind the client's own, so that its lock is taken after ours. */
@@ -150,7 +141,7 @@ int start_need(void)
 	if (likely(started()))
 		return 0;
 	pthread_mutex_lock(&lock);
-	now = now_mono_ns();
+	now = mono_ns();
 	if (!started() && (failed_ns == 0 || now - failed_ns >= RETRY_NS)) {
 		failed_ns = start_now() < 0 ? now : 0;
 		atomic_store_explicit(&running, failed_ns == 0, memory_order_release);

@@ -130,7 +130,7 @@ static long decide_send_any(int fd, const void *addr, socklen_t len, int flags)
 
 	if (likely(fd_kind(fd) != FD_UNDECIDED && (flags & MSG_FASTOPEN) == 0))
 		return fd_is_ours(fd) ? DECIDED_OURS : DECIDED_KERNEL;
-	if (addr == NULL || fd_kind(fd) < FD_UNDECIDED || fd_kind(fd) == FD_EPOLL)
+	if (addr == NULL || fd_kind(fd) < FD_UNDECIDED)
 		return fd_is_ours(fd) ? DECIDED_OURS : DECIDED_KERNEL;
 	if (flags & MSG_FASTOPEN)
 		return connect_any(fd, addr, len);
