@@ -12,24 +12,9 @@
 #include "client/client_priv.h"
 #include "zstack/zstack.h"
 
-#define SPIN_NS	   50000 /* as config.c's SPIN_US */
 #define STOP_TURNS 10000 /* for the stack to take the last commands */
 
 struct client client;
-
-/* Looking for work needs a CPU that nobody else of us needs: beside those of the stack's threads.
- * In mode poll there is one thread, which works itself: it spins, unless the machine has a single
- * CPU, which a peer on it would wait for. */
-static int64_t spin_default(unsigned stack_threads)
-{
-	cpu_set_t cpus;
-
-	if (stack_threads == 0)
-		return sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_NS : 0;
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) != 0)
-		return 0;
-	return CPU_COUNT(&cpus) > (int)stack_threads ? SPIN_NS : 0;
-}
 
 static int cores_init(void)
 {
@@ -108,9 +93,7 @@ static void client_go(int64_t spin_ns)
 {
 	if (client.transport.attached)
 		client.kick_fd = fd_high(bell_open());
-	client.spin_ns = spin_ns;
-	if (spin_ns < 0)
-		client.spin_ns = spin_default(client.threaded ? client.n_cores : 0);
+	spin_init(spin_ns);
 	client.running = true;
 	hooks_install();
 }

@@ -357,7 +357,10 @@ struct client {
 	unsigned next_core; /* for the next TCP socket */
 	unsigned dry;	    /* calls that found nothing since the stack ran */
 	unsigned waiting;   /* threads in client_wait() */
-	int64_t spin_ns;
+	int64_t spin_ns; /* how long to look for work before sleeping */
+	bool yields;	 /* giving the CPU away meanwhile (spin.c) */
+	uint8_t misses;	 /* waits in a row that slept all the same */
+	uint16_t skip;	 /* next waits that sleep at once */
 	bool kicked; /* the bell of core 0 was rung for the leader by one of us */
 	struct waiter *leader;
 	struct list followers;
@@ -535,6 +538,23 @@ int core_rows_init(struct core *c) must_check;
 int core_fits(unsigned id, const struct chan_map *map) must_check;
 int core_rejoin(unsigned id, const struct chan_map *map) must_check;
 
+/* ---- spin.c: how long a wait looks for work before it sleeps ---- */
+struct spin {
+	int64_t budget_ns; /* 0: sleep at once */
+	int64_t quiet_ns;  /* since when there is nothing to do, less others' turns; 0: unknown */
+	bool signals;	   /* matter to this wait: they are held back while others run */
+	bool held;
+	sigset_t mask; /* what it was, if held */
+};
+/* wanted_ns: -1 the default. After the channels are there. */
+void spin_init(int64_t wanted_ns);
+void spin_begin(struct spin *s, bool signals);
+/* After a look that found work (busy) or none: look again? Then the others had a turn: the lock was
+ * given away for a moment. False: sleep, and signals are let through again. */
+bool spin_on(struct spin *s, int64_t now, bool busy);
+/* paid: what was waited for came. */
+void spin_end(struct spin *s, bool paid);
+
 /* ---- interrupt.c: is a signal handled while the calling thread spins? ---- */
 void interrupt_watch(void);
 /* Since watch, or since the last time that it was true. */
@@ -546,6 +566,9 @@ bool interrupt_is_told(void);
 /* Around a system call that sleeps for, or until, ts, which a signal may shorten. True: one came. */
 void interrupt_sleep(struct timespec *ts);
 bool interrupt_woke(void);
+/* Signals wait from hold to release; then they are handled, and seen. */
+void interrupt_hold(sigset_t *was);
+void interrupt_release(const sigset_t *was);
 
 /* ---- wait.c ---- */
 int64_t now_ns(void);

@@ -8,7 +8,9 @@
  * the restartable sequence that the thread announced (rseq(2)), it takes the announcement back. So
  * a sequence that is nowhere is announced, and looked for later. If it is gone, a signal may have
  * been handled; a wait says -EINTR then, if the program has a handler at all. Once in some hundred
- * spins it was but a preemption: what epoll(7) may say to a program with handlers anyway.
+ * spins it was but a preemption: what epoll(7) may say to a program with handlers anyway. Where a
+ * spinner gives the CPU away (spin.c) every turn of another would look like a signal: there signals
+ * are held back, and the sequence is announced again before they are let through.
  *
  * Not done where the C library does not register sequences (glibc before 2.35).
  *
@@ -134,6 +136,23 @@ void interrupt_unwatch(void)
 		r->rseq_cs = 0;
 }
 
+void interrupt_hold(sigset_t *was)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
+	sigset_t most;
+
+	sigfillset(&most);
+	for (unsigned i = 0; i < array_size(faults); i++)
+		sigdelset(&most, faults[i]);
+	pthread_sigmask(SIG_SETMASK, &most, was);
+}
+
+void interrupt_release(const sigset_t *was)
+{
+	interrupt_watch();
+	pthread_sigmask(SIG_SETMASK, was, NULL);
+}
+
 #else
 
 void interrupt_watch(void)
@@ -146,6 +165,15 @@ bool interrupt_seen(void)
 }
 
 void interrupt_unwatch(void)
+{
+}
+
+void interrupt_hold(sigset_t *was)
+{
+	pthread_sigmask(SIG_BLOCK, NULL, was);
+}
+
+void interrupt_release(const sigset_t *was)
 {
 }
 

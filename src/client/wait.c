@@ -6,9 +6,7 @@
  * waiters it concerns; a leader that leaves makes one of the followers leader. So it is never so
  * that threads wait and nobody listens, and an event wakes only those that asked for it.
  *
- * Spinning: at most client.spin_ns since the last event, and by at most so many threads of the
- * process as it has CPUs besides those of the stack's threads (DESIGN §3.12). There is one leader,
- * so that is one or none.
+ * Spinning (spin.c) is the leader's, so by at most one thread of the process.
  *
  * A wait may be for descriptors of the kernel, too: kwait.c.
  *
@@ -276,9 +274,9 @@ static bool hears(const struct waiter *w)
 	return w->interruptible || (!w->deaf && interrupt_is_told());
 }
 
-static int lead(struct waiter *w, int64_t deadline)
+static int lead_on(struct waiter *w, int64_t deadline, struct spin *spin)
 {
-	int64_t quiet = 0, now;
+	int64_t now;
 	int r;
 
 	for (unsigned turn = 1;; turn++) {
@@ -288,7 +286,7 @@ static int lead(struct waiter *w, int64_t deadline)
 			return 0;
 		if (client.stopping)
 			return -EBADF;
-		if (!busy && client.spin_ns > 0 && turn % CLOCK_EACH != 0) {
+		if (!busy && client.spin_ns > 0 && !client.yields && turn % CLOCK_EACH != 0) {
 			client_breathe();
 			continue;
 		}
@@ -302,22 +300,32 @@ static int lead(struct waiter *w, int64_t deadline)
 			return 0;
 		if (r < 0)
 			return r;
+		if (!spin->held && unlikely(hears(w)) && interrupt_seen())
+			return -EINTR;
+		if (spin_on(spin, now, busy))
+			continue;
+		/* What was held back is handled now. */
 		if (unlikely(hears(w)) && interrupt_seen())
 			return -EINTR;
-		if (busy || quiet == 0)
-			quiet = now;
-		if (now - quiet < client.spin_ns || busy) {
-			client_breathe();
-			continue;
-		}
 		r = client_sleep(w, now, deadline);
 		if (r < 0 && !w->woken)
 			return r;
 		if (w->interruptible)
 			interrupt_watch();
-		/* Woken by a port's timer for nothing, it sleeps on: `quiet` stays as it is. */
+		/* Woken by a port's timer for nothing, it sleeps on: what was quiet stays so. */
 		turn = CLOCK_EACH - 1;
 	}
+}
+
+static int lead(struct waiter *w, int64_t deadline)
+{
+	struct spin spin;
+	int r;
+
+	spin_begin(&spin, w->interruptible && !interrupt_is_told());
+	r = lead_on(w, deadline, &spin);
+	spin_end(&spin, w->woken);
+	return r;
 }
 
 static void hand_over(void)
@@ -394,8 +402,8 @@ static int process_follow(struct waiter *w, int64_t end)
 static int process_sleep(int64_t timeout_ns)
 {
 	int64_t now = now_ns(), end = timeout_ns < 0 ? FOREVER : now + timeout_ns;
-	int64_t quiet = now;
 	struct waiter w;
+	struct spin spin;
 	unsigned n = 0;
 	int r = 0;
 
@@ -404,16 +412,16 @@ static int process_sleep(int64_t timeout_ns)
 		return process_follow(&w, end);
 	client.leader = &w;
 	client.waiting++;
+	spin_begin(&spin, false);
 	while (n == 0 && r == 0 && !client.stopping) {
-		if (now - quiet >= client.spin_ns)
+		if (!spin_on(&spin, now, false))
 			r = client_sleep(&w, now, end);
-		else
-			client_breathe();
 		n = client_turn();
 		now = now_ns();
 		if (now >= end)
 			break;
 	}
+	spin_end(&spin, n > 0);
 	client.waiting--;
 	client.leader = NULL;
 	hand_over();

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * How long a leader (wait.c) looks for work before it sleeps (DESIGN §3.12), and how.
+ *
+ * With a CPU to spare it just looks: client.spin_ns since the last event.
+ *
+ * Where there is none, those who would make work for us are kept from it as long as we look. But to
+ * sleep at once is no better: each event then pays for a wake-up, which across CPUs costs some
+ * microseconds, and tens of them on a virtual machine whose CPU went idle meanwhile; and it comes
+ * while the others are in the middle of what they do, so that we are woken for one request of many.
+ * So between two looks the CPU is given away (sched_yield): who else is ready goes on until it has
+ * nothing to do, and we find the work of all that time without having been rung for. Only time in
+ * which we have the CPU counts.
+ *
+ * This must not be paid for nothing. A wait that ended in sleep all the same was a miss, and after
+ * k of them in a row the next 2^k - 1 waits sleep at once. Who keeps the CPU for HOG_NS would have
+ * had to hand it over if we had slept and been woken: that counts as many misses.
+ *
+ * sched_yield() gives way within one scheduling group only; with the others in groups of their own
+ * looking pays for nothing, is missed, and stops.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <unistd.h>
+
+#include "client/client_priv.h"
+
+#define SPIN_NS	   50000 /* as config.c's SPIN_US */
+#define HOG_NS	   1800000
+#define SHORT_NS   5000 /* of a call of sched_yield() that found nobody */
+#define MISSES_MAX 6
+#define MISSES_HOG 10
+
+/* Looking for work needs a CPU that nobody else of us needs: beside those of the stack's threads.
+ * In mode poll there is one thread, which works itself: it spins, unless the machine has a single
+ * CPU, which a peer on it would wait for. */
+static bool spare_cpu(unsigned stack_threads)
+{
+	cpu_set_t cpus;
+
+	if (stack_threads == 0)
+		return sysconf(_SC_NPROCESSORS_ONLN) > 1;
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+	       CPU_COUNT(&cpus) > (int)stack_threads;
+}
+
+void spin_init(int64_t wanted_ns)
+{
+	unsigned threads = client.threaded ? client.n_cores : 0;
+	bool spare = wanted_ns >= 0 || spare_cpu(threads);
+
+	client.spin_ns = wanted_ns >= 0 ? wanted_ns : spare || threads != 0 ? SPIN_NS : 0;
+	client.yields = !spare;
+	client.misses = client.skip = 0;
+}
+
+void spin_begin(struct spin *s, bool signals)
+{
+	s->budget_ns = client.spin_ns;
+	s->quiet_ns = 0;
+	s->signals = signals;
+	s->held = false;
+	if (!client.yields || client.skip == 0)
+		return;
+	client.skip--;
+	s->budget_ns = 0;
+}
+
+static void miss(struct spin *s, unsigned misses)
+{
+	s->budget_ns = 0;
+	client.misses = (uint8_t)misses;
+	client.skip = (uint16_t)((1u << misses) - 1);
+}
+
+/* The others' turn. */
+static void give_way(struct spin *s, int64_t now)
+{
+	int64_t took;
+
+	if (s->signals && !s->held)
+		interrupt_hold(&s->mask);
+	s->held = s->signals;
+	client_unlock();
+	sched_yield();
+	client_lock();
+	took = now_ns() - now;
+	if (took > SHORT_NS)
+		s->quiet_ns += took;
+	if (took > HOG_NS)
+		miss(s, MISSES_HOG);
+}
+
+static void let_signals(struct spin *s)
+{
+	if (s->held)
+		interrupt_release(&s->mask);
+	s->held = false;
+}
+
+bool spin_on(struct spin *s, int64_t now, bool busy)
+{
+	if (busy || s->quiet_ns == 0)
+		s->quiet_ns = now;
+	if (!busy && now - s->quiet_ns >= s->budget_ns) {
+		if (client.yields && s->budget_ns != 0)
+			miss(s, client.misses < MISSES_MAX ? client.misses + 1u : MISSES_MAX);
+		let_signals(s);
+		return false;
+	}
+	if (client.yields && !busy)
+		give_way(s, now);
+	else
+		client_breathe();
+	return true;
+}
+
+void spin_end(struct spin *s, bool paid)
+{
+	if (paid && client.yields && s->budget_ns != 0)
+		client.misses = 0;
+	let_signals(s);
+}

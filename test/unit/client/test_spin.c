@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * How long a wait looks before it sleeps, where the CPU is given away between two looks. Time is
+ * what the test says, and a turn of sched_yield() that takes long by chance is taken for others'
+ * work, which no assertion here depends on: budgets are larger than any such turn.
+ */
+#include <signal.h>
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>
+#else
+#define __rseq_size 0
+#endif
+
+#include "fake.h"
+#include "client/client_priv.h"
+
+#define BUDGET (1ll << 40)
+
+static struct spin spin;
+static volatile sig_atomic_t handled;
+
+static int setup(void **state)
+{
+	fake_start(1, true);
+	client.spin_ns = BUDGET;
+	client.yields = true;
+	client.misses = 0;
+	client.skip = 0;
+	client_lock();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	client_unlock();
+	fake_stop();
+	return 0;
+}
+
+/* One wait in which nothing comes. True: it looked before it slept. */
+static bool missed_wait(void)
+{
+	int64_t now = now_ns();
+	bool looked;
+
+	spin_begin(&spin, false);
+	looked = spin_on(&spin, now, false);
+	assert_false(spin_on(&spin, now + 2 * BUDGET, false));
+	spin_end(&spin, false);
+	/* A machine that took the CPU for long. */
+	if (client.misses > 6)
+		client.misses = 0, client.skip = 0;
+	return looked;
+}
+
+static void waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once(void **state)
+{
+	unsigned slept = 0;
+
+	assert_true(missed_wait());
+	client.misses = 2;
+	client.skip = 0;
+	assert_true(missed_wait());
+	while (!missed_wait())
+		slept++;
+	assert_int_equal(slept, 7); /* 2^3 - 1 */
+}
+
+static void a_look_that_paid_forgets_the_misses(void **state)
+{
+	client.misses = 5;
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, now_ns(), false));
+	client.misses = 5; /* if the machine took the CPU for long */
+	spin_end(&spin, true);
+	assert_int_equal(client.misses, 0);
+}
+
+static void work_begins_the_time_anew(void **state)
+{
+	int64_t now = now_ns();
+
+	client.yields = false;
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, now, false));
+	assert_true(spin_on(&spin, now + BUDGET, true));
+	assert_true(spin_on(&spin, now + BUDGET + 1, false));
+	assert_false(spin_on(&spin, now + 2 * BUDGET, false));
+	spin_end(&spin, false);
+}
+
+static void on_signal(int sig)
+{
+	handled = 1;
+}
+
+static void a_signal_of_the_others_turn_is_handled_and_seen_afterwards(void **state)
+{
+	struct sigaction sa = {.sa_handler = on_signal}, was;
+
+	sigaction(SIGUSR1, &sa, &was);
+	interrupt_watch();
+	spin_begin(&spin, true);
+	assert_true(spin_on(&spin, now_ns(), false));
+	raise(SIGUSR1);
+	assert_false(handled);
+	spin_end(&spin, false);
+	assert_true(handled);
+	/* Nothing can be seen where the C library announces no sequences (interrupt.c). */
+	if (__rseq_size != 0)
+		assert_true(interrupt_seen());
+	interrupt_unwatch();
+	sigaction(SIGUSR1, &was, NULL);
+}
+
+static void a_budget_of_nothing_sleeps_at_once(void **state)
+{
+	client.spin_ns = 0;
+	spin_begin(&spin, true);
+	assert_false(spin_on(&spin, now_ns(), false));
+	spin_end(&spin, false);
+	assert_int_equal(client.misses, 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once),
+		TEST(a_look_that_paid_forgets_the_misses),
+		TEST(work_begins_the_time_anew),
+		TEST(a_signal_of_the_others_turn_is_handled_and_seen_afterwards),
+		TEST(a_budget_of_nothing_sleeps_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
