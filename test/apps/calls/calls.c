@@ -6,7 +6,7 @@
 
 static const struct call_case *const groups[] = {stream_cases, dgram_cases, number_cases,
 						 option_cases, copy_cases,  ready_cases,
-						 family_cases};
+						 family_cases, share_cases};
 
 long show_result(const char *text, long r)
 {

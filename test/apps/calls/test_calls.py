@@ -35,8 +35,11 @@ def known():
 
 
 def run(net, case, **env):
-    p = subprocess.run([program, case], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                       text=True, errors="replace", timeout=60, preexec_fn=net.go_far, env={**os.environ, **env})
+    try:
+        p = subprocess.run([program, case], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True, errors="replace", timeout=30, preexec_fn=net.go_far, env={**os.environ, **env})
+    except subprocess.TimeoutExpired as e:
+        return (e.stdout or b"").decode(errors="replace") + "did not end\n"
     return p.stdout + (f"ended with {p.returncode}\n" if p.returncode else "")
 
 
@@ -50,6 +53,7 @@ def explained(case, want, got):
 
 
 def compare(case):
+    check("ended with" not in plain[case], f"on the kernel: {plain[case]}")
     want, got = explained(case, plain[case], ours[case]), ours[case].splitlines()
     diff = [d for d in difflib.unified_diff(want, got, "kernel", "ours", lineterm="", n=2)]
     check(not diff, "\n".join(diff))

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets that threads and processes share, and signals that come while one waits.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <sys/wait.h>
+
+#include "calls.h"
+
+static void *write_later(void *arg)
+{
+	int fd = *(int *)arg;
+
+	usleep(100000);
+	if (write(fd, "late", 4) != 4)
+		show_result("write of the other thread", -1);
+	return NULL;
+}
+
+static void threads(void)
+{
+	int fd = tcp_to(ECHO);
+	pthread_t t;
+	char buf[8];
+
+	show(pthread_create(&t, NULL, write_later, &fd));
+	show(read_full(fd, buf, 4));
+	show_bytes("got", buf, 4);
+	show(pthread_join(t, NULL));
+}
+
+static void *accept_one(void *arg)
+{
+	return (void *)(long)accept(*(int *)arg, NULL, NULL);
+}
+
+static void threads_accept(void)
+{
+	int port, l = listener(&port), a, b;
+	pthread_t t[2];
+	void *got[2];
+
+	pthread_create(&t[0], NULL, accept_one, &l);
+	pthread_create(&t[1], NULL, accept_one, &l);
+	a = call_me(port);
+	b = call_me(port);
+	pthread_join(t[0], &got[0]);
+	pthread_join(t[1], &got[1]);
+	show(got[0] != got[1]);
+	show((long)got[0] > 0 && (long)got[1] > 0);
+	show(close(a) + close(b));
+}
+
+static void forked(void)
+{
+	int fd = tcp_to(ECHO), status = -1;
+	char buf[16];
+	pid_t child = fork();
+
+	if (child == 0) {
+		_exit(write(fd, "child", 5) == 5 && read_full(fd, buf, 5) == 5 && close(fd) == 0
+			      ? 7
+			      : 1);
+	}
+	show(waitpid(child, &status, 0) == child);
+	show(WEXITSTATUS(status));
+	show(write(fd, "parent", 6));
+	show(read_full(fd, buf, 6));
+	show_bytes("got", buf, 6);
+	show(shutdown(fd, SHUT_WR));
+	show(read(fd, buf, 1));
+}
+
+/* The end comes when the last holder is gone. */
+static void last_holder(void)
+{
+	int port, l = listener(&port), c = call_me(port), s = accept(l, NULL, NULL), p[2], status;
+	char buf[16] = "";
+	pid_t child;
+
+	show(read_full(s, buf, 9));
+	show(pipe(p));
+	child = fork();
+	if (child == 0) {
+		close(p[1]);
+		(void)!read(p[0], buf, 1);
+		_exit(write(s, "more", 4) == 4 ? 0 : 1);
+	}
+	show(close(s));
+	show(recv(c, buf, 1, MSG_DONTWAIT));
+	show(close(p[1]));
+	show(waitpid(child, &status, 0) == child);
+	show(status);
+	show(read_full(c, buf, 1));
+	show_bytes("the peer got", buf, 1);
+}
+
+static void forked_listener(void)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET};
+	socklen_t len = sizeof(any);
+	int l = socket(AF_INET, SOCK_STREAM, 0), s, c, status = -1;
+	char buf[16];
+	pid_t child;
+
+	show(bind(l, (struct sockaddr *)&any, sizeof(any)));
+	show(listen(l, 5));
+	show(getsockname(l, (struct sockaddr *)&any, &len));
+	child = fork();
+	if (child == 0) {
+		s = accept(l, NULL, NULL);
+		_exit(read_full(s, buf, 9) == 9 ? 3 : 1);
+	}
+	c = call_me(ntohs(any.sin_port));
+	show(waitpid(child, &status, 0) == child);
+	show(WEXITSTATUS(status));
+	show(close(c));
+	s = socket(AF_INET, SOCK_STREAM, 0);
+	show(connect(s, AT("127.0.0.1", ntohs(any.sin_port))));
+	show(accept(l, NULL, NULL) > 0);
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t alarms;
+static sigjmp_buf back;
+
+static void on_alarm(int sig)
+{
+	alarms++;
+}
+
+static void jump(int sig)
+{
+	siglongjmp(back, 1);
+}
+
+static void handler_is(void (*handler)(int), int flags)
+{
+	struct sigaction sa = {.sa_handler = handler, .sa_flags = flags};
+
+	sigaction(SIGALRM, &sa, NULL);
+}
+
+static void interrupted(void)
+{
+	int fd = tcp_to(GREET), port, l = listener(&port);
+	char buf[32];
+
+	show(read_full(fd, buf, 11));
+	handler_is(on_alarm, 0);
+	ualarm(100000, 0);
+	show(read(fd, buf, 1));
+	show(alarms);
+	ualarm(100000, 0);
+	show(accept(l, NULL, NULL));
+	ualarm(100000, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	show(poll(&p, 1, 2000));
+	show(alarms);
+}
+
+static void restarted(void)
+{
+	int fd = tcp_to(SLOW);
+	char buf[32];
+
+	show(read_full(fd, buf, 3));
+	handler_is(on_alarm, SA_RESTART);
+	ualarm(50000, 0);
+	show(read(fd, buf, 3));
+	show(alarms);
+	struct pollfd p = {.fd = tcp_to(ECHO), .events = POLLIN};
+	ualarm(50000, 0);
+	show(poll(&p, 1, 2000));
+	show(alarms);
+}
+
+static void jumped(void)
+{
+	int fd = tcp_to(ECHO);
+	char buf[32];
+
+	handler_is(jump, 0);
+	if (sigsetjmp(back, 1) == 0) {
+		ualarm(100000, 0);
+		show(read(fd, buf, 1));
+	}
+	show(write(fd, "after", 5));
+	show(read_full(fd, buf, 5));
+	show_bytes("got", buf, 5);
+}
+
+static void *read_one(void *arg)
+{
+	char c;
+
+	show_result("read of the cancelled", read(*(int *)arg, &c, 1));
+	return NULL;
+}
+
+static void cancelled(void)
+{
+	int fd = tcp_to(ECHO);
+	pthread_t t;
+	void *r;
+	char buf[8];
+
+	show(pthread_create(&t, NULL, read_one, &fd));
+	usleep(100000);
+	show(pthread_cancel(t));
+	show(pthread_join(t, &r));
+	show(r == PTHREAD_CANCELED);
+	show(write(fd, "after", 5));
+	show(read_full(fd, buf, 5));
+}
+
+const struct call_case share_cases[] = {
+	{"threads", threads},
+	{"threads_accept", threads_accept},
+	{"forked", forked},
+	{"last_holder", last_holder},
+	{"forked_listener", forked_listener},
+	{"interrupted", interrupted},
+	{"restarted", restarted},
+	{"jumped", jumped},
+	{"cancelled", cancelled},
+	{NULL, NULL},
+};
