@@ -47,6 +47,7 @@ static int map(struct mapping *m, int fd, uint64_t bytes, int prot)
 		return -ENOMEM;
 	/* A child after fork has no part in the parent's channels. */
 	(void)madvise(p, bytes, MADV_DONTFORK);
+	(void)madvise(p, bytes, MADV_HUGEPAGE); /* the service's pages need not be huge already */
 	*m = (struct mapping){p, bytes};
 	return 0;
 }

@@ -44,9 +44,11 @@ struct dev_eal_cfg {
 	const char *cores;	  /* CPU list "0,2-3"; NULL = where we run */
 	uint32_t mem_mb;	  /* 0 = as needed, by the next two */
 	bool no_huge;		  /* do not even try hugepages */
-	uint32_t n_mbufs;  /* all pools together, for mem_mb = 0; 0 = of one core's defaults */
-	size_t mem_bytes;  /* to be asked of dev_mem_alloc(), for mem_mb = 0 */
-	uint32_t n_rx;	   /* of those, the receive buffers, which jumbo frames make larger */
+	uint32_t n_mbufs; /* all pools together, for mem_mb = 0; 0 = of one core's defaults */
+	size_t mem_bytes; /* to be asked of dev_mem_alloc(), for mem_mb = 0 */
+	uint32_t n_rx;	  /* of those, the receive buffers, which jumbo frames make larger */
+	uint32_t
+		n_shared; /* receive buffers whose data the caller keeps, in huge pages if it can */
 	uint16_t n_queues; /* pairs that each vdev will be opened with; 0 = 1 */
 	bool telemetry;	   /* DPDK's: see dev_telemetry_register() */
 	uint16_t mtu;	   /* that the ports will be opened with; 0 = theirs */
@@ -57,6 +59,8 @@ struct dev_eal_cfg {
  * dev_thread_init(). */
 int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len) must_check;
 void dev_eal_fini(void);
+/* Bytes of huge pages (of 2 MB) that are kept ready for use and nobody took. */
+size_t dev_huge_free(void);
 
 /* A command in DPDK's telemetry, "/zstack/...": fill adds pairs to dict by dev_telemetry_add(), in
  * a thread of DPDK's, one call at a time. cmd stays the caller's. 0 or -errno. */

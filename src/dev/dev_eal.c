@@ -108,12 +108,19 @@ static bool huge_can_map(size_t len)
 	return true;
 }
 
+size_t dev_huge_free(void)
+{
+	long n = huge_read("free_hugepages") - huge_read("resv_hugepages");
+
+	return n > 0 ? (size_t)n * HUGE_BYTES : 0;
+}
+
 /* Are there hugepages for mem_mb, if need be after allowing some? */
 static bool huge_prepare(uint32_t mem_mb)
 {
 	/* One more: EAL's own tables. */
 	long need = (mem_mb + 1) / 2 + 1, limit = huge_read("nr_overcommit_hugepages");
-	long free_pages = huge_read("free_hugepages") - huge_read("resv_hugepages");
+	long free_pages = (long)(dev_huge_free() / HUGE_BYTES);
 
 	if (limit < 0)
 		return false;
@@ -147,6 +154,19 @@ static uint32_t memory_mb(const struct dev_eal_cfg *cfg)
 	if (cfg->mem_mb != 0)
 		return cfg->mem_mb;
 	return BASE_MB + (uint32_t)((mbufs * MBUF_BYTES + more + cfg->mem_bytes) >> 20);
+}
+
+/* Of the packets that the caller keeps, in MB. */
+static uint32_t shared_mb(const struct dev_eal_cfg *cfg)
+{
+	return (uint32_t)((uint64_t)cfg->n_shared * (eal.rx_room + RTE_PKTMBUF_HEADROOM) >> 20) + 2;
+}
+
+/* Better EAL's memory alone than nothing. */
+static bool huge_all(const struct dev_eal_cfg *cfg)
+{
+	return (cfg->n_shared > 0 && huge_prepare(memory_mb(cfg) + shared_mb(cfg))) ||
+	       huge_prepare(memory_mb(cfg));
 }
 
 static void args_memory(struct args *a, uint32_t mb, bool huge)
@@ -345,7 +365,7 @@ int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 	eal.rx_room = rx_room(cfg);
 	/* A peer that leaves (vhost, memif) would kill us. */
 	signal(SIGPIPE, SIG_IGN);
-	huge = !cfg->no_huge && huge_prepare(memory_mb(cfg));
+	huge = !cfg->no_huge && huge_all(cfg);
 	args_common(&a, cfg);
 	args_memory(&a, memory_mb(cfg), huge);
 	rc = args_ports(&a, cfg, huge, err, err_len);

@@ -35,15 +35,24 @@ static int bells_open(struct app_chan *c)
 }
 
 /* arena: what the program brought, or -1. */
-static int chan_make(struct app_chan *c, const struct chan_geometry *g,
-		     const struct region *packets, int arena)
+static int memory_make(struct app_chan *c, const struct chan_geometry *g, int arena, bool huge)
 {
-	int rc = region_create(&c->rings, "zstack-rings", chan_bytes(g), PROT_READ | PROT_WRITE);
+	int rc = (huge ? region_create_huge : region_create)(&c->rings, "zstack-rings",
+							     chan_bytes(g), PROT_READ | PROT_WRITE);
 
-	if (rc == 0)
-		rc = arena >= 0
-			     ? region_adopt(&c->arena, arena, g->arena_bytes)
-			     : region_create(&c->arena, "zstack-arena", g->arena_bytes, PROT_READ);
+	if (rc < 0 || arena >= 0)
+		return rc < 0 ? rc : region_adopt(&c->arena, arena, g->arena_bytes);
+	/* It goes from service to service: its length is what was agreed on, to the byte. */
+	huge = huge && g->arena_bytes % REGION_HUGE_BYTES == 0;
+	return (huge ? region_create_huge : region_create)(&c->arena, "zstack-arena",
+							   g->arena_bytes, PROT_READ);
+}
+
+static int chan_make(struct app_chan *c, const struct chan_geometry *g,
+		     const struct region *packets, int arena, bool huge)
+{
+	int rc = memory_make(c, g, arena, huge);
+
 	if (rc == 0)
 		rc = bells_open(c);
 	if (rc < 0)
@@ -93,10 +102,14 @@ int app_welcome(struct service *s, struct app *a, int sock, int control)
 int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g,
 		      const int *arena, unsigned n)
 {
+	/* What a child gets is in use before it is sealed: see region.h. */
+	bool huge = a->state != APP_FORKED &&
+		    domains_leave_huge(s, s->node.n * (g->arena_bytes + chan_bytes(g)));
 	int rc = 0;
 
 	for (unsigned i = 0; i < s->node.n && rc == 0; i++)
-		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain), i < n ? arena[i] : -1);
+		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain), i < n ? arena[i] : -1,
+			       huge);
 	return rc;
 }
 

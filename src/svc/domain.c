@@ -15,6 +15,33 @@
 
 #define DOMAIN_BUFS 4096 /* of a domain, on each core */
 
+uint32_t domains_bufs(const struct service *s)
+{
+	return s->cfg.policy.n_domains * DOMAIN_BUFS;
+}
+
+/* Nobody but the service can write to it, nor make a hole. */
+static int packets_create(const struct service *s, struct region *r, const char *name,
+			  uint64_t bytes)
+{
+	int prot = PROT_READ | PROT_WRITE;
+	int rc = s->cfg.node.no_huge ? region_create(r, name, bytes, prot)
+				     : region_create_huge(r, name, bytes, prot);
+
+	return rc == 0 ? region_seal(r) : rc;
+}
+
+/* A next service wants huge pages while programs still read in the packets of this one: as many are
+ * left alone. Its other memory is free when it starts. */
+bool domains_leave_huge(const struct service *s, uint64_t bytes)
+{
+	uint64_t keep = s->packets.bytes;
+
+	for (unsigned d = 0; d < s->cfg.policy.n_domains; d++)
+		keep += s->domain[d].packets.bytes;
+	return !s->cfg.node.no_huge && dev_huge_free() >= bytes + keep;
+}
+
 int domains_packets(struct service *s, const struct svc_err *err)
 {
 	size_t bytes = node_packet_bytes(&s->node, &s->cfg.node);
@@ -22,9 +49,7 @@ int domains_packets(struct service *s, const struct svc_err *err)
 
 	if (s->cfg.policy.n_domains > 1 || bytes == 0)
 		return 0;
-	rc = region_create(&s->packets, "zstack-packets", bytes, PROT_READ | PROT_WRITE);
-	if (rc == 0)
-		rc = region_seal(&s->packets);
+	rc = packets_create(s, &s->packets, "zstack-packets", bytes);
 	if (rc < 0)
 		return svc_fail(err, rc, "no memory to share for %zu MB of packets: %s",
 				bytes >> 20, strerror(-rc));
@@ -36,11 +61,8 @@ static int open_domain(struct service *s, unsigned d, const struct svc_err *err)
 {
 	size_t each = dev_pool_bytes(DOMAIN_BUFS, 0);
 	struct domain *dom = &s->domain[d];
-	int rc = region_create(&dom->packets, "zstack-domain", s->node.n * each,
-			       PROT_READ | PROT_WRITE);
+	int rc = packets_create(s, &dom->packets, "zstack-domain", s->node.n * each);
 
-	if (rc == 0)
-		rc = region_seal(&dom->packets);
 	for (unsigned i = 0; rc == 0 && i < s->node.n; i++) {
 		struct dev_mem mem = {(char *)dom->packets.base + i * each, each};
 		char kind[16];

@@ -43,6 +43,8 @@ struct node {
 	bool threaded;
 	bool eal_up;
 	bool telemetry; /* DPDK's; set before node_begin() */
+	/* Buffers of each core that trust domains may have of their own, 0: embedded; the same. */
+	uint32_t domain_bufs;
 	_Atomic bool stop;
 	struct dev *dev[STACK_PORTS_MAX];
 	unsigned n_dev;

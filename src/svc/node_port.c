@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "svc/node.h"
 #include "svc/svc_cfg.h"
@@ -35,6 +36,7 @@ int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 		.no_huge = cfg->no_huge,
 		.n_mbufs = n->n * (rx_bufs(cfg) + 2 * DEV_POOL_TX + n->more_bufs),
 		.n_rx = n->n * rx_bufs(cfg),
+		.n_shared = n->domain_bufs != 0 ? n->n * RTE_MAX(rx_bufs(cfg), n->domain_bufs) : 0,
 		.mem_bytes = n->n * mem_bytes,
 		.mtu = (uint16_t)RTE_MIN(cfg->mtu, (unsigned)UINT16_MAX),
 		.n_queues = (uint16_t)n->n,
@@ -69,18 +71,24 @@ static int open_dev(struct node *n, unsigned index, const struct embed_cfg *cfg,
 	return 0;
 }
 
+/* Each core's begins on a page. */
+static size_t packet_part(const struct embed_cfg *cfg)
+{
+	return RTE_ALIGN(dev_pool_bytes(rx_bufs(cfg), 0), (size_t)sysconf(_SC_PAGESIZE));
+}
+
 size_t node_packet_bytes(const struct node *n, const struct embed_cfg *cfg)
 {
 	for (unsigned i = 0; i < dev_count(); i++)
 		if (!dev_receives_anywhere(i))
 			return 0;
-	return n->n * dev_pool_bytes(rx_bufs(cfg), 0);
+	return n->n * packet_part(cfg);
 }
 
 static int open_pools(struct node *n, unsigned i, const struct embed_cfg *cfg,
 		      const struct svc_err *err)
 {
-	size_t part = n->packets.bytes / n->n;
+	size_t part = packet_part(cfg);
 	struct dev_mem mem = {n->packets.base, part};
 
 	if (mem.base != NULL)

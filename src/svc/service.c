@@ -219,6 +219,7 @@ static int node_all(struct service *s, const struct svc_err *err)
 	int rc;
 
 	s->node.telemetry = s->cfg.telemetry;
+	s->node.domain_bufs = domains_bufs(s);
 	rc = shared_begin(s, err);
 	if (rc == 0)
 		rc = node_begin(&s->node, &s->cfg.node, 0, err);

@@ -139,6 +139,8 @@ void service_rewatch(struct service *s, struct source *src, int fd, uint32_t eve
 void service_unwatch(struct service *s, int fd);
 
 /* ---- domain.c ---- */
+/* Most buffers of their own on each core. */
+uint32_t domains_bufs(const struct service *s);
 /* Which memory the ports receive into, before the ports are opened. */
 int domains_packets(struct service *s, const struct svc_err *err) must_check;
 /* Pools of the domains, after the node is open. */
@@ -146,6 +148,8 @@ int domains_open(struct service *s, const struct svc_err *err) must_check;
 void domains_close(struct service *s);
 /* What programs of domain d see. */
 const struct region *domain_region(const struct service *s, unsigned d);
+/* May a program's memory take so many bytes of huge pages? */
+bool domains_leave_huge(const struct service *s, uint64_t bytes);
 
 /* ---- app.c ---- */
 /* Somebody connected. Takes the socket. */

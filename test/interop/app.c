@@ -6,6 +6,7 @@
  *	app start bind 80 setuid 1000	0 or -errno for each
  *	app version 99		what is answered to another protocol (0: ours)
  *	app grab		attaches and tries what it got (H35, H36)
+ *	app holes MB		attaches and makes holes in what it got (H35)
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -203,40 +204,76 @@ static bool sealed(int fd, uint64_t bytes)
 	return !bad;
 }
 
-/* Attaches, tries its descriptors before and after sealing, and tells which packet region it got.
- */
-static int grab(const char *arg)
+static int greet(uint64_t arena_bytes)
 {
-	struct attach_hello h = {.arena_bytes = 1 << 20};
-	struct attach_head mapped_all;
-	const struct attach_welcome *w = &welcome.welcome;
-	struct attach_msg ready;
-	struct stat st;
+	struct attach_hello h = {.arena_bytes = arena_bytes};
 	int rc = dial();
 
-	(void)arg;
 	if (rc == 0)
 		rc = attach_send(attach_socket, ATTACH_HELLO, &h, sizeof(h), NULL, 0);
 	if (rc == 0)
 		rc = attach_recv(attach_socket, &welcome, 0);
-	if (rc < 0 || welcome.head.type != ATTACH_WELCOME || welcome.n_fds != 1 + 4 * w->n_cores)
-		return rc < 0 ? rc : -EPROTO;
+	if (rc == 0 && (welcome.head.type != ATTACH_WELCOME ||
+			welcome.n_fds != 1 + 4 * welcome.welcome.n_cores))
+		rc = -EPROTO;
+	return rc;
+}
+
+static int say_mapped(void)
+{
+	struct attach_head mapped_all;
+	struct attach_msg ready;
+	int rc =
+		attach_send(attach_socket, ATTACH_MAPPED, &mapped_all, sizeof(mapped_all), NULL, 0);
+
+	if (rc == 0)
+		rc = attach_recv(attach_socket, &ready, 0);
+	return rc == 0 && ready.head.type != ATTACH_READY ? -EPROTO : rc;
+}
+
+/* Attaches, tries its descriptors before and after sealing, and tells which packet region it got.
+ */
+static int grab(const char *arg)
+{
+	const struct attach_welcome *w = &welcome.welcome;
+	struct stat st;
+	int rc = greet(1 << 20);
+
+	(void)arg;
+	if (rc < 0)
+		return rc;
 	if (!sealed(welcome.fd[0], w->pkt_bytes))
 		return -EPERM;
 	if (!mapped(welcome.fd[1], w->rings_bytes, PROT_READ | PROT_WRITE) ||
 	    !mapped(welcome.fd[2], w->arena_bytes, PROT_READ | PROT_WRITE) ||
 	    ftruncate(welcome.fd[1], 0) == 0 || ftruncate(welcome.fd[2], 0) == 0)
 		return -EBADF;
-	rc = attach_send(attach_socket, ATTACH_MAPPED, &mapped_all, sizeof(mapped_all), NULL, 0);
-	if (rc == 0)
-		rc = attach_recv(attach_socket, &ready, 0);
-	if (rc < 0 || ready.head.type != ATTACH_READY)
-		return rc < 0 ? rc : -EPROTO;
+	rc = say_mapped();
+	if (rc < 0)
+		return rc;
 	if (!sealed(welcome.fd[1], w->rings_bytes) || !sealed(welcome.fd[2], w->arena_bytes))
 		return -EPERM;
 	fstat(welcome.fd[0], &st);
 	printf("packets %lu\n", (unsigned long)st.st_ino);
 	return 0;
+}
+
+/* Takes its memory apart while it still can, and all huge pages that there are, so that the service
+ * has none to put back (H35). */
+static int holes(const char *arg)
+{
+	const struct attach_welcome *w = &welcome.welcome;
+	int rc = greet(atoll(arg) << 20), flags = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+	if (rc < 0)
+		return rc;
+	if (fallocate(welcome.fd[1], flags, 0, (off_t)w->rings_bytes) < 0 ||
+	    fallocate(welcome.fd[2], flags, 0, (off_t)w->arena_bytes) < 0)
+		return -errno;
+	while (mmap(NULL, 2 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0) !=
+	       MAP_FAILED)
+		;
+	return say_mapped();
 }
 
 /* Floods the control connection, and reads nothing. Until the service ends it. */
@@ -259,7 +296,7 @@ static const struct action {
 	{"sockets", sockets, true},	{"echo", echo, true},	      {"hoard", hoard, true},
 	{"setuid", set_user, true},	{"wait", wait_for_end, true}, {"exec", become, true},
 	{"closefrom", close_all, true}, {"version", version, true},   {"grab", grab, false},
-	{"crowd", crowd, true},		{"flood", flood, true},
+	{"holes", holes, true},		{"crowd", crowd, true},	      {"flood", flood, true},
 };
 
 int main(int argc, char **argv)

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -215,7 +216,175 @@ static void h35_nothing_else_is_adopted(void **state)
 	close(fd[0]);
 }
 
+/* ---- huge pages: the machine's, if there are any or may be ---- */
+
+#define HUGE_TEST 4 /* of them */
+#define NR_HUGE	  "/proc/sys/vm/nr_hugepages"
+
+static long nr_huge(long set)
+{
+	FILE *f = fopen(NR_HUGE, set >= 0 ? "w" : "r");
+	long n = -1;
+
+	if (f == NULL)
+		return -1;
+	if (set >= 0)
+		fprintf(f, "%ld", set);
+	else if (fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	fclose(f);
+	return set >= 0 ? set : n;
+}
+
+static long huge_before;
+
+static int setup_huge(void **state)
+{
+	huge_before = nr_huge(-1);
+	nr_huge(huge_before + HUGE_TEST);
+	return region_create_huge(&r, "huge", HUGE_TEST * REGION_HUGE_BYTES - 1,
+				  PROT_READ | PROT_WRITE);
+}
+
+static int teardown_huge(void **state)
+{
+	region_destroy(&r);
+	nr_huge(huge_before);
+	return 0;
+}
+
+static int punch(unsigned i)
+{
+	return fallocate(r.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 (off_t)(i * REGION_HUGE_BYTES), REGION_HUGE_BYTES);
+}
+
+/* Huge pages that this process takes; what it got. */
+static unsigned take_all(void *at[], unsigned max)
+{
+	unsigned n = 0;
+
+	while (n < max &&
+	       (at[n] = mmap(NULL, REGION_HUGE_BYTES, PROT_READ,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0)) != MAP_FAILED)
+		n++;
+	return n;
+}
+
+static void give_all(void *at[], unsigned n)
+{
+	while (n > 0)
+		munmap(at[--n], REGION_HUGE_BYTES);
+}
+
+#define WANT_HUGE()                                                                                \
+	do {                                                                                       \
+		if (!r.huge)                                                                       \
+			skip(); /* there are none */                                               \
+	} while (0)
+
+static void huge_region_has_all_its_pages(void **state)
+{
+	struct stat st;
+
+	WANT_HUGE();
+	assert_int_equal(r.bytes, HUGE_TEST * REGION_HUGE_BYTES);
+	assert_int_equal(fstat(r.fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, r.bytes);
+	for (unsigned i = 0; i < r.bytes; i += 4096)
+		assert_int_equal(((char *)r.base)[i], 0);
+}
+
+/* H35: after sealing, with all ways that there are: the descriptor, a mapping of before. */
+static void h35_huge_region_keeps_its_pages_once_sealed(void **state)
+{
+	struct stat st;
+	char *p;
+
+	WANT_HUGE();
+	p = mmap(NULL, r.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, r.fd, 0);
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(region_seal(&r), 0);
+	assert_int_equal(punch(1), -1);
+	assert_int_equal(madvise(p, r.bytes, MADV_REMOVE), -1);
+	(void)madvise(p, r.bytes, MADV_DONTNEED);
+	assert_int_equal(ftruncate(r.fd, 0), -1);
+	assert_int_equal(fstat(r.fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, r.bytes);
+	p[REGION_HUGE_BYTES] = 'x';
+	assert_int_equal(((char *)r.base)[REGION_HUGE_BYTES], 'x');
+	munmap(p, r.bytes);
+}
+
+/* H35: a hole of before sealing is filled, or the region refused. */
+static void h35_hole_in_a_huge_region_is_filled_when_it_is_sealed(void **state)
+{
+	struct stat st;
+
+	WANT_HUGE();
+	assert_int_equal(punch(2), 0);
+	assert_int_equal(region_seal(&r), 0);
+	assert_int_equal(fstat(r.fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, r.bytes);
+}
+
+static void h35_hole_in_a_huge_region_that_can_not_be_filled_is_refused(void **state)
+{
+	static void *taken[4096];
+	unsigned n;
+	int rc;
+
+	WANT_HUGE();
+	assert_int_equal(punch(2), 0);
+	n = take_all(taken, 4096);
+	rc = region_seal(&r);
+	give_all(taken, n);
+	if (n == 4096)
+		skip(); /* there is no end of them */
+	assert_true(rc < 0);
+}
+
+/* Without enough there is ordinary memory. */
+static void region_without_enough_huge_pages_is_ordinary(void **state)
+{
+	static void *taken[4096];
+	unsigned n = take_all(taken, 4096);
+	struct region small;
+	int rc = region_create_huge(&small, "small", 2 * REGION_HUGE_BYTES, PROT_READ);
+
+	give_all(taken, n);
+	assert_int_equal(rc, 0);
+	if (n < 4096)
+		assert_false(small.huge);
+	assert_int_equal(((const char *)small.base)[REGION_HUGE_BYTES], 0);
+	region_destroy(&small);
+}
+
+/* H35: what the next service takes over has all its pages too. */
+static void huge_region_is_adopted_when_it_has_all_its_pages(void **state)
+{
+	struct region a;
+	int fd;
+
+	WANT_HUGE();
+	adopt_fails(r.fd, r.bytes); /* not sealed */
+	assert_int_equal(region_seal(&r), 0);
+	assert_int_equal(region_adopt(&a, r.fd, r.bytes), 0);
+	assert_true(a.huge);
+	((char *)r.base)[7] = 'x';
+	assert_int_equal(((const char *)a.base)[7], 'x');
+	region_destroy(&a);
+	fd = memfd_create("holes", MFD_ALLOW_SEALING | MFD_CLOEXEC | MFD_HUGETLB);
+	assert_int_equal(ftruncate(fd, REGION_HUGE_BYTES), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS,
+			       F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL),
+			 0);
+	adopt_fails(fd, REGION_HUGE_BYTES);
+	close(fd);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define HUGE(f) cmocka_unit_test_setup_teardown(f, setup_huge, teardown_huge)
 
 int main(void)
 {
@@ -230,6 +399,12 @@ int main(void)
 		TEST(mapping_is_not_inherited),
 		TEST(sealed_region_of_its_length_is_adopted),
 		TEST(h35_nothing_else_is_adopted),
+		HUGE(huge_region_has_all_its_pages),
+		HUGE(h35_huge_region_keeps_its_pages_once_sealed),
+		HUGE(h35_hole_in_a_huge_region_is_filled_when_it_is_sealed),
+		HUGE(h35_hole_in_a_huge_region_that_can_not_be_filled_is_refused),
+		HUGE(huge_region_is_adopted_when_it_has_all_its_pages),
+		cmocka_unit_test(region_without_enough_huge_pages_is_ordinary),
 		cmocka_unit_test(impossible_size_is_an_error_and_leaves_nothing),
 	};
 
