@@ -11,6 +11,13 @@
 
 #include "preload/preload.h"
 
+/* What the stack of --embedded closes is its own; the kind is of what had the number before. */
+static int stack_close(int fd)
+{
+	fd_set_kind(fd, FD_KERNEL);
+	return real.close(fd);
+}
+
 int close(int fd)
 {
 	enum fd_kind kind = fd_kind(fd);
@@ -19,6 +26,8 @@ int close(int fd)
 
 	if (likely(kind == FD_KERNEL))
 		return real.close(fd);
+	if (is_inside())
+		return stack_close(fd);
 	if (kind == FD_OWN)
 		return (int)result(-EBADF);
 	CALL_ONCE(r, number_drop(fd));

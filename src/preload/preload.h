@@ -111,6 +111,12 @@ static inline bool leave(long r)
 	return leave_slow(r);
 }
 
+/* In a hook: the stack of --embedded, DPDK or libc on their behalf call, not the program. */
+static inline bool is_inside(void)
+{
+	return unlikely(inside.depth != 0);
+}
+
 static inline long result(long r)
 {
 	if (likely(r >= 0))

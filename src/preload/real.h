@@ -82,6 +82,7 @@ int __close(int fd);
 	X(ppoll)                                                                                   \
 	X(preadv2)                                                                                 \
 	X(preadv64v2)                                                                              \
+	X(pthread_create)                                                                          \
 	X(pselect)                                                                                 \
 	X(pwritev2)                                                                                \
 	X(pwritev64v2)                                                                             \

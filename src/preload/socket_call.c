@@ -22,7 +22,8 @@ int socket(int domain, int type, int protocol)
 {
 	int fd = real.socket(domain, type, protocol);
 
-	if (fd >= 0 && (unsigned)fd < FD_KINDS && may_be_ours(domain, type, protocol)) {
+	if (fd >= 0 && (unsigned)fd < FD_KINDS && !is_inside() &&
+	    may_be_ours(domain, type, protocol)) {
 		number_fresh(fd);
 		fd_set_kind(fd, FD_UNDECIDED);
 	}
