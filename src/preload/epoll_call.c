@@ -19,7 +19,7 @@ int epoll_create1(int flags)
 {
 	long fd = real.epoll_create1(flags);
 
-	if (fd >= 0)
+	if (fd >= 0 && !is_inside())
 		CALL_ONCE(fd, (eset_new((int)fd), fd));
 	return (int)fd;
 }
@@ -28,7 +28,7 @@ int epoll_create(int size)
 {
 	long fd = real.epoll_create(size);
 
-	if (fd >= 0)
+	if (fd >= 0 && !is_inside())
 		CALL_ONCE(fd, (eset_new((int)fd), fd));
 	return (int)fd;
 }
@@ -43,7 +43,7 @@ int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 		CALL_ONCE(r, zs_epoll_ctl(epfd, op, fd, ev));
 		return (int)result(r);
 	}
-	if (kind != FD_KERNEL || set == FD_OWN) {
+	if ((kind != FD_KERNEL || set == FD_OWN) && !is_inside()) {
 		CALL_ONCE(r, eset_ctl(epfd, op, fd, ev));
 		return (int)result(r);
 	}
