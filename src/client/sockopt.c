@@ -77,6 +77,9 @@ static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 {
 	switch (name) {
 	case SO_ERROR:
+		/* A program may ask without having waited for it. */
+		if (s->err == 0)
+			client_dry();
 		return int_put(-csock_take_error(s), value, len);
 	case SO_TYPE:
 		return int_put(s->type, value, len);
