@@ -79,9 +79,7 @@ static int from_kernel(struct eset *e, const struct wait *w, struct epoll_event 
 	int n = max > 0 ? real.epoll_wait(w->epfd, ev, max, 0) : 0;
 
 	atomic_store_explicit(&e->looked, mono_ns(), memory_order_relaxed);
-	if (unlikely(n > 0 && atomic_load_explicit(&e->kick, memory_order_relaxed) >= 0))
-		n = eset_strip(e, ev, n);
-	return n < 0 ? -errno : n;
+	return n > 0 ? eset_strip(e, ev, n) : n < 0 ? -errno : 0;
 }
 
 /* n of the kernel's, first, go behind `ours` of ours. */
@@ -111,13 +109,21 @@ static int collect_fair(struct eset *e, const struct wait *w)
 	return eset_join(e, w->ev, ours, ours + n + (more > 0 ? more : 0));
 }
 
+/* Is it the kernel's turn to be first? Where there is room for one alone, every other time. */
+static bool kernel_due(struct eset *e, const struct wait *w)
+{
+	if (mono_ns() - atomic_load_explicit(&e->looked, memory_order_relaxed) < LOOK_NS)
+		return false;
+	return w->max > 1 || atomic_fetch_xor_explicit(&e->turn, 1, memory_order_relaxed) != 0;
+}
+
 static int collect(struct eset *e, const struct wait *w)
 {
 	int n;
 
 	if (likely(atomic_load_explicit(&e->kernel, memory_order_relaxed) <= 0))
 		return zs_epoll_wait(w->epfd, w->ev, w->max, 0);
-	if (mono_ns() - atomic_load_explicit(&e->looked, memory_order_relaxed) >= LOOK_NS)
+	if (kernel_due(e, w))
 		return collect_fair(e, w);
 	n = zs_epoll_wait(w->epfd, w->ev, w->max, 0);
 	if (n != 0)

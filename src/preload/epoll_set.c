@@ -222,8 +222,9 @@ static void kick_make(struct eset *e)
 	if (high < 0)
 		return;
 	fd_set_kind(high, FD_OWN);
-	real.epoll_ctl(e->fd, EPOLL_CTL_ADD, high, &ev);
+	e->kicked = true;
 	e->kick = high;
+	real.epoll_ctl(e->fd, EPOLL_CTL_ADD, high, &ev);
 }
 
 static void kick_close(struct eset *e)
@@ -264,6 +265,8 @@ int eset_strip(const struct eset *e, struct epoll_event *ev, int n)
 {
 	int kept = 0;
 
+	if (likely(!atomic_load_explicit(&e->kicked, memory_order_relaxed)))
+		return n;
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u64 != kick_data())
 			ev[kept++] = ev[i];
@@ -316,6 +319,8 @@ static int ours_need(struct eset *e)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (e->asleep > 0)
 		kick_make(e);
+	if (e->asleep == 0)
+		kick_close(e);
 	r = 0;
 	do {
 		r = r == 0 ? outer_tell(n) : r;

@@ -17,7 +17,9 @@ struct eset {
 	_Atomic int kernel;  /* members that the kernel has, at most: it forgets those that close */
 	_Atomic int asleep;  /* threads in the kernel that know of no member of ours */
 	_Atomic int kick;    /* wakes them: an eventfd in the kernel's set; -1 */
+	_Atomic bool kicked; /* there was one */
 	_Atomic int doubles; /* members that are on both sides */
+	_Atomic unsigned turn;
 	_Atomic bool oneshots;	/* some of them EPOLLONESHOT */
 	_Atomic int64_t looked; /* at the kernel's, ns */
 };
