@@ -569,6 +569,8 @@ bool interrupt_woke(void);
 /* Signals wait from hold to release; then they are handled, and seen. */
 void interrupt_hold(sigset_t *was);
 void interrupt_release(const sigset_t *was);
+/* A wait ends with -EINTR. */
+void interrupt_timed(bool timed);
 
 /* ---- wait.c ---- */
 int64_t now_ns(void);

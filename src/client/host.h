@@ -37,6 +37,9 @@ void host_set(const struct host_ops *ops);
 /* For the host's signal handler, when interrupted() says so from here on: the calling thread does
  * not fall asleep any more, if it was about to. The one call that a handler may make. */
 void host_interrupt(void);
+/* Had the last wait of the calling thread that ended with -EINTR a time limit? Then the call is not
+ * to be made again (signal(7)). */
+bool host_timed(void);
 
 /* A new socket or set at a number that the host has and the client does not know. */
 int host_socket_at(int fd, int domain, int type, int protocol) must_check;

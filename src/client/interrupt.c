@@ -29,6 +29,7 @@
 
 static bool (*told)(void);
 static __thread struct timespec *volatile asleep __attribute__((tls_model("initial-exec")));
+static __thread bool timed __attribute__((tls_model("initial-exec")));
 
 void interrupt_by(bool (*interrupted)(void))
 {
@@ -54,6 +55,16 @@ bool interrupt_woke(void)
 {
 	asleep = NULL;
 	return told != NULL && told();
+}
+
+void interrupt_timed(bool t)
+{
+	timed = t;
+}
+
+bool host_timed(void)
+{
+	return timed;
 }
 
 void host_interrupt(void)

@@ -356,6 +356,8 @@ int client_wait(struct waiter *w, int64_t deadline)
 	}
 	hand_over();
 	client.waiting--;
+	if (unlikely(r == -EINTR))
+		interrupt_timed(deadline != FOREVER);
 	return w->woken ? 0 : r;
 }
 

@@ -79,9 +79,11 @@ static int original_get(void)
 {
 	int fd;
 
+	enter();
 	pthread_mutex_lock(&lock);
 	fd = original >= 0 ? original : original_make();
 	pthread_mutex_unlock(&lock);
+	leave(0);
 	return fd;
 }
 
@@ -156,7 +158,8 @@ static void host_fd_gone(int fd)
 
 void fd_host(void)
 {
-	static const struct host_ops ops = {.fd_new = host_fd_new, .fd_gone = host_fd_gone};
+	static const struct host_ops ops = {
+		.fd_new = host_fd_new, .fd_gone = host_fd_gone, .interrupted = signal_waits};
 
 	host_set(&ops);
 }

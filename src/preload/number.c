@@ -21,17 +21,20 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void number_lock(void)
 {
+	enter(); /* a handler may want it, too */
 	pthread_mutex_lock(&lock);
 }
 
 void number_unlock(void)
 {
 	pthread_mutex_unlock(&lock);
+	leave(0);
 }
 
 void number_unlock_child(void)
 {
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	leave(0);
 }
 
 int number_next(int fd)

@@ -87,12 +87,22 @@ int own_min(void);
 
 struct inside {
 	unsigned depth;
-	_Atomic bool pending; /* a handler waits until the thread leaves */
+	_Atomic uint8_t pending; /* INSIDE_* */
+	bool restart;		 /* all handlers that ran have SA_RESTART */
+};
+enum {
+	INSIDE_SIGNAL = 1, /* a handler waits until the thread leaves */
+	INSIDE_CANCEL = 2, /* it was cancelled, and may not have noticed */
 };
 extern __thread struct inside inside __attribute__((tls_model("initial-exec")));
 
-/* Runs what waits; true: the call ended with -EINTR, and all handlers have SA_RESTART. */
+/* Lets in what waits; true: the call ended with -EINTR, and is to be made again. */
 bool leave_slow(long r) slow_path;
+/* For the client (host.h). */
+bool signal_waits(void);
+/* cancel_call.c: would it end now, outside? It ends, if so. */
+bool cancel_enabled(void);
+void cancel_look(void);
 
 static inline void enter(void)
 {
@@ -101,12 +111,12 @@ static inline void enter(void)
 }
 
 /* r: what the call returned. True: it is to be made again (never for poll, select, epoll_wait,
- * which ignore it, and calls with a time-out). */
+ * which ignore it). */
 static inline bool leave(long r)
 {
 	atomic_signal_fence(memory_order_seq_cst);
 	inside.depth--;
-	if (likely(!atomic_load_explicit(&inside.pending, memory_order_relaxed)))
+	if (likely(atomic_load_explicit(&inside.pending, memory_order_relaxed) == 0 && r != -EINTR))
 		return false;
 	return leave_slow(r);
 }
@@ -251,6 +261,7 @@ ssize_t hook_read(int fd, void *buf, size_t len);
 ssize_t hook_write(int fd, const void *buf, size_t len);
 ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags);
 int hook_close(int fd);
+int hook_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 
 /* ---- read_call.c, write_call.c: what is ours, wholly or too ---- */
 

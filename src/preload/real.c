@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 
 #include "preload/preload.h"
 
@@ -30,7 +31,13 @@ __attribute__((constructor(101))) static void real_init(void)
 #undef X
 }
 
-/* ---- for the client's objects ---- */
+/* ---- for the client's objects ----
+ *
+ * What may sleep is called by hand: the C library's functions are cancellation points, at which a
+ * thread would end with the client's locks (cancel_call.c). And its ppoll copies the time that a
+ * handler may take away (client/interrupt.c).
+ */
+#define SIGSET_BYTES ((size_t)8) /* the kernel's */
 
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 
@@ -56,12 +63,12 @@ int __wrap_close(int fd)
 {
 	if (fd_kind(fd) == FD_OWN)
 		fd_set_kind(fd, FD_KERNEL);
-	return real.close(fd);
+	return (int)real.syscall(SYS_close, fd);
 }
 
 int __wrap_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	return real.connect(fd, addr, len);
+	return (int)real.syscall(SYS_connect, fd, addr, len);
 }
 
 int __wrap_epoll_create1(int flags)
@@ -76,7 +83,7 @@ int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 
 int __wrap_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout)
 {
-	return real.epoll_wait(epfd, events, n, timeout);
+	return (int)real.syscall(SYS_epoll_pwait, epfd, events, n, timeout, NULL, SIGSET_BYTES);
 }
 
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
@@ -86,12 +93,12 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	return real.poll(fds, n, timeout);
+	return (int)real.syscall(SYS_poll, fds, n, timeout);
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-	return real.ppoll(fds, n, timeout, mask);
+	return (int)real.syscall(SYS_ppoll, fds, n, timeout, mask, SIGSET_BYTES);
 }
 
 ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off64_t at, int flags)
@@ -101,17 +108,17 @@ ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off64_t at, in
 
 ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags)
 {
-	return real.recv(fd, buf, len, flags);
+	return real.syscall(SYS_recvfrom, fd, buf, len, flags, NULL, NULL);
 }
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	return real.recvmsg(fd, msg, flags);
+	return real.syscall(SYS_recvmsg, fd, msg, flags);
 }
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	return real.sendmsg(fd, msg, flags);
+	return real.syscall(SYS_sendmsg, fd, msg, flags);
 }
 
 int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
@@ -138,5 +145,5 @@ long __wrap_syscall(long number, ...)
 
 ssize_t __wrap_write(int fd, const void *buf, size_t len)
 {
-	return real.write(fd, buf, len);
+	return real.syscall(SYS_write, fd, buf, len);
 }

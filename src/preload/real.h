@@ -40,6 +40,7 @@ int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, co
 int __dprintf_chk(int fd, int flag, const char *fmt, ...);
 int __vdprintf_chk(int fd, int flag, const char *fmt, va_list ap);
 int __close(int fd);
+__sighandler_t bsd_signal(int sig, __sighandler_t fn);
 
 #define REAL_CALLS(X)                                                                              \
 	X(__poll_chk)                                                                              \
@@ -84,6 +85,7 @@ int __close(int fd);
 	X(preadv64v2)                                                                              \
 	X(pthread_create)                                                                          \
 	X(pselect)                                                                                 \
+	X(pthread_cancel)                                                                          \
 	X(pwritev2)                                                                                \
 	X(pwritev64v2)                                                                             \
 	X(read)                                                                                    \

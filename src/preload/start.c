@@ -140,6 +140,7 @@ int start_need(void)
 
 	if (likely(started()))
 		return 0;
+	enter();
 	pthread_mutex_lock(&lock);
 	now = mono_ns();
 	if (!started() && (failed_ns == 0 || now - failed_ns >= RETRY_NS)) {
@@ -147,5 +148,6 @@ int start_need(void)
 		atomic_store_explicit(&running, failed_ns == 0, memory_order_release);
 	}
 	pthread_mutex_unlock(&lock);
+	leave(0);
 	return started() ? 0 : -ENETDOWN;
 }
