@@ -92,4 +92,12 @@ def flags_and_numbers_survive():
         well(p)
 
 
+@case
+def system_calls_by_number():
+    with process("numbers") as p:
+        echoes()
+        well(p)
+        check(world.kernel or "no io_uring" in p.output(), p.output())
+
+
 world.finish(60)

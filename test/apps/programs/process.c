@@ -13,6 +13,7 @@
  *	script    a child executes a script that is its second argument
  *	fails     what is to be executed is not there: this program serves
  *	closes    close-on-exec connections are closed by exec, and their peers see it
+ *	numbers   all is done by syscall(); no child is made
  *	nonblock  O_NONBLOCK and two numbers of one socket are there after exec
  */
 #include <err.h>
@@ -27,6 +28,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -111,6 +113,35 @@ static int second_image(const char *mode)
 }
 
 /* ---- before ---- */
+
+static void serve_by_number(int l)
+{
+	char params[256] = "", buf[4096];
+	long fd = syscall(SYS_accept4, l, NULL, NULL, SOCK_NONBLOCK), n;
+
+	must((int)fd, "accept4");
+	while ((n = syscall(SYS_read, fd, buf, sizeof(buf))) != 0) {
+		struct pollfd p = {.fd = (int)fd, .events = POLLIN};
+
+		if (n < 0 && errno != EAGAIN)
+			err(1, "read");
+		if (n < 0)
+			must((int)syscall(SYS_poll, &p, 1, -1), "poll");
+		for (long at = 0; at < n;) {
+			long k = syscall(SYS_sendto, fd, buf + at, n - at, 0, NULL, 0);
+
+			if (k < 0 && errno != EAGAIN)
+				err(1, "sendto");
+			at += k > 0 ? k : 0;
+		}
+	}
+	must((int)syscall(SYS_close, fd), "close");
+	if (fcntl((int)fd, F_GETFD) != -1 || errno != EBADF)
+		errx(1, "it is not closed");
+	if (syscall(SYS_io_uring_setup, 4, params) == -1 && errno == ENOSYS)
+		printf("no io_uring\n");
+	fflush(stdout);
+}
 
 static void to_stdio(int fd)
 {
@@ -217,6 +248,8 @@ int main(int argc, char **argv)
 	l = listen_at(7);
 	printf("ready\n");
 	fflush(stdout);
+	while (strcmp(argv[1], "numbers") == 0)
+		serve_by_number(l);
 	for (;;)
 		one(l, argv[1]);
 }
