@@ -94,3 +94,15 @@ int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 	client_unlock();
 	return r == -ERESTART ? -ENETDOWN : r;
 }
+
+bool host_alive(void)
+{
+	bool r;
+
+	client_lock();
+	if (client.running && client.lost)
+		client_drain();
+	r = client.running && !client.lost;
+	client_unlock();
+	return r;
+}

@@ -78,6 +78,10 @@ int host_wait(const struct host_wait *w) must_check;
  * for it that is not for them too ends with HOST_AGAIN. */
 int host_epoll_kernel(int epfd, bool has);
 
+/* Is there a stack to ask for new things? False while the service is gone: calls for them would
+ * wait until it is back. Looks for it, if nobody else does. */
+bool host_alive(void);
+
 /* The addresses that the stack has now, IPv4 mapped, those of a link (fe80::/10) too; remembered
  * for a second, and while there is no service. How many there are (the first max of them are in
  * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*; may be NULL. */

@@ -17,143 +17,12 @@
  * carried over; it is bound; only when nothing can fail any more the placeholder takes the place of
  * the kernel's socket, at each of its numbers. Before, the program has lost nothing.
  */
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#include "chan/chan.h"
-#include "preload/preload.h"
+#include "preload/whose.h"
 
-#define ADDRS	   64
 #define PORT_TRIES 16
-
-/* ---- what is asked for ---- */
-
-struct wish {
-	const char *verb;
-	struct rule_case c;
-	bool wildcard;
-};
-
-/* False: not an address of TCP or UDP, or too short: the kernel says what is wrong. */
-static bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa,
-		      socklen_t len)
-{
-	struct sockaddr_in6 in6;
-	struct sockaddr_in in;
-	int type = 0;
-	socklen_t n = sizeof(type);
-
-	*w = (struct wish){.verb = verb};
-	if (sa == NULL || len < sizeof(in) ||
-	    real.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
-		return false;
-	w->c.udp = type == SOCK_DGRAM;
-	memcpy(&in, sa, sizeof(in));
-	if (in.sin_family == AF_INET) {
-		w->c.addr.s6_addr16[5] = 0xffff;
-		w->c.addr.s6_addr32[3] = in.sin_addr.s_addr;
-		w->c.port = ntohs(in.sin_port);
-		w->wildcard = in.sin_addr.s_addr == INADDR_ANY;
-		return true;
-	}
-	if (in.sin_family != AF_INET6 || len < sizeof(in6))
-		return false;
-	memcpy(&in6, sa, sizeof(in6));
-	w->c.addr = in6.sin6_addr;
-	w->c.port = ntohs(in6.sin6_port);
-	w->wildcard = IN6_IS_ADDR_UNSPECIFIED(&w->c.addr) ||
-		      (IN6_IS_ADDR_V4MAPPED(&w->c.addr) && w->c.addr.s6_addr32[3] == 0);
-	return true;
-}
-
-static void tell(const struct wish *w, int fd, const char *answer)
-{
-	char text[INET6_ADDRSTRLEN];
-	bool v4 = IN6_IS_ADDR_V4MAPPED(&w->c.addr);
-
-	if (likely(!run_rules()->verbose))
-		return;
-	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&w->c.addr.s6_addr32[3] : &w->c.addr,
-		  text, sizeof(text));
-	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", program_invocation_short_name, getpid(),
-	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, fd,
-	    answer);
-}
-
-static bool loopback(const struct in6_addr *a)
-{
-	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127) ||
-	       IN6_IS_ADDR_LINKLOCAL(a);
-}
-
-static bool prefix_fits(const uint8_t *a, const uint8_t *b, unsigned bits)
-{
-	if (bits > 128 || memcmp(a, b, bits / 8) != 0)
-		return false;
-	return bits % 8 == 0 || ((a[bits / 8] ^ b[bits / 8]) & (0xff00 >> bits % 8) & 0xff) == 0;
-}
-
-/* ---- whose ---- */
-
-enum whose { WHOSE_KERNEL, WHOSE_OURS, WHOSE_BOTH };
-
-/* Where the stack stands to the address: it has it, or its subnet, or a gateway towards it. */
-static int places(struct wish *w, bool *own, bool *near)
-{
-	struct chan_addr a[ADDRS];
-	unsigned routes = 0;
-	int n = host_addresses(a, ADDRS, &routes);
-
-	*own = *near = false;
-	for (int i = 0; i < n && i < ADDRS; i++) {
-		if (memcmp(a[i].addr, &w->c.addr, 16) == 0)
-			*own = true;
-		if (prefix_fits(a[i].addr, w->c.addr.s6_addr, a[i].prefix_len))
-			*near = true;
-	}
-	w->c.by_gateway =
-		!*near && w->c.connect &&
-		(routes & (IN6_IS_ADDR_V4MAPPED(&w->c.addr) ? CHAN_ROUTE_V4 : CHAN_ROUTE_V6)) != 0;
-	return n < 0 ? n : 0;
-}
-
-/* enum whose, or -ENETDOWN; *why: as verbose says it. */
-static int whose(struct wish *w, const char **why)
-{
-	enum rule_answer a = rules_ask(run_rules(), &w->c);
-	bool own = false, near = false;
-
-	*why = "kernel: loopback";
-	if (a == RULE_NONE && loopback(&w->c.addr))
-		return WHOSE_KERNEL;
-	*why = "no stack";
-	if (a != RULE_LEAVE && (start_need() < 0 || places(w, &own, &near) < 0))
-		return -ENETDOWN;
-	a = rules_ask(run_rules(), &w->c);
-	*why = a == RULE_LEAVE ? "kernel: a rule" : "taken: a rule";
-	if (a != RULE_NONE)
-		return a == RULE_LEAVE ? WHOSE_KERNEL : WHOSE_OURS;
-	*why = "both";
-	if (!w->c.connect && w->wildcard)
-		return WHOSE_BOTH;
-	*why = "taken";
-	if (w->c.connect ? near : own)
-		return WHOSE_OURS;
-	*why = w->c.connect ? "kernel: not on a subnet of the stack's"
-			    : "kernel: not an address of the stack's";
-	return WHOSE_KERNEL;
-}
-
-/* The same, and said if that is wanted. */
-static int decided(struct wish *w, int fd)
-{
-	const char *why;
-	int r = whose(w, &why);
-
-	tell(w, fd, why);
-	return r;
-}
 
 /* ---- becoming ours ---- */
 
@@ -290,7 +159,7 @@ static int bind_both(int fd, const struct sockaddr *addr, socklen_t len, uint16_
 
 static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, socklen_t len)
 {
-	int r = decided(w, fd);
+	int r = whose_told(w, fd);
 
 	switch (r) {
 	case WHOSE_OURS:
@@ -390,7 +259,7 @@ int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "connect", addr, len) &&
 	    (w.c.udp || !kernel_bound(fd))) {
 		w.c.connect = true;
-		r = decided(&w, fd);
+		r = whose_told(&w, fd);
 		if (r == WHOSE_OURS)
 			r = ours_alone(fd) < 0 ? -ENOBUFS : DECIDED_OURS;
 	}
@@ -407,7 +276,7 @@ int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 	number_lock();
 	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "send", addr, len) && w.c.udp) {
 		w.c.connect = true;
-		r = decided(&w, fd);
+		r = whose_told(&w, fd);
 	}
 	if (r == WHOSE_OURS) {
 		r = twin = twin_make(fd);

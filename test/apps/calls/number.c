@@ -2,6 +2,7 @@
  *
  * Descriptors: which numbers, copies, closing many, stdio, threads that share them.
  */
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "calls.h"
@@ -231,6 +232,34 @@ static void streams_at_the_end(void)
 	show_bytes("the peer got", buf, 2);
 }
 
+static void exhausted(void)
+{
+	int port, l = listener(&port), a = call_me(port), b = call_me(port), undecided;
+	struct rlimit was, few;
+
+	show(readable(l));
+	undecided = socket(AF_INET, SOCK_STREAM, 0);
+	show(getrlimit(RLIMIT_NOFILE, &was));
+	few = was;
+	few.rlim_cur = (rlim_t)undecided + 1;
+	show(setrlimit(RLIMIT_NOFILE, &few));
+	show(accept(l, NULL, NULL));
+	show(readable(l));
+	show(socket(AF_INET, SOCK_STREAM, 0));
+	show(dup(l));
+	show(fcntl(l, F_DUPFD, 0));
+	show(fcntl(l, F_DUPFD, undecided + 1));
+	show(dup2(l, undecided + 1));
+	show(connect(undecided, AT(PEER, ECHO)));
+	show(write(undecided, "x", 1));
+	show(close(a));
+	show(accept(l, NULL, NULL) == a);
+	show(accept(l, NULL, NULL));
+	show(setrlimit(RLIMIT_NOFILE, &was));
+	show(accept(l, NULL, NULL) == undecided + 1);
+	show(close(b));
+}
+
 const struct call_case number_cases[] = {
 	{"lowest_number", lowest_number},
 	{"kind_of_file", kind_of_file},
@@ -240,6 +269,7 @@ const struct call_case number_cases[] = {
 	{"many_closed", many_closed},
 	{"directory", directory},
 	{"streams", streams},
+	{"exhausted", exhausted},
 	{"standard_streams", standard_streams},
 	{"streams_at_the_end", streams_at_the_end},
 	{NULL, NULL},

@@ -53,7 +53,8 @@ static void mixed(void)
 	show(epoll_wait(ep, got, 4, 2000));
 	show(got[0].data.u64);
 	show(write(p[1], "x", 1));
-	usleep(1000); /* as long as there is something of ours, the kernel's is looked at every 20 us */
+	usleep(1000); /* as long as there is something of ours, the kernel's is looked at every 20
+			 us */
 	show(epoll_wait(ep, got, 4, 2000));
 	show(epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL));
 	show(epoll_wait(ep, got, 4, 2000));

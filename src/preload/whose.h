@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * For decide.c: whose a socket is that is to be bound or connected.
+ */
+#ifndef ZS_PRELOAD_WHOSE_H
+#define ZS_PRELOAD_WHOSE_H
+
+#include "preload/preload.h"
+
+struct wish {
+	const char *verb; /* as verbose says it */
+	struct rule_case c;
+	bool wildcard; /* the address is */
+};
+
+enum whose { WHOSE_KERNEL, WHOSE_OURS, WHOSE_BOTH };
+
+#pragma GCC visibility push(hidden)
+
+/* False: not an address of TCP or UDP, or too short: the kernel says what is wrong. fd: a socket of
+ * the kernel's. */
+bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa,
+	       socklen_t len) must_check;
+/* enum whose, or -ENETDOWN; *why: as verbose says it. */
+int whose(struct wish *w, const char **why) must_check;
+/* The same, and said if that is wanted. */
+int whose_told(struct wish *w, int fd) must_check;
+
+#pragma GCC visibility pop
+
+#endif
