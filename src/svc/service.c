@@ -13,7 +13,6 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "svc/service.h"
@@ -66,23 +65,6 @@ void service_unwatch(struct service *s, int fd)
 	epoll_ctl(s->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* ---- the socket ---- */
-
-/* Without a descriptor the connection could not even be closed, and would be announced for ever:
- * one is kept for this. */
-static void turn_away(struct service *s)
-{
-	if (s->spare >= 0)
-		close(s->spare);
-	s->spare = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
-	if (s->spare >= 0)
-		close(s->spare);
-	s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	s->n.refused++;
-	if (service_may_log(s))
-		svc_log("no descriptors left: raise LimitNOFILE (ulimit -n)");
-}
-
 /* Each program takes several descriptors. */
 static void descriptors_raise(struct service *s)
 {
@@ -93,88 +75,6 @@ static void descriptors_raise(struct service *s)
 		(void)setrlimit(RLIMIT_NOFILE, &r);
 	}
 	s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-}
-
-static void listener_ready(struct service *s, struct source *src, uint32_t events)
-{
-	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	(void)src;
-	(void)events;
-	if (fd >= 0)
-		app_accept(s, fd);
-	else if (errno == EMFILE || errno == ENFILE)
-		turn_away(s);
-}
-
-/* A socket file that nobody answers at is what a killed service left behind. */
-static int stale_remove(const struct service *s, const struct sockaddr_un *at, socklen_t len,
-			const struct svc_err *err)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
-
-	if (fd < 0)
-		return -errno;
-	rc = connect(fd, (const struct sockaddr *)at, len) < 0 ? -errno : 0;
-	close(fd);
-	if (rc == 0 || rc == -EAGAIN) /* one that is stopped has a full queue */
-		return svc_fail(
-			err, -EADDRINUSE,
-			"another zstackd answers at %s; stop it, or choose another --socket",
-			s->cfg.socket);
-	if (rc != -ECONNREFUSED)
-		return svc_fail(err, rc, "--socket %s: %s", s->cfg.socket, strerror(-rc));
-	return unlink(at->sun_path) < 0 ? -errno : 0;
-}
-
-/* The directory that the path needs, if only its last part is missing. */
-static void directory_make(const char *path)
-{
-	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	char *slash;
-
-	snprintf(dir, sizeof(dir), "%s", path);
-	slash = strrchr(dir, '/');
-	if (slash != NULL && slash != dir) {
-		*slash = '\0';
-		(void)!mkdir(dir, 0755);
-	}
-}
-
-/* Everybody may connect; who may attach is the policy's affair, by the kernel's word. */
-static int listener_open(struct service *s, const struct svc_err *err)
-{
-	const char *path = s->cfg.socket;
-	struct sockaddr_un at;
-	struct stat st;
-	socklen_t len;
-	int rc = attach_address(path, &at, &len);
-
-	if (rc < 0)
-		return svc_fail(err, rc, "--socket %s: too long", path);
-	s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listener < 0)
-		return svc_fail(err, -errno, "no socket: %s", strerror(errno));
-	if (path[0] != '@') {
-		directory_make(path);
-		if (lstat(path, &st) == 0) {
-			if (!S_ISSOCK(st.st_mode))
-				return svc_fail(err, -EEXIST, "--socket %s: a file is in the way",
-						path);
-			rc = stale_remove(s, &at, len, err);
-			if (rc < 0)
-				return rc;
-		}
-	}
-	if (bind(s->listener, (struct sockaddr *)&at, len) < 0 || listen(s->listener, 128) < 0) {
-		rc = -errno;
-		return svc_fail(err, rc, "--socket %s: %s", path, strerror(-rc));
-	}
-	s->socket_made = path[0] != '@';
-	if (s->socket_made && chmod(path, 0666) < 0)
-		return svc_fail(err, -errno, "--socket %s: %s", path, strerror(errno));
-	s->on_listener.ready = listener_ready;
-	return service_watch(s, &s->on_listener, s->listener);
 }
 
 /* ---- signals ---- */
@@ -285,10 +185,7 @@ void service_run(struct service *s)
 
 void service_close(struct service *s)
 {
-	if (s->listener >= 0)
-		close(s->listener);
-	if (s->socket_made)
-		(void)!unlink(s->cfg.socket);
+	listener_close(s);
 	metrics_close(s);
 	dev_telemetry_stop();
 	admins_close(s);

@@ -6,6 +6,7 @@
  *   conf.c      command line and configuration file
  *   policy.c    who may what
  *   service.c   opening, the control thread's loop, closing
+ *   listener.c  the socket that all connect to
  *   domain.c    memory of trust domains
  *   app.c       an attached program: it comes and asks
  *   app_chan.c  … what it gets
@@ -116,6 +117,7 @@ struct service {
 		unsigned lines, hidden;
 	} log;
 	bool socket_made;
+	ino_t socket_ino; /* then: which file it is */
 	bool ending;
 	struct svc_counters {
 		uint64_t attached, refused, died, grants_refused;
@@ -137,6 +139,10 @@ int service_watch(struct service *s, struct source *src, int fd) must_check;
 /* Another set of events of one that is watched. */
 void service_rewatch(struct service *s, struct source *src, int fd, uint32_t events);
 void service_unwatch(struct service *s, int fd);
+
+/* ---- listener.c ---- */
+int listener_open(struct service *s, const struct svc_err *err) must_check;
+void listener_close(struct service *s);
 
 /* ---- domain.c ---- */
 /* Most buffers of their own on each core. */

@@ -4,13 +4,14 @@
 programs end, whichever way (H31, H34 to H37)."""
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import threading
 
 import peer
 import service
-from peer import LINUX4, ZS4, ZS6, Failed, Net, case, check, check_echo, connect, pattern
+from peer import LINUX4, ZS4, ZS6, Failed, Net, Skip, case, check, check_echo, connect, pattern
 from service import OTHER, USER, App, Service, Watcher, app, refused, until, watched
 
 peer.start()
@@ -345,6 +346,58 @@ def socket_file_of_a_killed_service_is_no_obstacle():
     check(os.path.exists(s.path), "no file was left: nothing is tested")
     with watched(net) as (s, w):
         check_echo_through(s, 7)
+
+
+@case
+def of_many_that_start_at_once_one_serves():
+    """With what a killed one left behind in their way, which each may remove: none removes another's socket."""
+    left = Service(net)
+    for _ in range(5):
+        left.process.kill()
+        left.process.wait()
+        check(os.path.exists(left.path), "no file was left: nothing is tested")
+        many = [Service(net, ready=None) for _ in range(16)]
+        until("one is left", lambda m=many: sum(s.alive() for s in m) <= 1, 30)
+        left = [s for s in many if s.alive()]
+        check(len(left) == 1, "none serves")
+        left = left[0]
+        for s in many:
+            if s is not left:
+                check(s.process.returncode == 1, f"ended with {s.process.returncode}")
+                check(f"another zstackd answers at {s.path}" in s.errors(), s.errors())
+        left.await_line("zstackd: ready at")
+        check_echo_through(left, 7)
+        check(not os.path.exists(left.path + ".lock"), "the lock is still there")
+    check(left.stop() == 0, left.errors())
+    service.nothing_left(left)
+
+
+@case
+def two_that_find_the_same_socket_file_do_not_both_serve():
+    """One is held up, by strace, when it is about to remove the file; the other starts meanwhile."""
+    if shutil.which("strace") is None:
+        raise Skip("strace is not installed (devtools/packages.txt)")
+    left = Service(net)
+    left.process.kill()
+    left.process.wait()
+    slow = ("strace", "-D", "-o", os.path.join(service.folder, "strace.out"), "-e", "trace=unlink", "-e",
+            "inject=unlink:delay_enter=1500000")
+    with Service(net, prefix=slow, ready=None) as first:
+        until("it looks at the file", lambda: os.path.exists(f"{left.path}.lock"))
+        text = Service(net, ready=None).refused_to_start()
+        check(f"another zstackd answers at {left.path}" in text, text)
+        first.await_line("zstackd: ready at")
+        check_echo_through(first, 7)
+
+
+@case
+def ending_service_leaves_the_next_ones_socket_alone():
+    with Service(net) as first:
+        os.unlink(first.path)
+        with Service(net, addrs=("10.7.0.9/24",)) as second:
+            check(first.stop() == 0, first.errors())
+            check(os.path.exists(second.path), "the second one's socket is gone")
+            check(app(second, "start") == ["start 0"], "nobody attaches")
 
 
 @case
