@@ -915,8 +915,14 @@ struct eptarget {
 };
 int epitem_ctl(struct epset *e, int op, const struct eptarget *t,
 	       const struct epoll_event *ev) must_check;
+uint32_t epitem_mask_set(const struct epitem *i) slow_path;
 /* Its state of this moment, of what is asked for. */
-uint32_t epitem_mask(const struct epitem *i);
+static inline uint32_t epitem_mask(const struct epitem *i)
+{
+	if (unlikely(i->target & EPITEM_SET))
+		return epitem_mask_set(i);
+	return csock_mask(&client.sock[i->target]) & i->events;
+}
 /* NULL: there is no memory. */
 struct epset *epset_alloc(void);
 /* May be called in a set that is closed and that nobody waits for any more. */

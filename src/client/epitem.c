@@ -96,16 +96,20 @@ static struct epset *item_inner(const struct epitem *i)
 	return &sets[i->target & ~EPITEM_SET];
 }
 
-static void item_ready(struct epitem *i)
+static slow_path void set_tell(struct epset *e)
+{
+	wlink_wake(e->waiters);
+	epitem_notify(e->outer, EPOLLIN);
+}
+
+static inline void item_ready(struct epitem *i)
 {
 	struct epset *e = &sets[i->set];
 
 	if (!list_linked(&i->ready))
 		list_add_tail(&e->ready, &i->ready);
-	if (e->waiters != NULL)
-		wlink_wake(e->waiters);
-	if (unlikely(e->outer != NULL))
-		epitem_notify(e->outer, EPOLLIN);
+	if (unlikely(e->waiters != NULL || e->outer != NULL))
+		set_tell(e);
 }
 
 void epitem_notify(struct epitem *i, uint32_t mask)
@@ -116,10 +120,8 @@ void epitem_notify(struct epitem *i, uint32_t mask)
 	}
 }
 
-uint32_t epitem_mask(const struct epitem *i)
+uint32_t epitem_mask_set(const struct epitem *i)
 {
-	if (likely(!is_set(i)))
-		return csock_mask(&client.sock[i->target]) & i->events;
 	return epset_ready(item_inner(i)) ? (EPOLLIN | EPOLLRDNORM) & i->events : 0;
 }
 
