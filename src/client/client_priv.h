@@ -163,13 +163,14 @@ enum {
 	CSOCK_RECVTOS = 1 << 14,  /* IP_RECVTOS or IPV6_RECVTCLASS */
 	CSOCK_ASYNC = 1 << 12,	  /* a connect said -EINPROGRESS; the next one tells how it went */
 	/* Tell that a field of the second and third line matters: */
-	CSOCK_GROUPED = 1 << 15, /* group is not NULL */
-	CSOCK_COOKIES = 1 << 16, /* cookie_head is not NIL */
-	CSOCK_LOWAT = 1 << 17,	 /* rcvlowat is not 1 */
-	CSOCK_SHARED = 1 << 18,	 /* other processes hold it too: nothing is pushed (shared.c) */
-	CSOCK_HINT = 1 << 19,	 /* … and it is worth asking */
-	CSOCK_JOINT = 1 << 20,	 /* was shared at a service that is gone: see remake.c */
-	CSOCK_NOBUF = 1 << 21,	 /* zs_buf_alloc() failed for it; nothing came back since */
+	CSOCK_GROUPED = 1 << 15,  /* group is not NULL */
+	CSOCK_COOKIES = 1 << 16,  /* cookie_head is not NIL */
+	CSOCK_LOWAT = 1 << 17,	  /* rcvlowat is not 1 */
+	CSOCK_SHARED = 1 << 18,	  /* other processes hold it too: nothing is pushed (shared.c) */
+	CSOCK_HINT = 1 << 19,	  /* … and it is worth asking */
+	CSOCK_JOINT = 1 << 20,	  /* was shared at a service that is gone: see remake.c */
+	CSOCK_NOBUF = 1 << 21,	  /* zs_buf_alloc() failed for it; nothing came back since */
+	CSOCK_LISTENED = 1 << 22, /* shut down: connections may still be announced */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
 };
 
@@ -357,11 +358,11 @@ struct client {
 	unsigned next_core; /* for the next TCP socket */
 	unsigned dry;	    /* calls that found nothing since the stack ran */
 	unsigned waiting;   /* threads in client_wait() */
-	int64_t spin_ns; /* how long to look for work before sleeping */
-	bool yields;	 /* giving the CPU away meanwhile (spin.c) */
-	uint8_t misses;	 /* waits in a row that slept all the same */
-	uint16_t skip;	 /* next waits that sleep at once */
-	bool kicked; /* the bell of core 0 was rung for the leader by one of us */
+	int64_t spin_ns;    /* how long to look for work before sleeping */
+	bool yields;	    /* giving the CPU away meanwhile (spin.c) */
+	uint8_t misses;	    /* waits in a row that slept all the same */
+	uint16_t skip;	    /* next waits that sleep at once */
+	bool kicked;	    /* the bell of core 0 was rung for the leader by one of us */
 	struct waiter *leader;
 	struct list followers;
 	struct wlink *any; /* followers that wait for whatever happens */
@@ -563,7 +564,8 @@ void interrupt_unwatch(void);
 /* A host tells (host.h): then every wait may ask, there is no need to watch. */
 void interrupt_by(bool (*interrupted)(void));
 bool interrupt_is_told(void);
-/* Around a system call that sleeps for, or until, ts, which a signal may shorten. True: one came. */
+/* Around a system call that sleeps for, or until, ts, which a signal may shorten. True: one came.
+ */
 void interrupt_sleep(struct timespec *ts);
 bool interrupt_woke(void);
 /* Signals wait from hold to release; then they are handled, and seen. */
@@ -711,6 +713,8 @@ struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);
 void csock_close(struct csock *s);
 void csock_free(struct csock *s);
 void csock_drop_queue(struct csock *s);
+/* What a listener has that nobody accepted. */
+void csock_drop_accepted(struct csock *l);
 void csock_drop_cookies(struct csock *s);
 uint32_t csock_mask(struct csock *s);
 void csock_broken(struct csock *s, int err);
@@ -840,8 +844,8 @@ bool fd_hosted(void);
 int fd_init(void);
 void fd_fini(void);
 #define FD_ANY (-1)
-/* A descriptor for a socket or a set (the other is NULL). at: which; FD_ANY: the lowest free one, or
- * the host's choice. flags: for that, SOCK_CLOEXEC. -EMFILE, -EBUSY, -EBADF. */
+/* A descriptor for a socket or a set (the other is NULL). at: which; FD_ANY: the lowest free one,
+ * or the host's choice. flags: for that, SOCK_CLOEXEC. -EMFILE, -EBUSY, -EBADF. */
 int fd_open(struct csock *s, struct epset *e, int at, int flags) must_check;
 /* Another that stands for the same. */
 int fd_dup(int from, int to) must_check;

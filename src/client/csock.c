@@ -245,7 +245,7 @@ void csock_broken(struct csock *s, int err)
 }
 
 /* Connections that the stack accepted and the program did not are reset, as the kernel does. */
-static void drop_accepted(struct csock *l)
+void csock_drop_accepted(struct csock *l)
 {
 	while (l->head != NIL) {
 		struct csock *s = &client.sock[l->head];
@@ -255,6 +255,7 @@ static void drop_accepted(struct csock *l)
 		s->linger_s = 0;
 		csock_close(s);
 	}
+	l->tail = NIL;
 	l->unread = 0;
 }
 
@@ -290,7 +291,7 @@ void csock_drop_cookies(struct csock *s)
 void csock_close(struct csock *s)
 {
 	if (s->state == CSOCK_LISTEN)
-		drop_accepted(s);
+		csock_drop_accepted(s);
 	else
 		csock_drop_queue(s);
 	csock_drop_cookies(s);

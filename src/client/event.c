@@ -146,7 +146,9 @@ static void on_accept(struct core *c, const struct chan_cqe *e)
 {
 	struct csock *l = csock_find(c, e->sid), *s;
 
-	if (l == NULL || e->res < 0 || (l->state != CSOCK_LISTEN && l->state != CSOCK_CLOSED)) {
+	if (l == NULL || e->res < 0 ||
+	    (l->state != CSOCK_LISTEN && l->state != CSOCK_CLOSED &&
+	     (l->flags & CSOCK_LISTENED) == 0)) {
 		bad_event(l);
 		return;
 	}
@@ -161,7 +163,7 @@ static void on_accept(struct core *c, const struct chan_cqe *e)
 	memcpy(s->local, e->laddr, 16);
 	s->peer_port = e->port;
 	s->local_port = e->lport;
-	if (l->state == CSOCK_CLOSED) {
+	if (l->state != CSOCK_LISTEN) {
 		s->linger_s = 0;
 		csock_close(s);
 		return;

@@ -248,6 +248,8 @@ static int socket_accept(struct csock *s, struct csock **out, int flags)
 	if (csock_reader(s)->unread == 0)
 		client_dry();
 	while (csock_reader(s)->unread == 0) {
+		if (unlikely(s->state != CSOCK_LISTEN))
+			return -EINVAL; /* shut down meanwhile */
 		if (s->err != 0)
 			return csock_take_error(s);
 		if (unlikely(csock_shared(s))) {
@@ -293,31 +295,72 @@ int zs_accept(int fd, struct sockaddr *addr, socklen_t *addrlen)
 
 /* ---- shutdown and close ---- */
 
-static int socket_shutdown(struct csock *s, int how)
+/* 0; -EBADF: closed meanwhile; -ENOTCONN: the service is gone. */
+static int shutdown_say(struct csock *s, int how)
 {
 	uint32_t serial = s->serial;
-	struct chan_sqe *q;
+	struct chan_sqe *q = cmd_slot(csock_core(s));
+
+	if (unlikely(s->serial != serial))
+		return -EBADF;
+	if (unlikely(q == NULL || s->sid == 0))
+		return -ENOTCONN;
+	q->op = CHAN_OP_SHUTDOWN;
+	q->sid = s->sid;
+	q->ticket = s->ticket++;
+	q->token = TOKEN_NOBODY;
+	q->arg[0] = how;
+	cmd_push(csock_core(s));
+	return 0;
+}
+
+/* As Linux does: it listens no more, and keeps its port. */
+static void unlisten(struct csock *s, int how)
+{
+	csock_drop_accepted(s);
+	s->state = CSOCK_IDLE;
+	s->flags |= CSOCK_LISTENED;
+	s->taken = 0;
+	(void)!shutdown_say(s, how);
+}
+
+static int listener_shutdown(struct csock *s, int how)
+{
+	struct group *g = s->group;
+	int r;
+
+	if (how == SHUT_WR)
+		return 0;
+	r = group_begin(s);
+	if (r < 0)
+		return r;
+	if (s->state != CSOCK_LISTEN)
+		r = -ENOTCONN;
+	else if (g == NULL)
+		unlisten(s, how);
+	for (unsigned i = 0; r == 0 && g != NULL && !g->closed && i < g->n; i++)
+		unlisten(g->sock[i], how);
+	group_end(g);
+	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLHUP);
+	return r;
+}
+
+static int socket_shutdown(struct csock *s, int how)
+{
+	int r;
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
+	if (s->state == CSOCK_LISTEN)
+		return listener_shutdown(s, how);
 	if (s->state != CSOCK_CONNECTED)
 		return -ENOTCONN;
 	s->shut |= how == SHUT_RD   ? SHUT_RD_BIT
 		   : how == SHUT_WR ? SHUT_WR_BIT
 				    : SHUT_RD_BIT | SHUT_WR_BIT;
-	if (s->type == SOCK_STREAM) {
-		q = cmd_slot(csock_core(s));
-		if (unlikely(s->serial != serial))
-			return -EBADF;
-		if (unlikely(q == NULL))
-			return -ENOTCONN;
-		q->op = CHAN_OP_SHUTDOWN;
-		q->sid = s->sid;
-		q->ticket = s->ticket++;
-		q->token = TOKEN_NOBODY;
-		q->arg[0] = how;
-		cmd_push(csock_core(s));
-	}
+	r = s->type == SOCK_STREAM ? shutdown_say(s, how) : 0;
+	if (unlikely(r < 0))
+		return r;
 	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP);
 	return 0;
 }

@@ -237,6 +237,7 @@ static int shutdown_tcp(struct sock *k, int how)
 		tcp_unlisten(t, k->listener);
 		k->listener = NULL;
 		k->news = 0;
+		k->announced = 0;
 		k->kind = SOCK_NEW;
 		return 0;
 	}

@@ -5,6 +5,8 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
+#include <poll.h>
+
 #include "fake.h"
 
 #define core0 (&fake.core[0])
@@ -224,6 +226,52 @@ static void late_connection_of_closed_listener_is_reset(void **state)
 	assert_int_equal(fake_last(core0, CHAN_OP_CLOSE)->arg[0], 0);
 	assert_int_equal(zs_stats(&st, sizeof(st)), 0);
 	assert_int_equal(st.bad_events, 0);
+}
+
+/* Linux: it listens no more, has no connections, and may listen again; writing is not its affair.
+ */
+static void listener_that_is_shut_down_is_a_fresh_socket(void **state)
+{
+	uint32_t sid, late;
+	int fd = fake_listener(SOCK_NONBLOCK, &sid);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct zs_stats st;
+
+	fake_accept(core0, sid);
+	zs_process(0);
+	assert_int_equal(zs_shutdown(fd, SHUT_WR), 0);
+	assert_int_equal(zs_poll(&p, 1, 0), 1);
+	assert_int_equal(zs_shutdown(fd, SHUT_RD), 0);
+	late = fake_accept(core0, sid);
+	zs_process(0);
+	zs_process(0);
+	assert_int_equal(zs_accept(fd, NULL, NULL), -EINVAL);
+	assert_int_equal(fake_last(core0, CHAN_OP_SHUTDOWN)->sid, sid);
+	assert_int_equal(fake_count(core0, CHAN_OP_CLOSE), 2);
+	assert_int_equal(fake_last(core0, CHAN_OP_CLOSE)->sid, late);
+	assert_int_equal(zs_poll(&p, 1, 0), 1);
+	assert_int_equal(p.revents, POLLHUP);
+	assert_int_equal(zs_shutdown(fd, SHUT_RD), -ENOTCONN);
+	assert_int_equal(zs_listen(fd, 5), 0);
+	fake_accept(core0, sid);
+	assert_true(zs_accept(fd, NULL, NULL) >= 0);
+	assert_int_equal(zs_stats(&st, sizeof(st)), 0);
+	assert_int_equal(st.bad_events, 0);
+}
+
+static int shut;
+static void shut_down(void)
+{
+	assert_int_equal(zs_shutdown(shut, SHUT_RDWR), 0);
+}
+
+static void shutdown_ends_a_blocking_accept(void **state)
+{
+	uint32_t sid;
+
+	shut = fake_listener(0, &sid);
+	fake.on_sleep = shut_down;
+	assert_int_equal(zs_accept(shut, NULL, NULL), -EINVAL);
 }
 
 static void nonblocking_connect_is_in_progress_then_done(void **state)
@@ -475,6 +523,8 @@ int main(void)
 		T(accept_on_others_is_refused),
 		T(closing_listener_resets_what_nobody_took),
 		T(late_connection_of_closed_listener_is_reset),
+		T(listener_that_is_shut_down_is_a_fresh_socket),
+		T(shutdown_ends_a_blocking_accept),
 		T(nonblocking_connect_is_in_progress_then_done),
 		T(nonblocking_connect_refused_is_told_once),
 		T(blocking_connect_returns_the_result),
