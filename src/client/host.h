@@ -70,8 +70,8 @@ enum {
 
 /* Sleeps until one side may have something: HOST_OURS and HOST_KERNEL; 0 the deadline; -EINTR,
  * -EBADF, -ENXIO; -EOPNOTSUPP: of the kernel in mode poll. Level: what was there before the call
- * counts. With pfd both sides are looked at before it returns, else the kernel's only when the
- * client's has nothing. The caller looks again. */
+ * counts, on the kernel's side perhaps some microseconds later: the caller has looked. With pfd both
+ * sides are looked at first and last. The caller looks again. */
 int host_wait(const struct host_wait *w) must_check;
 
 /* Of a set of the client: others of its members are in the kernel's epoll of that number. A wait

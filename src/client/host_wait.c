@@ -83,6 +83,14 @@ static int answer(const struct call *c, int ours, int r)
 	return got != 0 ? got : r == -ETIMEDOUT ? 0 : r;
 }
 
+/* A sleep begins with a look. */
+static bool looks_first(const struct call *c, int ours)
+{
+	if (c->kernel == NULL)
+		return false;
+	return c->w->n_pfd > 0 || (ours == 0 && c->w->deadline_ns == 0);
+}
+
 static int wait_inside(struct call *c)
 {
 	int ours, r = named_check(c->w);
@@ -91,7 +99,7 @@ static int wait_inside(struct call *c)
 		return r;
 	client_turn();
 	ours = ours_ready(c);
-	if (c->kernel != NULL && (ours == 0 || c->w->n_pfd > 0))
+	if (looks_first(c, ours))
 		r = look_at_kernel(c, ours == 0 ? c->w->sigmask : NULL);
 	while (ours == 0 && r == 0 && c->w->deadline_ns != 0) {
 		r = named_check(c->w);

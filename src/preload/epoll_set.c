@@ -461,6 +461,9 @@ static void set_forget(struct eset *e, int epfd)
 		}
 	}
 	kick_close(e);
+	/* A thread that still sleeps in it keeps it for good. */
+	if (e->asleep > 0)
+		return;
 	e->next_free = unused;
 	unused = e;
 }

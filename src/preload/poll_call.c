@@ -114,8 +114,11 @@ long poll_any(struct pollfd *fds, nfds_t n, int64_t deadline, const sigset_t *ma
 
 /* ---- the hooks ---- */
 
-static bool any_ours(const struct pollfd *fds, nfds_t n)
+/* A list that can't be one is the kernel's to refuse. */
+static bool any_ours(struct pollfd *fds, nfds_t n)
 {
+	if (unlikely(fds == NULL || n > FD_KINDS))
+		return false;
 	for (nfds_t i = 0; i < n; i++) {
 		enum fd_kind kind = fd_kind(fds[i].fd);
 
