@@ -94,19 +94,19 @@ static void rotate(struct epoll_event *ev, int n, int ours)
 	memcpy(ev + ours, few, (size_t)n * sizeof(*ev));
 }
 
-/* Its time has come: at most half of the room is the kernel's before ours had theirs. */
+/* Its time has come: at most half of the room is the kernel's. It is not asked for more: what is
+ * ready as long as it is would come a second time. */
 static int collect_fair(struct eset *e, const struct wait *w)
 {
 	int share = w->max > 128 ? 64 : (w->max + 1) / 2;
-	int n = from_kernel(e, w, w->ev, share), ours, more;
+	int n = from_kernel(e, w, w->ev, share), ours;
 
 	if (n < 0)
 		return n;
 	ours = n < w->max ? zs_epoll_wait(w->epfd, w->ev + n, w->max - n, 0) : 0;
 	ours = ours < 0 ? 0 : ours;
 	rotate(w->ev, n, ours);
-	more = n == share ? from_kernel(e, w, w->ev + ours + n, w->max - ours - n) : 0;
-	return eset_join(e, w->ev, ours, ours + n + (more > 0 ? more : 0));
+	return eset_join(e, w->ev, ours, ours + n);
 }
 
 /* Is it the kernel's turn to be first? Where there is room for one alone, every other time. */

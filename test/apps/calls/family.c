@@ -2,6 +2,8 @@
  *
  * IPv6, and both families in one socket.
  */
+#include <sys/epoll.h>
+
 #include "calls.h"
 
 #define PEER6 "fd07::1"
@@ -158,6 +160,81 @@ static void shared_port(void)
 	show(bind(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&at_port, len));
 }
 
+static int port_of(int fd)
+{
+	struct sockaddr_in a = {0};
+	socklen_t len = sizeof(a);
+
+	return getsockname(fd, (struct sockaddr *)&a, &len) == 0 ? ntohs(a.sin_port) : -1;
+}
+
+/* Bound to all addresses, and then connected to the one side or the other. */
+static void bound_then_connected(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), two, port, ep = epoll_create1(0), one = 1;
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = 9}, got[2];
+	char buf[8];
+
+	show(bind(fd, AT("0.0.0.0", 0)));
+	port = port_of(fd);
+	show(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e));
+	two = dup(fd);
+	show(connect(fd, AT(PEER, ECHO)));
+	show(port_of(two) == port);
+	show(setsockopt(two, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
+	show(write(two, "ours", 4));
+	show(epoll_wait(ep, got, 2, 2000));
+	show(got[0].data.u64);
+	show(read_full(fd, buf, 4));
+	show(close(fd));
+	show(close(two));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	show(bind(fd, AT("0.0.0.0", 0)));
+	port = port_of(fd);
+	e.events = EPOLLOUT;
+	show(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e));
+	show(connect(fd, AT("127.0.0.1", 1)));
+	show(port_of(fd) == port);
+	show(epoll_wait(ep, got, 2, 0));
+	two = socket(AF_INET, SOCK_STREAM, 0);
+	show(bind(two, AT("127.0.0.1", 0)));
+	show(listen(two, 1));
+	show(connect(fd, AT("127.0.0.1", port_of(two))));
+	show(write(fd, "x", 1));
+	show(read(accept(two, NULL, NULL), buf, 8));
+}
+
+/* What is set on a listener of both sides is what both have. */
+static void options_of_both(void)
+{
+	int l = socket(AF_INET, SOCK_STREAM, 0), one = 1, v = -1, c, s;
+	socklen_t len = sizeof(v);
+
+	show(setsockopt(l, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
+	show(bind(l, AT("0.0.0.0", 0)));
+	show(setsockopt(l, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one)));
+	show(fcntl(l, F_SETFL, O_NONBLOCK));
+	show((fcntl(l, F_GETFL) & O_NONBLOCK) != 0);
+	show(accept(l, NULL, NULL));
+	show(listen(l, 5));
+	show(accept(l, NULL, NULL));
+	show(ioctl(l, FIONBIO, &(int){0}));
+	show(fcntl(l, F_GETFL) & O_NONBLOCK);
+	c = socket(AF_INET, SOCK_STREAM, 0);
+	show(connect(c, AT("127.0.0.1", port_of(l))));
+	s = accept4(l, NULL, NULL, SOCK_NONBLOCK);
+	show(getsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &v, &len));
+	show(v);
+	show((fcntl(s, F_GETFL) & O_NONBLOCK) != 0);
+	show(close(call_me(port_of(l))) + 1);
+	s = accept(l, NULL, NULL);
+	show(getsockopt(s, SOL_SOCKET, SO_KEEPALIVE, &v, &len));
+	show(v);
+	signal(SIGPIPE, SIG_IGN);
+	show(connect(l, AT(PEER, ECHO)));
+	show(write(l, "x", 1));
+}
+
 const struct call_case family_cases[] = {
 	{"stream6", stream6},
 	{"mapped", mapped},
@@ -165,5 +242,7 @@ const struct call_case family_cases[] = {
 	{"two_families", two_families},
 	{"own_addresses", own_addresses},
 	{"shared_port", shared_port},
+	{"bound_then_connected", bound_then_connected},
+	{"options_of_both", options_of_both},
 	{NULL, NULL},
 };
