@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -141,7 +143,8 @@ const struct embed_ops zstack_embed_ops = {EMBED_ABI, fake_open, fake_poll, fake
 typedef ssize_t (*read_fn)(int, void *, size_t);
 typedef ssize_t (*write_fn)(int, const void *, size_t);
 typedef ssize_t (*recv_fn)(int, void *, size_t, int);
-typedef ssize_t (*send_fn)(int, const void *, size_t, int);
+typedef int (*wait_fn)(int, struct epoll_event *, int, int);
+typedef int (*ctl_fn)(int, int, int, struct epoll_event *);
 
 static char buf[4096];
 
@@ -160,6 +163,16 @@ static double writes(write_fn call, int fd, size_t len)
 
 	for (int i = 0; i < BATCH; i++)
 		call(fd, buf, len);
+	return (double)(tsc() - start) / BATCH;
+}
+
+static double waits(wait_fn call, int ep)
+{
+	struct epoll_event got[8];
+	uint64_t start = tsc();
+
+	for (int i = 0; i < BATCH; i++)
+		call(ep, got, 8, 0);
 	return (double)(tsc() - start) / BATCH;
 }
 
@@ -222,6 +235,44 @@ static void our_rows(unsigned n, double *a, double *b, int direct, int hooked)
 	row("write, 64 bytes", a, b, n);
 }
 
+static void add(ctl_fn call, int ep, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN};
+
+	BUG_ON(call(ep, EPOLL_CTL_ADD, fd, &e) != 0);
+}
+
+/* One is ready each time. */
+static void wait_rows(unsigned n, double *a, double *b, int direct, int hooked)
+{
+	void *libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
+	wait_fn libc_wait = (wait_fn)dlsym(libc, "epoll_wait");
+	int ep = epoll_create1(0), ours = zs_epoll_create1(0), event_fd = eventfd(1, 0);
+
+	add(epoll_ctl, ep, event_fd);
+	for (unsigned i = 0; i < n; i++) {
+		a[i] = waits(libc_wait, ep);
+		b[i] = waits(epoll_wait, ep);
+	}
+	row("epoll_wait of the kernel's", a, b, n);
+	ep = epoll_create1(0);
+	add(zs_epoll_ctl, ours, direct);
+	add(epoll_ctl, ep, hooked);
+	fill(&fakes[0], zs_recv, direct);
+	fill(&fakes[1], recv, hooked);
+	for (unsigned i = 0; i < n; i++) {
+		a[i] = waits(zs_epoll_wait, ours);
+		b[i] = waits(epoll_wait, ep);
+	}
+	row("epoll_wait", a, b, n);
+	add(epoll_ctl, ep, eventfd(0, 0));
+	for (unsigned i = 0; i < n; i++) {
+		a[i] = waits(zs_epoll_wait, ours);
+		b[i] = waits(epoll_wait, ep);
+	}
+	row("epoll_wait, beside a kernel's", a, b, n);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 5000;
@@ -244,5 +295,6 @@ int main(int argc, char **argv)
 	per_ns = tsc_per_ns();
 	kernel_rows(n, a, b);
 	our_rows(n, a, b, direct, hooked);
+	wait_rows(n, a, b, direct, hooked);
 	return 0;
 }

@@ -169,6 +169,8 @@ static int kernel_call(const struct wait *w)
 {
 	if (w->ts != NULL)
 		return real.epoll_pwait2(w->epfd, w->ev, w->max, w->ts, w->mask);
+	if (w->mask == NULL)
+		return real.epoll_wait(w->epfd, w->ev, w->max, w->ms);
 	return real.epoll_pwait(w->epfd, w->ev, w->max, w->ms, w->mask);
 }
 
@@ -230,7 +232,9 @@ int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const si
 
 int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 {
-	if (likely(fd_kind(epfd) == FD_KERNEL))
+	enum fd_kind kind = fd_kind(epfd);
+
+	if (likely(kind == FD_KERNEL || (kind == FD_EVENTS && timeout == 0)))
 		return real.epoll_wait(epfd, ev, max, timeout);
 	return epoll_pwait(epfd, ev, max, timeout, NULL);
 }
