@@ -717,6 +717,8 @@ void csock_drop_queue(struct csock *s);
 void csock_drop_accepted(struct csock *l);
 void csock_drop_cookies(struct csock *s);
 uint32_t csock_mask(struct csock *s);
+/* Shared, and said to be worth asking: any socket of the descriptor's. */
+bool csock_hint(const struct csock *s);
 void csock_broken(struct csock *s, int err);
 /* Something changed: sets and waiters look again. mask: the EPOLL bits that changed. */
 void csock_notify(struct csock *s, uint32_t mask);

@@ -164,8 +164,7 @@ static uint32_t mask_dgram(struct csock *s)
 	return m;
 }
 
-/* Shared, and said to be worth asking: any socket of the descriptor's. */
-static bool csock_hint(const struct csock *s)
+bool csock_hint(const struct csock *s)
 {
 	const struct group *g = s->group;
 

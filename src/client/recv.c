@@ -76,6 +76,8 @@ int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t 
 			r = shared_read(s, want, (flags & MSG_PEEK) != 0);
 			if (r != -EAGAIN)
 				return r;
+			if (!csock_shared(s))
+				continue; /* the others have left, what came is here */
 		}
 		if (!looked) {
 			looked = true;
@@ -271,6 +273,8 @@ int recv_wait_dgram(struct csock *s, int flags)
 			r = shared_read(s, 1, false);
 			if (r != -EAGAIN)
 				return r;
+			if (!csock_shared(s))
+				continue;
 		}
 		if (!looked) {
 			looked = true;

@@ -25,15 +25,31 @@ static int read_one(struct csock *s, size_t want, bool looks)
 	return r > 0 ? 1 : r;
 }
 
-int shared_read(struct csock *s, size_t want, bool looks)
+/* Asked in vain, and told meanwhile that it is worth it again: nobody will be told so twice. */
+static bool again(const struct csock *s, int r)
+{
+	return r == -EAGAIN && csock_shared(s) && csock_hint(s);
+}
+
+static int read_any(struct csock *s, size_t want, bool looks)
 {
 	struct group *g = s->group;
 	int r = -EAGAIN;
 
 	if (g == NULL)
-		r = read_one(s, want, looks);
-	for (unsigned i = 0; g != NULL && i < g->n && r == -EAGAIN; i++)
+		return read_one(s, want, looks);
+	for (unsigned i = 0; i < g->n && r == -EAGAIN; i++)
 		r = read_one(g->sock[i], want, looks);
+	return r;
+}
+
+int shared_read(struct csock *s, size_t want, bool looks)
+{
+	int r;
+
+	do {
+		r = read_any(s, want, looks);
+	} while (again(s, r));
 	if (r == 0 && s->type == SOCK_STREAM) {
 		s->shut |= SHUT_RD_BIT;
 		csock_notify(s, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
@@ -68,7 +84,7 @@ static int accept_one(struct csock *l)
 	return r == -ERESTART ? -EAGAIN : r;
 }
 
-int shared_accept(struct csock *l)
+static int accept_any(struct csock *l)
 {
 	struct group *g = l->group;
 	int r = -EAGAIN;
@@ -77,6 +93,16 @@ int shared_accept(struct csock *l)
 		return accept_one(l);
 	for (unsigned i = 0; i < g->n && r == -EAGAIN; i++)
 		r = accept_one(g->sock[i]);
+	return r;
+}
+
+int shared_accept(struct csock *l)
+{
+	int r;
+
+	do {
+		r = accept_any(l);
+	} while (again(l, r));
 	return r;
 }
 

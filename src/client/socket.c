@@ -254,7 +254,7 @@ static int socket_accept(struct csock *s, struct csock **out, int flags)
 			return csock_take_error(s);
 		if (unlikely(csock_shared(s))) {
 			r = shared_accept(s);
-			if (r == 0)
+			if (r == 0 || (r == -EAGAIN && !csock_shared(s)))
 				continue;
 			if (r != -EAGAIN)
 				return r;

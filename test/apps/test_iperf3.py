@@ -4,12 +4,21 @@
 import json
 
 import world
-from world import LINUX4, LINUX6, ZS4, ZS6, App, Near, case, check, far, near
+from world import LINUX4, LINUX6, ZS4, ZS6, App, Near, case, check, far, near, until
 
 world.start("iperf3")
 server = App("iperf3", "-s", "--forceflush", ready=r"Server listening")
 linux = Near("iperf3", "-s", "--forceflush", "-p", "5301", "-B", LINUX4, ready=r"Server listening")
 linux6 = Near("iperf3", "-s", "--forceflush", "-p", "5302", "-B", LINUX6, ready=r"Server listening")
+
+
+def iperf3(run, at, *args):
+    """One test, once the server is ready for it: it makes its listener anew for each."""
+    def ready():
+        check(at.alive(), at.errors())
+        return at.output().count("Server listening") > at.output().count("Accepted connection")
+    until("the server listens", ready)
+    return run("iperf3", "-J", *args)
 
 
 def result(text, bidir=False):
@@ -30,8 +39,8 @@ WAYS = (("-t1",), ("-t1", "-R"), ("-t1", "--bidir"), ("-t1", "-P4"), ("-t1", "-P
 @case
 def server_of_z_stack():
     for way in WAYS:
-        result(near("iperf3", "-J", "-c", ZS4, *way), "--bidir" in way)
-    result(near("iperf3", "-J", "-c", ZS6, "-t1"))
+        result(iperf3(near, server, "-c", ZS4, *way), "--bidir" in way)
+    result(iperf3(near, server, "-c", ZS6, "-t1"))
 
 
 @case
@@ -42,23 +51,23 @@ def listener_is_taken():
 @case
 def client_of_z_stack():
     for way in WAYS:
-        result(far("iperf3", "-J", "-c", LINUX4, "-p", "5301", *way), "--bidir" in way)
-    result(far("iperf3", "-J", "-c", LINUX6, "-p", "5302", "-t1"))
+        result(iperf3(far, linux, "-c", LINUX4, "-p", "5301", *way), "--bidir" in way)
+    result(iperf3(far, linux6, "-c", LINUX6, "-p", "5302", "-t1"))
 
 
 @case
 def datagrams():
-    for run, args in ((near, ("-c", ZS4)), (far, ("-c", LINUX4, "-p", "5301"))):
+    for run, at, args in ((near, server, ("-c", ZS4)), (far, linux, ("-c", LINUX4, "-p", "5301"))):
         for way in ((), ("-R",)):
-            end = json.loads(run("iperf3", "-J", *args, "-u", "-t1", "-b", "50M", "-l", "1400", *way))["end"]["sum"]
+            end = json.loads(iperf3(run, at, *args, "-u", "-t1", "-b", "50M", "-l", "1400", *way))["end"]["sum"]
             check(end["packets"] > 3000, end)
             check(end["lost_percent"] < 20, end)
 
 
 @case
 def a_program_of_z_stack_and_another():
-    result(far("iperf3", "-J", "-c", ZS4, "-t1"))
-    result(far("iperf3", "-J", "-c", ZS4, "-t1", "--bidir"), True)
+    result(iperf3(far, server, "-c", ZS4, "-t1"))
+    result(iperf3(far, server, "-c", ZS4, "-t1", "--bidir"), True)
 
 
 @case
