@@ -156,6 +156,7 @@ static void timeouts(void)
 	show(recv(fd, buf, 6, MSG_WAITALL));
 	show(recv(fd, buf, 6, MSG_WAITALL));
 	fd = tcp_to(SLOW);
+	show(readable(fd));
 	show(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)));
 	show(recv(fd, buf, 6, MSG_WAITALL));
 }

@@ -144,6 +144,7 @@ void fake_start(unsigned n_cores, bool threaded)
 	memset(fake.result, 0, sizeof(fake.result));
 	fake.limit = FAKE_LIMIT;
 	fake.on_sleep = NULL;
+	fake.on_answer = NULL;
 	fake.sleeps = fake.polls = 0;
 	fake.n_cores = n_cores;
 	assert_int_equal(zs_config_set(c, "vdev", "net_fake0"), 0);
@@ -229,6 +230,8 @@ static void answer(struct fake_core *c, const struct chan_sqe *q)
 		break;
 	}
 	fake_event(c, &e);
+	if (fake.on_answer != NULL)
+		fake.on_answer(q->op);
 }
 
 static void command(struct fake_core *c, const struct chan_sqe *q)

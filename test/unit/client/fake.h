@@ -59,6 +59,7 @@ struct fake {
 	int result[CHAN_OP_MAX]; /* of the next such command, then 0 again */
 	uint32_t limit;
 	void (*on_sleep)(void);
+	void (*on_answer)(enum chan_op op); /* the answer was given */
 	unsigned sleeps, polls;
 	bool opened;
 	struct chan_geometry geometry; /* used instead of the client's if sq_size is not 0 */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets that other processes hold too (shared.c): what comes behind the answer to a question that
+ * was in vain must not be slept on.
+ */
+#include "client/client_priv.h"
+#include "fake.h"
+
+#define core0 (&fake.core[0])
+
+static uint32_t sid;
+static unsigned asked;
+
+static struct csock *shared(int fd)
+{
+	int err = 0;
+	struct csock *s = fd_csock(fd, &err);
+
+	assert_non_null(s);
+	s->flags |= CSOCK_SHARED;
+	asked = 0;
+	return s;
+}
+
+static void no_sleep(void)
+{
+	fail_msg("sleeps on what has come");
+}
+
+static void others_leave(void)
+{
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_SOLE, .sid = sid});
+}
+
+/* The second question: the first one is asked again anyway. */
+static void last_one_then_data(enum chan_op op)
+{
+	if (op != CHAN_OP_READ)
+		return;
+	if (++asked == 2) {
+		others_leave();
+		fake_data(core0, sid, "ten", 0);
+	}
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+}
+
+static void data_behind_the_answer_is_read(void **state)
+{
+	int fd = fake_connection(0, &sid);
+	char buf[8];
+
+	shared(fd);
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+	fake.on_answer = last_one_then_data;
+	fake.on_sleep = no_sleep;
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), 3);
+	assert_memory_equal(buf, "ten", 3);
+	assert_int_equal(asked, 2);
+}
+
+/* A hint behind each of the first answers; the third one has something. */
+static void hint_then_data(enum chan_op op)
+{
+	if (op != CHAN_OP_READ)
+		return;
+	if (++asked < 3)
+		fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_READABLE, .sid = sid});
+	fake.result[CHAN_OP_READ] = asked < 2 ? -EAGAIN : 0;
+}
+
+static void a_hint_behind_the_answer_is_followed(void **state)
+{
+	int fd = fake_connection(0, &sid);
+	char buf[8];
+
+	shared(fd);
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+	fake.on_answer = hint_then_data;
+	fake.on_sleep = no_sleep;
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), 0);
+	assert_int_equal(asked, 3);
+}
+
+static void last_one_then_connection(enum chan_op op)
+{
+	if (op != CHAN_OP_ACCEPT)
+		return;
+	asked++;
+	others_leave();
+	fake_accept(core0, sid);
+}
+
+static void a_connection_behind_the_answer_is_accepted(void **state)
+{
+	int l = fake_listener(0, &sid);
+
+	shared(l);
+	fake.result[CHAN_OP_ACCEPT] = -EAGAIN;
+	fake.on_answer = last_one_then_connection;
+	fake.on_sleep = no_sleep;
+	assert_true(zs_accept(l, NULL, NULL) >= 0);
+	assert_int_equal(asked, 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(data_behind_the_answer_is_read, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_hint_behind_the_answer_is_followed, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_connection_behind_the_answer_is_accepted,
+						fake_setup, fake_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
