@@ -17,6 +17,9 @@
  *the exchange costs; the ringer's line stays in its own cache as long as the other side does not
  *sleep.
  *
+ * bell_ring_trifle() reads by an addition of nothing, which is a modification like an exchange: it
+ * has its place in the order, and a chain goes through it.
+ *
  * Whoever holds the same open file can clear O_NONBLOCK and fill the counter to 2^64 - 2, and
  * write() has no per-call "don't wait" for an eventfd. So who rings for applications that he does
  * not trust keeps the eventfd and hands out an epoll descriptor that has it registered
@@ -40,9 +43,14 @@ int bell_open(void)
 	return fd >= 0 ? fd : -errno;
 }
 
+void bell_arm_as(_Atomic uint32_t *armed, uint32_t how)
+{
+	atomic_exchange_explicit(armed, how, memory_order_acq_rel);
+}
+
 void bell_arm(_Atomic uint32_t *armed)
 {
-	atomic_exchange_explicit(armed, 1, memory_order_acq_rel);
+	bell_arm_as(armed, BELL_ARMED);
 }
 
 void bell_disarm(_Atomic uint32_t *armed)

@@ -27,7 +27,14 @@ must_check int bell_open(void);
  * the ringer does not trust. -errno. */
 must_check int bell_share(int bell);
 
+/* What the sleeper says by arming. Who wants no trifles is not woken for them alone. */
+enum {
+	BELL_ARMED = 1,
+	BELL_ARMED_NO_TRIFLES = 2,
+};
+
 void bell_arm(_Atomic uint32_t *armed);
+void bell_arm_as(_Atomic uint32_t *armed, uint32_t how);
 void bell_disarm(_Atomic uint32_t *armed);
 
 /* Sleeps until the bell rings, at most timeout_ns (-1: forever). 1 rung (and drained), 0 time is
@@ -48,6 +55,14 @@ static inline bool bell_ring(_Atomic uint32_t *armed, int fd)
 		return false;
 	bell_wake(fd);
 	return true;
+}
+
+/* After a batch of nothing but trifles. */
+static inline bool bell_ring_trifle(_Atomic uint32_t *armed, int fd)
+{
+	uint32_t how = atomic_fetch_add_explicit(armed, 0, memory_order_acq_rel);
+
+	return unlikely(how != 0 && how != BELL_ARMED_NO_TRIFLES) && bell_ring(armed, fd);
 }
 
 #endif

@@ -62,7 +62,12 @@ enum chan_region {
  *
  * Room. The stack takes no command while cq has no place for its results: who waits for room in sq
  * must drain cq meanwhile. It may sleep on commands or events that lack room only while cq is more
- * than half full: who drains a ring that was, rings the stack's bell afterwards.
+ * than half full: who drains a ring that was, rings the stack's bell afterwards. The same holds the
+ * other way: who finds no room in sq may sleep only while it is more than half full.
+ *
+ * Trifles. Tokens in done matter to few: who waits for room to send, a buffer, or the end of a
+ * send. An application that has nobody of these sleeps without being rung for tokens alone
+ * (BELL_ARMED_NO_TRIFLES) and takes them when it is awake for something else.
  *
  * How much may be sent. Each socket has a limit in bytes: aux of SOCKET's result, res of ACCEPT,
  * then aux of WRITABLE whenever it changes. The client counts, for each socket, the bytes of its
@@ -291,8 +296,8 @@ struct chan_idx {
 	_Alignas(64) _Atomic uint32_t head; /* written by the consumer */
 };
 
-/* Doorbells: the sleeper sets `armed` to 1, checks its rings again, sleeps on its descriptor; the
- * other side, after producing, exchanges it for 0 and writes the descriptor if it was 1. */
+/* Doorbells: the sleeper sets `armed` (bell.h), checks its rings again, sleeps on its descriptor;
+ * the other side, after producing, exchanges it for 0 and writes the descriptor if it was 1. */
 struct chan_bells {
 	_Alignas(64) _Atomic uint32_t app_armed;
 	_Alignas(64) _Atomic uint32_t stack_armed;

@@ -68,6 +68,7 @@ void sock_starved(struct csock *s)
 
 	if (s->flags & CSOCK_STARVED)
 		return;
+	core_wants_tokens(c);
 	s->flags |= CSOCK_STARVED;
 	s->starved_link = c->starved;
 	c->starved = csock_row(s);

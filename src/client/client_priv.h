@@ -117,6 +117,7 @@ struct waiter {
 	bool follows;
 	bool interruptible; /* a signal handled while spinning ends it too (interrupt.c) */
 	bool deaf;	    /* no signal that the host puts off ends it */
+	bool anything;	    /* whatever comes, it waits for that */
 	int bell;	    /* with `kernel`, a follower sleeps on this; -1 */
 };
 
@@ -281,6 +282,7 @@ struct core {
 	uint32_t max_tokens;
 	uint32_t token_rows; /* of both tables, at least max_tokens */
 	uint32_t token_free, tokens_left, cookie_free;
+	bool wants_tokens; /* somebody may wait for one to come home; until all are */
 	struct arena arena;
 	struct spares spare[SPARE_CLASSES];
 	struct block *block;
@@ -667,6 +669,16 @@ void cmd_result(struct core *c, const struct chan_cqe *e);
 void cmd_close(struct csock *s);
 void cmd_flush_closes(struct core *c);
 
+/* A leader who sleeps without being told of tokens (chan.h, "Trifles") looks and sleeps anew. */
+void client_rearm(void) cold_path;
+static inline void core_wants_tokens(struct core *c)
+{
+	if (likely(c->wants_tokens))
+		return;
+	c->wants_tokens = true;
+	client_rearm();
+}
+
 /* The stack's doorbell: it may sleep, on its own (threaded) or in our hands. */
 static inline void core_kick(struct core *c)
 {
@@ -729,6 +741,12 @@ int csock_take_error(struct csock *s);
 static inline bool csock_room(const struct csock *s)
 {
 	return s->inflight < s->limit;
+}
+/* It is to be told when there is room. */
+static inline void csock_no_space(struct csock *s)
+{
+	s->flags |= CSOCK_NOSPACE;
+	core_wants_tokens(csock_core(s));
 }
 
 /* A connection in order, of which nothing is asked but bytes in and out: all about it stands in its

@@ -110,7 +110,7 @@ static bool writable(struct csock *s)
 	const struct core *c = csock_core(s);
 
 	if (s->inflight >= s->limit || s->limit - s->inflight < s->inflight / 2) {
-		s->flags |= CSOCK_NOSPACE;
+		csock_no_space(s);
 		return false;
 	}
 	if (c->tokens_left != 0 && !c->arena_short && !(s->flags & CSOCK_NOBUF))

@@ -310,8 +310,11 @@ static unsigned drain_done(struct core *c)
 		chan_copy(&token, chan_slot(done, done->own + i, sizeof(token)), sizeof(token));
 		token_done(c, token);
 	}
-	if (n != 0)
-		chan_pop(done, n);
+	if (n == 0)
+		return 0;
+	chan_pop(done, n);
+	if (c->tokens_left == c->max_tokens && c->starved == NIL)
+		c->wants_tokens = false;
 	return n;
 }
 

@@ -75,7 +75,7 @@ int send_wait(struct csock *s, int flags, uint32_t tokens, int64_t deadline)
 	int r;
 
 	csock_wanted(s);
-	s->flags |= CSOCK_NOSPACE;
+	csock_no_space(s);
 	if ((flags & MSG_DONTWAIT) || (s->flags & CSOCK_NONBLOCK)) {
 		/* What came back since the last look may be enough. */
 		client_dry();

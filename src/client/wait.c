@@ -140,6 +140,12 @@ void waiter_wake(struct waiter *w)
 	}
 }
 
+void client_rearm(void)
+{
+	if (client.asleep && client.threaded)
+		bell_wake(kick_fd());
+}
+
 static int follow_word(struct waiter *w, int64_t deadline)
 {
 	int r;
@@ -213,13 +219,24 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 	return news;
 }
 
+/* Are tokens alone worth waking for? (chan.h, "Trifles") */
+static uint32_t how_armed(const struct core *c, const struct waiter *w)
+{
+	bool tokens = c->wants_tokens || w->anything || client.any != NULL;
+
+	return tokens ? BELL_ARMED : BELL_ARMED_NO_TRIFLES;
+}
+
 static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
 {
 	struct sleep_on o;
 	int r = 0;
 
-	for (unsigned i = 0; i < client.n_cores; i++)
-		bell_arm(&client.core[i].end.sh->bells.app_armed);
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		struct core *c = &client.core[i];
+
+		bell_arm_as(&c->end.sh->bells.app_armed, how_armed(c, w));
+	}
 	if (rings_empty()) {
 		sleep_on(&o, w->kernel);
 		client_unlock();
@@ -395,6 +412,7 @@ static int process_follow(struct waiter *w, int64_t end)
 	int r;
 
 	client.any = &l;
+	client_rearm();
 	r = client_wait(w, end);
 	wlink_remove(&client.any, &l);
 	return r == 0 ? 1 : r == -ETIMEDOUT ? 0 : r;
@@ -412,6 +430,7 @@ static int process_sleep(int64_t timeout_ns)
 	waiter_init(&w);
 	if (client.leader != NULL)
 		return process_follow(&w, end);
+	w.anything = true;
 	client.leader = &w;
 	client.waiting++;
 	spin_begin(&spin, false);

@@ -207,6 +207,7 @@ static uint32_t cookie_take(struct core *c, uint64_t value)
 		return NIL;
 	c->cookie_free = c->cookie[row].next;
 	c->cookie[row] = (struct cookie){.value = value, .next = NIL};
+	core_wants_tokens(c);
 	return row;
 }
 

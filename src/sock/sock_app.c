@@ -228,7 +228,9 @@ unsigned app_take_returns(struct sock_app *a, unsigned budget)
 
 void app_flush(struct sock_app *a)
 {
-	if (a->cq_filled == 0 && a->done_filled == 0 && !a->popped)
+	bool news = a->cq_filled != 0 || a->popped, rung;
+
+	if (!news && a->done_filled == 0)
 		return;
 	if (a->done_filled != 0)
 		chan_push(&a->end.done, a->done_filled);
@@ -237,7 +239,9 @@ void app_flush(struct sock_app *a)
 	a->done_filled = 0;
 	a->cq_filled = 0;
 	a->popped = false;
-	if (bell_ring(&a->end.sh->bells.app_armed, a->map->app_bell_fd))
+	rung = news ? bell_ring(&a->end.sh->bells.app_armed, a->map->app_bell_fd)
+		    : bell_ring_trifle(&a->end.sh->bells.app_armed, a->map->app_bell_fd);
+	if (rung)
 		a->s->n.doorbells++;
 }
 

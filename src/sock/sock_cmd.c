@@ -193,8 +193,10 @@ unsigned app_commands(struct sock_app *a, unsigned budget)
 {
 	struct chan_ring *r = &a->end.sq;
 	uint32_t n = chan_ready(r), done = 0;
+	bool crowded;
 
 	a->stalled = false;
+	crowded = n > r->mask / 2; /* chan.h, "Room" */
 	if (unlikely(a->n_held != 0) && !run_held(a))
 		return 0;
 	if (n > budget)
@@ -213,7 +215,7 @@ unsigned app_commands(struct sock_app *a, unsigned budget)
 	}
 	if (done != 0) {
 		chan_pop(r, done);
-		a->popped = true;
+		a->popped |= crowded;
 		a->s->n.commands += done;
 		a->commands += done;
 	}

@@ -155,7 +155,7 @@ struct sock_app {
 	uint32_t cq_filled, done_filled; /* written, not yet pushed */
 	bool stalled;			 /* the next command waits for memory */
 	uint32_t room_seen;		 /* in the event ring, when news found too little */
-	bool popped;	     /* commands were taken: the application may wait for room */
+	bool popped; /* commands were taken of so many that the application may wait for room */
 	struct list waiting; /* sockets with news and no room, by sock.wait */
 	struct loan_table loans;
 	struct token_table tokens;

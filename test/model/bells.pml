@@ -7,22 +7,38 @@
  * chan_free() do. Exchanges of `armed` are atomic and order everything around them (bell.c says why),
  * so the interleavings that spin tries are all there are.
  *
+ * Beside the events come tokens, T in all, at any time. For them alone the stack rings only who armed
+ * with 1; an application that needs no token just then arms with 2 ("Trifles"). Here it needs one for
+ * every third event.
+ *
  * Checked: every run ends with all events taken. A lost wake-up would be a run that ends with both
- * asleep, an invalid end state. LOSE_1 and LOSE_2 are the two mistakes that the protocol avoids, and
- * the test wants spin to find them.
+ * asleep, an invalid end state. LOSE_1 to LOSE_3 are the mistakes that the protocol avoids, and the
+ * test wants spin to find them.
  */
 #define N 9
 #define Q 4
+#define T 3 /* N / 3 */
 
 byte tail, head;		      /* shared, free-running */
-bit app_armed, stack_armed;	      /* shared */
+byte given;			      /* tokens, shared */
+byte app_armed;			      /* shared: 0, 1, 2 */
+bit stack_armed;		      /* shared */
 bit app_bell, stack_bell;	      /* eventfds: not zero */
 
 inline ring(armed, bell)
 {
 	if
-	:: d_step { armed == 1 -> armed = 0; bell = 1 }
+	:: d_step { armed != 0 -> armed = 0; bell = 1 }
 	:: d_step { armed == 0 -> skip }
+	fi
+}
+
+/* The first look and the ringing are two modifications. */
+inline ring_trifle(armed, bell)
+{
+	if
+	:: armed == 1 -> ring(armed, bell)
+	:: armed != 1 -> skip
 	fi
 }
 
@@ -60,13 +76,37 @@ proctype stack()
 	od
 }
 
+/* The stack too, woken by the network at any time. */
+proctype acks()
+{
+	do
+	:: given == T -> break
+	:: given < T -> given++; ring_trifle(app_armed, app_bell)
+	od
+}
+
 proctype app()
 {
-	byte got = 0, seen = 0, n;
+	byte got = 0, seen = 0, paid = 0, n;
 
 	do
-	:: got == N -> break
-	:: got < N ->
+	:: got == N && paid == got / 3 -> break
+	:: paid < got / 3 ->
+		if
+		:: given > paid -> paid++
+		:: else ->
+#ifdef LOSE_3
+			app_armed = 2;
+#else
+			app_armed = 1;
+#endif
+			if
+			:: given > paid -> skip
+			:: else -> app_bell == 1; app_bell = 0
+			fi;
+			app_armed = 0
+		fi
+	:: got < N && paid == got / 3 ->
 		if
 		:: seen == got -> seen = tail
 		:: else -> skip
@@ -88,7 +128,7 @@ proctype app()
 			fi
 #endif
 		:: n == 0 ->
-			app_armed = 1;
+			app_armed = 2;
 			seen = tail;
 			if
 			:: seen != got -> skip
@@ -103,5 +143,6 @@ proctype app()
 init
 {
 	run stack();
+	run acks();
 	run app()
 }

@@ -62,6 +62,24 @@ static void armed_bell_rung_twice_writes_once(void **state)
 	close(fd);
 }
 
+static void trifles_ring_only_who_wants_them(void **state)
+{
+	_Atomic uint32_t armed = 0;
+	int fd = bell_open();
+
+	assert_false(bell_ring_trifle(&armed, fd));
+	bell_arm_as(&armed, BELL_ARMED_NO_TRIFLES);
+	assert_false(bell_ring_trifle(&armed, fd));
+	assert_false(readable(fd));
+	assert_true(bell_ring(&armed, fd));
+	assert_int_equal(bell_sleep(fd, 0), 1);
+	bell_arm(&armed);
+	assert_true(bell_ring_trifle(&armed, fd));
+	assert_false(bell_ring_trifle(&armed, fd));
+	assert_int_equal(bell_sleep(fd, 0), 1);
+	close(fd);
+}
+
 /* H32: the shared word has any value. */
 static void h32_nonsense_in_armed_counts_as_armed(void **state)
 {
@@ -343,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unarmed_bell_rung_does_not_enter_the_kernel),
 		cmocka_unit_test(armed_bell_rung_twice_writes_once),
+		cmocka_unit_test(trifles_ring_only_who_wants_them),
 		cmocka_unit_test(h32_nonsense_in_armed_counts_as_armed),
 		cmocka_unit_test(h34_descriptor_made_blocking_does_not_block_the_drain),
 		cmocka_unit_test(full_counter_of_a_nonblocking_bell_leaves_it_rung),

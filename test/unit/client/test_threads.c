@@ -90,6 +90,81 @@ static void data_wakes_a_sleeping_reader(void **state)
 	assert_int_equal(call_end(&c), 1);
 }
 
+static uint32_t armed(void)
+{
+	return atomic_load(&core0->end.sh->bells.app_armed);
+}
+
+static void await_armed(uint32_t how)
+{
+	while (armed() != how)
+		sched_yield();
+}
+
+/* chan.h, "Trifles": it is armed as before, so nobody rang. */
+static void tokens_do_not_wake_a_reader(void **state)
+{
+	struct call c;
+
+	fake.keep_tokens = true;
+	fd = fake_connection(0, &sid);
+	assert_int_equal(zs_write(fd, "x", 1), 1);
+	call_start(&c, read_one);
+	await_armed(BELL_ARMED_NO_TRIFLES);
+	inject(fake_ack(core0, core0->n_held));
+	assert_int_equal(armed(), BELL_ARMED_NO_TRIFLES);
+	inject(fake_data(core0, sid, "x", 0));
+	assert_int_equal(call_end(&c), 1);
+}
+
+/* To the limit, until it would wait. */
+static void fill(void)
+{
+	static char much[4096];
+
+	fake.keep_tokens = true;
+	fd = fake_connection(SOCK_NONBLOCK, &sid);
+	while (zs_write(fd, much, sizeof(much)) > 0)
+		;
+	assert_int_equal(zs_fcntl(fd, F_SETFL, 0), 0);
+	while (core0->n_held < FAKE_LIMIT / sizeof(much))
+		sched_yield();
+}
+
+static ssize_t write_one(void)
+{
+	return zs_write(fd, "x", 1);
+}
+
+static void tokens_wake_a_sleeping_writer(void **state)
+{
+	struct call c;
+
+	fill();
+	call_start(&c, write_one);
+	await_armed(BELL_ARMED);
+	inject(fake_ack(core0, core0->n_held));
+	assert_int_equal(call_end(&c), 1);
+}
+
+static void tokens_wake_a_writer_though_a_reader_leads(void **state)
+{
+	struct call reader, writer;
+
+	fd = fake_connection(0, &sid);
+	call_start(&reader, read_one);
+	await_armed(BELL_ARMED_NO_TRIFLES);
+	uint32_t sid_read = sid;
+
+	fill();
+	call_start(&writer, write_one);
+	await_armed(BELL_ARMED);
+	inject(fake_ack(core0, core0->n_held));
+	assert_int_equal(call_end(&writer), 1);
+	inject(fake_data(core0, sid_read, "x", 0));
+	assert_int_equal(call_end(&reader), 1);
+}
+
 static void close_wakes_a_sleeping_reader(void **state)
 {
 	struct call c;
@@ -385,6 +460,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(data_wakes_a_sleeping_reader),
+		T(tokens_do_not_wake_a_reader),
+		T(tokens_wake_a_sleeping_writer),
+		T(tokens_wake_a_writer_though_a_reader_leads),
 		T(close_wakes_a_sleeping_reader),
 		T(close_wakes_a_sleeping_set),
 		T(adding_a_ready_socket_wakes_the_set),

@@ -614,6 +614,45 @@ static void sleeping_application_is_woken(void **state)
 	assert_int_equal(bell_sleep(B->map.app_bell_fd, 0), 1);
 }
 
+/* chan.h, "Trifles": the token of an acknowledged send, and the taking of a few commands. */
+static void application_that_wants_no_tokens_sleeps_on(void **state)
+{
+	connected_pair();
+	step(60);
+	uint64_t before = A->socks->n.doorbells;
+	unsigned done = A->n_done;
+
+	bell_arm_as(&A->end.sh->bells.app_armed, BELL_ARMED_NO_TRIFLES);
+	do_send(A, client, 0, 10, 1);
+	give_back(B, await(B, CHAN_EV_DATA, server, 5).loan);
+	step(100);
+	assert_int_equal(A->n_done, done + 1);
+	assert_int_equal(A->socks->n.doorbells, before);
+	bell_arm(&A->end.sh->bells.app_armed);
+	do_send(A, client, 0, 10, 1);
+	step(100);
+	assert_int_equal(A->n_done, done + 2);
+	assert_int_equal(A->socks->n.doorbells, before + 1);
+}
+
+/* chan.h, "Room": who found no place in sq may sleep until there is. */
+static void taking_from_a_crowded_ring_wakes(void **state)
+{
+	uint64_t before;
+
+	step(10);
+	before = A->socks->n.doorbells;
+	bell_arm_as(&A->end.sh->bells.app_armed, BELL_ARMED_NO_TRIFLES);
+	/* Without results, so that nothing else rings. */
+	push(A, &(struct chan_sqe){.op = CHAN_OP_RCVBUF_MORE, .sid = 0});
+	host_step(A);
+	assert_int_equal(A->socks->n.doorbells, before);
+	for (uint32_t i = 0; i <= A->end.sq.mask / 2 + 1; i++)
+		push(A, &(struct chan_sqe){.op = CHAN_OP_RCVBUF_MORE, .sid = 0});
+	host_step(A);
+	assert_int_equal(A->socks->n.doorbells, before + 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
 static int setup_small(void **state)
 {
@@ -658,6 +697,8 @@ int main(void)
 		T(stack_sleeps_while_the_application_holds_all_loans),
 		T(stack_sleeps_while_sends_wait_for_memory),
 		T(sleeping_application_is_woken),
+		T(application_that_wants_no_tokens_sleeps_on),
+		T(taking_from_a_crowded_ring_wakes),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
