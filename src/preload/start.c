@@ -65,7 +65,7 @@ static void child(void)
 	fd_unlock_child();
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	/* The service may have refused it, and the stack of a program is its parent's. */
-	if (host_addresses(NULL, 0, NULL) == -ENXIO)
+	if (zs_fcntl(-1, F_GETFL) == -ENXIO)
 		atomic_store(&running, false);
 }
 
