@@ -10,7 +10,7 @@
  *	maps everything
  *	MAPPED            -->   seals the memory, takes the channels into service
  *	                  <--   READY
- *	GRANT             -->   may this user (SCM_CREDENTIALS) bind that port?
+ *	GRANT             -->   may this user (SCM_CREDENTIALS) bind that port? 0: choose one
  *	                  <--   GRANTED
  *	FORK              -->   makes an application for a child, attached at once, so that
  *	                  <--   WELCOME with the child's descriptors and one more, its control
@@ -48,7 +48,7 @@
 #include "base/assert.h"
 
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
-#define ATTACH_VERSION 2
+#define ATTACH_VERSION 3
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
 #define ATTACH_FDS_MAX (3 + 4 * 16)
 #define ATTACH_MSG_MAX 512
@@ -91,6 +91,9 @@ struct attach_hello {
 	char program[64];     /* for people */
 };
 
+/* The kernel has the stack's addresses, too: port 0 is to be asked for like others. */
+#define ATTACH_F_SHARED 1u
+
 struct attach_welcome {
 	struct attach_head head;
 	uint32_t n_cores;
@@ -98,7 +101,7 @@ struct attach_welcome {
 	uint32_t free_ports_from;
 	/* The application's number on the channel (CHAN_OP_SHARE). */
 	uint32_t app;
-	uint32_t pad;
+	uint32_t flags; /* ATTACH_F_… */
 	uint64_t pkt_bytes, rings_bytes, arena_bytes;
 };
 
@@ -112,14 +115,17 @@ struct attach_grant {
 	struct attach_head head;
 	uint32_t id; /* echoed */
 	uint16_t port;
-	uint16_t pad;
+	uint8_t udp; /* else TCP */
+	uint8_t pad;
 	uint8_t addr[16]; /* IPv4 mapped; zero: any */
 };
 
 struct attach_granted {
 	struct attach_head head;
 	uint32_t id;
-	int32_t res; /* 0, -EACCES */
+	int32_t res;   /* 0, -EACCES, -EADDRINUSE */
+	uint16_t port; /* that was asked for, or chosen */
+	uint16_t pad;
 };
 
 /* A message as it came. */

@@ -146,6 +146,7 @@ static int map_all(struct attached *a, struct attach_msg *m, struct chan_map *ma
 	for (unsigned i = 0; i < w->n_cores && r == 0; i++)
 		r = map_core(a, i, &maps[i], m);
 	a->free_ports_from = w->free_ports_from;
+	a->shared = (w->flags & ATTACH_F_SHARED) != 0;
 	return r;
 }
 
@@ -443,13 +444,25 @@ int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps
 	return rc;
 }
 
-int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port)
+/* What the service says, as an answer to bind(). */
+static int granted(const struct attach_granted *g, uint16_t *port)
 {
-	struct attach_grant g = {.id = ++a->grants, .port = port};
+	if (g->res < 0)
+		return g->res == -EADDRINUSE || g->res == -EMFILE ? g->res : -EACCES;
+	if (*port == 0 && g->port == 0)
+		return -EPROTO;
+	if (*port == 0)
+		*port = g->port;
+	return 0;
+}
+
+int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp)
+{
+	struct attach_grant g = {.id = ++a->grants, .port = *port, .udp = udp};
 	struct attach_msg m;
 	int rc;
 
-	if (port == 0 || port >= a->free_ports_from)
+	if ((*port == 0 && !a->shared) || *port >= a->free_ports_from)
 		return 0;
 	memcpy(g.addr, addr, sizeof(g.addr));
 	rc = attach_send(a->sock, ATTACH_GRANT, &g, sizeof(g), NULL, 0);
@@ -459,7 +472,7 @@ int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port)
 			break;
 		attach_close_fds(&m);
 		if (m.head.type == ATTACH_GRANTED && m.granted.id == g.id)
-			return m.granted.res < 0 ? -EACCES : 0;
+			return granted(&m.granted, port);
 	}
 	return rc == -EPIPE || rc == -ECONNRESET ? -ERESTART : -EACCES;
 }

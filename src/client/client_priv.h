@@ -312,6 +312,7 @@ struct attached {
 	bool mapped; /* MAPPED was said */
 	unsigned n_cores;
 	uint32_t free_ports_from; /* ports below are to be asked for */
+	bool shared;		  /* and no port */
 	uint32_t grants;	  /* asked so far */
 	struct mapping packets, rings[EMBED_CORES_MAX];
 	/* The program's memory goes with it from service to service; so there may be more arenas
@@ -423,9 +424,11 @@ int64_t config_spin_ns(const struct zs_config *c);
 int transport_open(struct transport *t, const struct embed_cfg *cfg, const char *service, char *err,
 		   size_t err_len);
 void transport_close(struct transport *t);
-/* May this port be bound, by the user that the program is now? 0, -EACCES; -ERESTART: there is
- * nobody to ask any more. */
-int transport_may_bind(const uint8_t addr[16], uint16_t port);
+/* May this port be bound, by the user that the program is now? 0, *port may have been chosen then;
+ * -EACCES, -EADDRINUSE; -ERESTART: there is nobody to ask any more. */
+int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp);
+/* Are UDP sockets to be bound before they are connected? */
+bool transport_is_shared(void);
 
 /* ---- fork.c ---- */
 void fork_hooks(void);
@@ -480,7 +483,7 @@ int attach_fork(struct attached *a, struct attach_msg *m) must_check;
 /* In the child: what is the parent's is closed; then the child's own is mapped and said to be. */
 void attach_abandon(struct attached *a, struct chan_map *maps);
 int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps) must_check;
-int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t port) must_check;
+int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp) must_check;
 
 /* ---- rejoin.c: the service goes and comes ---- */
 void rejoin_init(const char *path);

@@ -16,6 +16,9 @@ static int connect_dgram(struct csock *s, const struct endpoint *to, bool dissol
 
 	memcpy(cmd.addr, to->addr, 16);
 	cmd.scope = to->scope;
+	r = unlikely(transport_is_shared()) && !dissolve ? send_autobind(s) : 0;
+	if (r < 0)
+		return r;
 	r = group_call(s, &cmd, &e);
 	if (r < 0)
 		return r;

@@ -159,7 +159,7 @@ static int bind_again(struct csock *s)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = s->local_port, .scope = s->bound_scope};
 	struct chan_cqe e;
-	int r = transport_may_bind(s->local, s->local_port);
+	int r = transport_may_bind(s->local, &cmd.port, s->type == SOCK_DGRAM);
 
 	memcpy(cmd.addr, s->local, sizeof(cmd.addr));
 	if (r == 0 && (s->flags & CSOCK_JOINT))

@@ -75,8 +75,10 @@ static int bind_now(struct csock *s, const struct endpoint *at)
 	cmd.scope = at->scope;
 	do {
 		r = unlikely(s->sid == 0) ? csock_ready(s) : 0;
-		if (r == 0)
-			r = transport_may_bind(at->addr, at->port);
+		if (r == 0) {
+			cmd.port = at->port;
+			r = transport_may_bind(at->addr, &cmd.port, s->type == SOCK_DGRAM);
+		}
 		if (r == 0)
 			r = cmd_call(csock_core(s), s, &cmd, &e);
 		if (unlikely(r == -ERESTART))

@@ -108,9 +108,14 @@ void transport_close(struct transport *t)
 	t->embed = NULL;
 }
 
-int transport_may_bind(const uint8_t addr[16], uint16_t port)
+int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp)
 {
 	struct transport *t = &client.transport;
 
-	return t->attached ? attach_bind(&t->service, addr, port) : 0;
+	return t->attached ? attach_bind(&t->service, addr, port, udp) : 0;
+}
+
+bool transport_is_shared(void)
+{
+	return client.transport.attached && client.transport.service.shared;
 }

@@ -27,6 +27,11 @@ struct socks_cfg {
 	uint32_t max_socks;
 	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
 	uint64_t seed;
+	/* Each port that is bound is reserved elsewhere, which costs time: applications bind what
+	 * was granted, and no port is chosen here, but for connections. When the last socket of a
+	 * port is gone, the eventfd ports_bell is written: socks_ports_freed(). */
+	bool reserve;
+	int ports_bell;
 	/* The link of a destination, for a connection about to be opened: mtu, offloads, path. Part
 	 * of the stack; a plain function of its state, called on connect and accept only. */
 	int (*link_of)(void *stack, const struct ip_addr *src, const struct ip_addr *dst,
@@ -67,8 +72,22 @@ struct sock_app_cfg {
 	struct sock_app *parent;
 };
 int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_app **out) must_check;
-/* Allows the application to bind a port (addr any: of every address). -ENOSPC: too many grants. */
-int socks_grant(struct sock_app *app, const struct ip_addr *addr, uint16_t port) must_check;
+/* Allows the application to bind a port (addr any: of every address) for these protocols. -ENOSPC:
+ * too many grants. */
+enum { SOCK_GRANT_TCP = 1, SOCK_GRANT_UDP = 2, SOCK_GRANT_BOTH = 3 };
+int socks_grant(struct sock_app *app, const struct ip_addr *addr, uint16_t port,
+		unsigned protos) must_check;
+struct sock_port {
+	uint16_t port;
+	bool udp;
+};
+/* With socks_cfg.reserve: ports that no socket has any more, or that could not be bound, since this
+ * was last asked; at most n. */
+unsigned socks_ports_freed(struct socks *s, struct sock_port *out, unsigned n);
+bool socks_port_used(const struct socks *s, struct sock_port p);
+/* Has the application tried to bind what it was granted last? */
+bool socks_grant_used(const struct sock_app *app, struct sock_port p);
+void socks_ungrant(struct sock_app *app, struct sock_port p);
 /* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if
  * `orderly`, else RST), its loans and tokens are reaped, its ports are free again (H31). */
 void socks_detach(struct socks *s, struct sock_app *app, bool orderly);

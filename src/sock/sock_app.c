@@ -96,35 +96,6 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	return 0;
 }
 
-int socks_grant(struct sock_app *a, const struct ip_addr *addr, uint16_t port)
-{
-	struct sock_grant *g;
-
-	if (app_may_bind(a, addr, port))
-		return 0;
-	g = realloc(a->grant, (a->n_grants + 1) * sizeof(*g));
-	if (g == NULL || a->n_grants == SOCK_GRANTS_MAX) {
-		a->grant = g != NULL ? g : a->grant;
-		return -ENOSPC;
-	}
-	a->grant = g;
-	a->grant[a->n_grants++] = (struct sock_grant){*addr, port};
-	return 0;
-}
-
-bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port)
-{
-	if (port >= a->free_ports_from || port == 0)
-		return true;
-	for (uint32_t i = 0; i < a->n_grants; i++) {
-		const struct sock_grant *g = &a->grant[i];
-
-		if (g->port == port && (ip_addr_is_any(&g->addr) || ip_addr_eq(&g->addr, addr)))
-			return true;
-	}
-	return false;
-}
-
 static void loans_reap(struct sock_app *a)
 {
 	struct rte_mbuf *m;

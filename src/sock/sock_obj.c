@@ -165,18 +165,20 @@ int cmd_bind(struct sock_cmd *c)
 {
 	struct ip_addr a = sqe_addr(c->q);
 	struct sock *k = c->k;
+	bool udp = k->kind == SOCK_UDP;
 	int err;
 
-	if (k->kind != SOCK_NEW && k->kind != SOCK_UDP)
+	if (k->kind != SOCK_NEW && !udp)
 		return -EINVAL;
 	if (k->flags & SOCKF_BOUND)
 		return -EINVAL;
+	if (unlikely(!app_may_bind(c->app, &a, c->q->port, udp)))
+		return -EACCES;
 	err = sock_check_local(k, &a);
-	if (err == 0 && unlikely(!app_may_bind(c->app, &a, c->q->port)))
-		err = -EACCES;
+	if (err == 0)
+		err = udp ? udp_sock_bind(k, &a, c->q->port) : port_bind(k, &a, c->q->port);
 	if (err != 0)
-		return err;
-	err = k->kind == SOCK_UDP ? udp_sock_bind(k, &a, c->q->port) : port_bind(k, &a, c->q->port);
+		grant_port_free(c->s, udp, c->q->port);
 	c->out.aux = k->lport;
 	return err;
 }

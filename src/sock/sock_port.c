@@ -70,6 +70,8 @@ static uint16_t choose(struct sock *k, const struct ip_addr *a, uint8_t fam)
 	uint32_t n = (uint32_t)(s->cfg.port_max - s->cfg.port_min) + 1;
 	uint32_t start = (uint32_t)rand_below(&s->rand, n);
 
+	if (s->cfg.reserve)
+		return 0; /* whoever reserves them chooses */
 	for (uint32_t i = 0; i < n; i++) {
 		uint16_t port = (uint16_t)(s->cfg.port_min + (start + i) % n);
 
@@ -116,6 +118,7 @@ void port_release(struct sock *k)
 	if (k->next_on_port != NULL)
 		k->next_on_port->link_on_port = k->link_on_port;
 	k->link_on_port = NULL;
+	grant_port_free(k->app->s, k->kind == SOCK_UDP, k->lport);
 }
 
 void port_hand_over(struct sock *k, struct sock *heir)

@@ -105,12 +105,12 @@ struct sock {
 	/* cold */
 	struct ip_addr laddr; /* bound to */
 	uint16_t lport;
-	uint8_t domain; /* AF_INET, AF_INET6 */
-	uint8_t fam;	/* SOCK_FAM_* bound */
-	int error;	/* pending, negative errno */
+	uint8_t domain;			     /* AF_INET, AF_INET6 */
+	uint8_t fam;			     /* SOCK_FAM_* bound */
+	int error;			     /* pending, negative errno */
 	uint32_t connect_token, close_token; /* parked: the former names the listener */
-	uint32_t backlog, announced; /* listener */
-	uint32_t mark, priority;     /* SO_MARK, SO_PRIORITY: kept for who asks */
+	uint32_t backlog, announced;	     /* listener */
+	uint32_t mark, priority;	     /* SO_MARK, SO_PRIORITY: kept for who asks */
 	uint16_t linger_s;
 	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
 	struct sock *next_on_port; /* port table */
@@ -145,6 +145,8 @@ struct sock_held {
 struct sock_grant {
 	struct ip_addr addr;
 	uint16_t port;
+	uint8_t protos; /* SOCK_GRANT_… */
+	bool used;	/* since it was granted, or granted again */
 };
 
 /* One attached application: its end of the channel. */
@@ -196,6 +198,8 @@ struct socks {
 	struct sock **port[2]; /* port table: TCP, UDP; 65,536 heads each */
 	uint32_t next_ephemeral;
 	uint64_t port_secret;
+	uint64_t *freed; /* a bit for each port, TCP's first; NULL: nobody wants to know */
+	bool freed_told;
 	struct rand rand;
 	struct pkt *out; /* SOCK_OUT_MAX */
 	uint32_t out_head, out_tail;
@@ -238,7 +242,6 @@ static inline struct chan_cqe *app_event(struct sock_app *a)
 	return chan_slot(&a->end.cq, a->end.cq.own + a->cq_filled++, sizeof(struct chan_cqe));
 }
 
-bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port);
 unsigned app_take_returns(struct sock_app *a, unsigned budget);
 /* Makes what was written visible, and wakes the application. */
 void app_flush(struct sock_app *a);
@@ -383,6 +386,14 @@ int port_may_listen(const struct sock *k) must_check;
 /* Ports for an active open, one after the other, RFC 6056 §3.3.3: start with *n = 0; 0 = none left.
  */
 uint16_t port_next(struct sock *k, struct tcp_key *key, uint32_t *n);
+
+/* ---- sock_grant.c ---- */
+int grants_init(struct socks *s) must_check;
+void grants_fini(struct socks *s);
+/* May the application bind the port? If it was granted, the grant is used now. */
+bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port, bool udp);
+/* A socket of the port is gone, or could not have it. */
+void grant_port_free(struct socks *s, bool udp, uint16_t port);
 
 /* ---- sock_opt.c and its kin ---- */
 int cmd_setopt(struct sock_cmd *c);

@@ -82,6 +82,8 @@ static int make_socks(struct stack *s)
 		.max_socks = s->cfg.max_socks,
 		.port_min = s->cfg.port_min,
 		.port_max = s->cfg.port_max,
+		.reserve = s->cfg.reserve,
+		.ports_bell = s->cfg.ports_bell,
 		.seed = s->cfg.seed + 3,
 		.link_of = stack_link_of,
 		.owns = s->cfg.group != NULL ? group_owns : NULL,
@@ -335,6 +337,16 @@ int stack_attach(struct stack *s, const struct sock_app_cfg *cfg, struct sock_ap
 const struct chan_map *stack_reaped(struct stack *s)
 {
 	return socks_reaped(s->socks);
+}
+
+unsigned stack_ports_freed(struct stack *s, struct sock_port *out, unsigned n)
+{
+	return socks_ports_freed(s->socks, out, n);
+}
+
+bool stack_port_used(const struct stack *s, struct sock_port p)
+{
+	return socks_port_used(s->socks, p);
 }
 
 void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly)

@@ -16,6 +16,7 @@
 struct stack;
 struct stack_group;
 struct sock_app;
+struct sock_port;
 struct capture;
 
 #define STACK_PORTS_MAX	   16
@@ -38,8 +39,10 @@ struct stack_cfg {
 	uint32_t port_bufs; /* of pools.rx, that the ports' rings may hold */
 	uint32_t max_conns, max_socks;
 	uint16_t port_min, port_max; /* ephemeral ports (RFC 6056) */
-	const char *congestion;	     /* name in the table of tcp/cc.h; NULL = its default */
-	uint8_t secret[16];	     /* the same in all stacks of a group */
+	bool reserve;		     /* see struct socks_cfg, with ports_bell */
+	int ports_bell;
+	const char *congestion; /* name in the table of tcp/cc.h; NULL = its default */
+	uint8_t secret[16];	/* the same in all stacks of a group */
 	uint64_t seed;
 	struct capture *capture; /* borrowed; NULL = none */
 };
@@ -92,6 +95,8 @@ struct sock_app_cfg;
 int stack_attach(struct stack *s, const struct sock_app_cfg *cfg, struct sock_app **out) must_check;
 void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool orderly);
 const struct chan_map *stack_reaped(struct stack *s);
+unsigned stack_ports_freed(struct stack *s, struct sock_port *out, unsigned n);
+bool stack_port_used(const struct stack *s, struct sock_port p);
 
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
  * done; 0: everything was found empty. */

@@ -18,6 +18,7 @@
 
 #include "chan/bell.h"
 #include "svc/service.h"
+#include "svc/shared.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -161,8 +162,8 @@ static void attach(struct node_core *core, void *arg)
 		.own = own,
 		.own_max = own != NULL ? pkt_pool_size(own) / 2 : 0,
 		.owner = call->a->uid,
-		.free_ports_from =
-			policy_free_ports_from(&call->s->cfg.policy.domain[call->a->domain]),
+		.free_ports_from = shared_free_ports_from(
+			call->s, &call->s->cfg.policy.domain[call->a->domain]),
 		.alone = true,
 		.id = (uint32_t)call->a->id,
 		.parent = call->parent != NULL ? call->parent->chan[call->core].app : NULL,
@@ -204,45 +205,6 @@ static void take_mapped(struct service *s, struct app *a)
 }
 
 /* ---- asking ---- */
-
-struct grant_call {
-	struct app_chan *chan;
-	struct ip_addr addr;
-	uint16_t port;
-	int rc;
-};
-
-static void grant(struct node_core *core, void *arg)
-{
-	struct grant_call *g = arg;
-	int rc = socks_grant(g->chan->app, &g->addr, g->port);
-
-	(void)core;
-	if (rc < 0)
-		g->rc = rc;
-}
-
-/* The user is that of the message, as the kernel says it: programs change theirs after attaching.
- * Who has left the domain's users asks for nothing of theirs. */
-static void take_grant(struct service *s, struct app *a, const struct attach_msg *m)
-{
-	const struct policy_domain *d = &s->cfg.policy.domain[a->domain];
-	struct attach_granted out = {.id = m->grant.id, .res = -EACCES};
-	struct grant_call g = {.port = m->grant.port};
-
-	memcpy(&g.addr, m->grant.addr, sizeof(g.addr));
-	if (m->has_cred && (m->cred.uid == 0 || policy_find(&s->cfg.policy, m->cred.uid) == d) &&
-	    policy_may_bind(d, m->cred.uid, &g.addr, g.port)) {
-		for (unsigned i = 0; i < s->node.n; i++) {
-			g.chan = &a->chan[i];
-			node_call(&s->node.core[i], grant, &g);
-		}
-		out.res = g.rc;
-	}
-	if (out.res < 0)
-		s->n.grants_refused++;
-	(void)!attach_send(a->sock, ATTACH_GRANTED, &out, sizeof(out), NULL, 0);
-}
 
 /* No program: a manager's connection, which begins with its first request. */
 static void become_admin(struct service *s, struct app *a, const struct attach_msg *m)
@@ -288,7 +250,7 @@ static void take_message(struct service *s, struct app *a, struct attach_msg *m)
 		break;
 	case ATTACH_GRANT:
 		if (a->state == APP_READY) {
-			take_grant(s, a, m);
+			app_take_grant(s, a, m);
 			return;
 		}
 		break;

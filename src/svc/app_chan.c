@@ -11,6 +11,7 @@
 
 #include "chan/bell.h"
 #include "svc/service.h"
+#include "svc/shared.h"
 
 void app_chan_free(struct app_chan *c)
 {
@@ -76,7 +77,8 @@ int app_welcome(struct service *s, struct app *a, int sock, int control)
 	const struct region *packets = domain_region(s, a->domain);
 	struct attach_welcome w = {
 		.n_cores = s->node.n,
-		.free_ports_from = policy_free_ports_from(&s->cfg.policy.domain[a->domain]),
+		.free_ports_from = shared_free_ports_from(s, &s->cfg.policy.domain[a->domain]),
+		.flags = s->shared != NULL ? ATTACH_F_SHARED : 0,
 		.app = (uint32_t)a->id,
 		.pkt_bytes = packets->bytes,
 		.rings_bytes = a->chan[0].rings.bytes,

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "svc/service.h"
+#include "svc/shared.h"
 
 #define LOOK_AGAIN_NS 1000000000
 #define REAP_NS	      20000000
@@ -59,6 +60,7 @@ void app_detach(struct service *s, struct app *a, bool orderly, const char *why)
 			node_call(&s->node.core[i], detach, &d);
 		a->chan[i].app = NULL;
 	}
+	shared_app_gone(s, a);
 }
 
 struct reap_call {

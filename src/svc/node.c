@@ -74,6 +74,8 @@ static int open_stack(struct node *n, unsigned i, const struct embed_cfg *cfg, s
 		sc->port[p] = (struct stack_port){n->dev[p], (uint16_t)i};
 	sc->capture = n->capture;
 	sc->congestion = cfg->congestion;
+	sc->reserve = n->reserve;
+	sc->ports_bell = n->ports_bell;
 	if (n->port_max != 0) {
 		sc->port_min = n->port_min;
 		sc->port_max = n->port_max;

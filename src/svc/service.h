@@ -11,6 +11,7 @@
  *   app.c       an attached program: it comes and asks
  *   app_chan.c  … what it gets
  *   app_fork.c  … its children
+ *   app_grant.c … its ports
  *   app_leave.c … it goes; until its last buffer came home
  *   region.c    sealed shared memory
  *   shared.h     ports whose addresses the kernel has, too
@@ -192,6 +193,10 @@ unsigned app_programs(const struct service *s, uid_t uid, enum app_state first,
 void app_take_fork(struct service *s, struct app *parent);
 /* The child has mapped its memory. */
 void app_take_child(struct service *s, struct app *a, const struct attach_msg *m);
+
+/* ---- app_grant.c ---- */
+/* The program asks for a port. */
+void app_take_grant(struct service *s, struct app *a, const struct attach_msg *m);
 
 /* ---- app_resume.c ---- */
 /* A program that closed its descriptors asks for them again. */

@@ -70,11 +70,19 @@ int shared_begin(struct service *s, const struct svc_err *err)
 	s->shared = calloc(1, sizeof(*s->shared));
 	if (s->shared == NULL)
 		return svc_fail(err, -ENOMEM, "no memory");
+	list_init(&s->shared->ports);
 	rc = ifaces_parse(s->shared, s->cfg.shares, err);
 	if (rc == 0)
 		rc = ports_choose(&s->node, err);
+	if (rc == 0)
+		rc = shared_ports_open(s, err);
 	s->node.more_bufs = KERNEL_BUFS;
 	return rc;
+}
+
+uint32_t shared_free_ports_from(const struct service *s, const struct policy_domain *d)
+{
+	return s->shared != NULL ? UINT16_MAX + 1u : policy_free_ports_from(d);
 }
 
 /* ---- interfaces ---- */
@@ -141,10 +149,7 @@ int shared_start(struct service *s, const struct svc_err *err)
 		return 0;
 	for (unsigned i = 0; rc == 0 && i < s->shared->n_ifaces; i++)
 		rc = iface_up(&s->shared->iface[i], err);
-	if (rc == 0)
-		rc = shared_addrs_start(s, err);
-	s->shared->running = rc == 0;
-	return rc;
+	return rc == 0 ? shared_addrs_start(s, err) : rc;
 }
 
 void shared_close(struct service *s)
@@ -153,6 +158,7 @@ void shared_close(struct service *s)
 
 	if (sh == NULL)
 		return;
+	shared_ports_close(s);
 	for (unsigned i = 0; i < sh->n_ifaces; i++)
 		dev_kernel_close(sh->iface[i].kernel);
 	for (unsigned i = 0; i < s->node.n; i++)

@@ -38,7 +38,10 @@ struct shared {
 	struct shared_addr addr[SHARED_ADDRS_MAX];
 	unsigned n_addrs;
 	struct rte_mempool *pool[EMBED_CORES_MAX]; /* for what the kernel sends */
-	bool running;				   /* the kernel has our addresses */
+	struct reserved *reserved[2][65536]; /* TCP, UDP: ports that are taken in the kernel */
+	struct list ports;		     /* the same, in a row */
+	unsigned n_reserved;
+	struct source on_ports;
 };
 
 /* ---- shared.c ---- */
@@ -50,8 +53,24 @@ int shared_open(struct service *s, const struct svc_err *err) must_check;
 int shared_start(struct service *s, const struct svc_err *err) must_check;
 /* After node_halt(). */
 void shared_close(struct service *s);
+/* Ports from here on a program of the domain binds without asking. */
+uint32_t shared_free_ports_from(const struct service *s, const struct policy_domain *d);
 /* The kernel's interface of a port; NULL: it is not shared. */
 const struct shared_iface *shared_iface_of(const struct service *s, unsigned port);
+
+/* ---- shared_port.c ---- */
+int shared_ports_open(struct service *s, const struct svc_err *err) must_check;
+void shared_ports_close(struct service *s);
+/* Takes the port in the kernel for a program of ours; port 0: one that is free, *p says which.
+ * -EADDRINUSE, -EMFILE, … */
+int shared_grant(struct service *s, struct app *a, const struct ip_addr *addr,
+		 struct sock_port *p) must_check;
+/* The program did not get it after all. */
+void shared_ungrant(struct service *s, struct app *a, struct sock_port p);
+/* Its sockets are closed. */
+void shared_app_gone(struct service *s, struct app *a);
+void shared_ports_addr_add(struct service *s, const struct shared_addr *a);
+void shared_ports_addr_del(struct service *s, const struct ip_addr *a);
 
 /* ---- shared_addr.c ---- */
 /* Those of the configuration. */

@@ -8,6 +8,25 @@
 
 #include "svc/knet.h"
 #include "svc/shared.h"
+#include "wire/eth.h"
+
+/* The address, and with one of IPv6 the link-local one that both make of the MAC. */
+static void remember(struct service *s, const struct shared_addr *a)
+{
+	struct shared *sh = s->shared;
+	struct eth_addr mac = stack_port_mac(s->node.core[0].stack, a->at->cfg.port);
+	struct shared_addr ll = {eth_link_local6(&mac, 0), 64, a->at};
+	bool has_ll = ip_addr_is_v4(&a->addr);
+
+	for (unsigned i = 0; i < sh->n_addrs; i++)
+		has_ll |= ip_addr_eq(&sh->addr[i].addr, &ll.addr);
+	sh->addr[sh->n_addrs++] = *a;
+	shared_ports_addr_add(s, a);
+	if (has_ll)
+		return;
+	sh->addr[sh->n_addrs++] = ll;
+	shared_ports_addr_add(s, &ll);
+}
 
 static int kernel_addr_add(struct service *s, const char *text, const struct svc_err *err)
 {
@@ -25,14 +44,14 @@ static int kernel_addr_add(struct service *s, const char *text, const struct svc
 				"--addr %s: the kernel has it at %s, where it would stay when the "
 				"stack ends: take it away there",
 				text, other);
-	if (sh->n_addrs == SHARED_ADDRS_MAX)
+	if (sh->n_addrs + 2 > SHARED_ADDRS_MAX)
 		return svc_fail(err, -ENOSPC, "--addr %s: too many that the kernel shares", text);
 	k.ifindex = dev_kernel_index(f->kernel);
 	rc = knet_addr_add(&k);
 	if (rc < 0)
 		return svc_fail(err, rc, "--addr %s: the kernel does not take it for %s: %s", text,
 				f->cfg.iface, strerror(-rc));
-	sh->addr[sh->n_addrs++] = (struct shared_addr){a.addr, a.prefix_len, f};
+	remember(s, &(struct shared_addr){a.addr, a.prefix_len, f});
 	return 0;
 }
 
@@ -49,6 +68,7 @@ static void kernel_addr_del(struct service *s, const struct ip_addr *a)
 		k = (struct knet_addr){dev_kernel_index(has->at->kernel), *a, has->prefix_len};
 		(void)knet_addr_del(&k);
 		*has = sh->addr[--sh->n_addrs];
+		shared_ports_addr_del(s, a);
 		return;
 	}
 }

@@ -243,7 +243,7 @@ static void h37_port_not_granted_is_refused(void **state)
 
 static void granted_port_may_be_bound_as_often_as_wanted(void **state)
 {
-	assert_int_equal(socks_grant(B->app, &any6, 80), 0);
+	assert_int_equal(socks_grant(B->app, &any6, 80, SOCK_GRANT_BOTH), 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), 0);
 	assert_int_equal(try_bind(SOCK_STREAM, &B->addr6, 80), 0);
@@ -252,7 +252,7 @@ static void granted_port_may_be_bound_as_often_as_wanted(void **state)
 
 static void h37_grant_of_one_address_is_none_of_others(void **state)
 {
-	assert_int_equal(socks_grant(B->app, &B->addr6, 80), 0);
+	assert_int_equal(socks_grant(B->app, &B->addr6, 80, SOCK_GRANT_BOTH), 0);
 	assert_int_equal(try_bind(SOCK_STREAM, &B->addr6, 80), 0);
 	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), -EACCES);
 }
@@ -264,14 +264,14 @@ static void h37_grants_of_a_program_have_an_end(void **state)
 	for (unsigned i = 0; i < SOCK_GRANTS_MAX; i++) {
 		a.b[14] = (uint8_t)(i >> 8);
 		a.b[15] = (uint8_t)i;
-		assert_int_equal(socks_grant(B->app, &a, 80), 0);
-		assert_int_equal(socks_grant(B->app, &a, 80), 0);
+		assert_int_equal(socks_grant(B->app, &a, 80, SOCK_GRANT_BOTH), 0);
+		assert_int_equal(socks_grant(B->app, &a, 80, SOCK_GRANT_BOTH), 0);
 	}
-	assert_int_equal(socks_grant(B->app, &B->addr6, 80), -ENOSPC);
+	assert_int_equal(socks_grant(B->app, &B->addr6, 80, SOCK_GRANT_BOTH), -ENOSPC);
 	assert_int_equal(B->app->n_grants, SOCK_GRANTS_MAX);
 	/* What it has stays. */
 	a.b[14] = a.b[15] = 0;
-	assert_int_equal(socks_grant(B->app, &a, 80), 0);
+	assert_int_equal(socks_grant(B->app, &a, 80, SOCK_GRANT_BOTH), 0);
 }
 
 /* Linux: SO_REUSEPORT shares among sockets of one user. */
