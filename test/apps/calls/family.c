@@ -235,6 +235,34 @@ static void options_of_both(void)
 	show(write(l, "x", 1));
 }
 
+/* Both ends are here. */
+static void to_itself(void)
+{
+	int port, l = listener(&port), fd = socket(AF_INET, SOCK_STREAM, 0), s, u;
+	struct sockaddr_in a = {0};
+	socklen_t len = sizeof(a);
+	char buf[8];
+
+	show(connect(fd, AT(OWN, port)));
+	s = accept(l, (struct sockaddr *)&a, &len);
+	show(s > 0);
+	printf("%s %d\n", inet_ntoa(a.sin_addr), ntohs(a.sin_port) == port_of(fd));
+	show(write(fd, "hello", 5));
+	show(read_full(s, buf, 5));
+	show(write(s, "you", 3));
+	show(read_full(fd, buf, 3));
+	show(close(s));
+	show(read(fd, buf, 1));
+	show(close(l));
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	show(connect(fd, AT(OWN, port)));
+	u = socket(AF_INET, SOCK_DGRAM, 0);
+	show(bind(u, AT(OWN, 0)));
+	show(sendto(u, "me", 2, 0, AT(OWN, port_of(u))));
+	show(readable(u));
+	show(recv(u, buf, 8, MSG_DONTWAIT));
+}
+
 const struct call_case family_cases[] = {
 	{"stream6", stream6},
 	{"mapped", mapped},
@@ -244,5 +272,6 @@ const struct call_case family_cases[] = {
 	{"shared_port", shared_port},
 	{"bound_then_connected", bound_then_connected},
 	{"options_of_both", options_of_both},
+	{"to_itself", to_itself},
 	{NULL, NULL},
 };
