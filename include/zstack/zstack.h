@@ -152,7 +152,8 @@ int zs_connect(int fd, const struct sockaddr *addr, socklen_t addrlen);
  *
  * Flags: MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_TRUNC (datagram: its full length is returned;
  * stream: bytes are discarded), MSG_OOB (RFC 9293 §3.8.5, one byte), MSG_MORE (more follows at
- * once), MSG_NOSIGNAL (always so), MSG_CMSG_CLOEXEC and MSG_CONFIRM (no effect). Others are
+ * once), MSG_ZEROCOPY and MSG_ERRQUEUE (as on Linux when it copies: see <zstack/zc.h> for what does
+ * not), MSG_NOSIGNAL (always so), MSG_CMSG_CLOEXEC and MSG_CONFIRM (no effect). Others are
  * -EOPNOTSUPP. */
 ssize_t zs_read(int fd, void *buf, size_t len);
 ssize_t zs_write(int fd, const void *buf, size_t len);
@@ -179,7 +180,7 @@ int zs_close(int fd);
 /* Levels SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP. SOL_SOCKET: SO_REUSEADDR,
  * SO_REUSEPORT, SO_KEEPALIVE, SO_BROADCAST, SO_LINGER, SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVBUF,
  * SO_SNDBUF, SO_RCVLOWAT, SO_SNDLOWAT (always 1), SO_ERROR, SO_TYPE, SO_DOMAIN, SO_PROTOCOL,
- * SO_ACCEPTCONN, SO_OOBINLINE, SO_DONTROUTE, SO_PRIORITY. TCP: TCP_NODELAY, TCP_INFO (struct
+ * SO_ACCEPTCONN, SO_OOBINLINE, SO_DONTROUTE, SO_PRIORITY, SO_ZEROCOPY. TCP: TCP_NODELAY, TCP_INFO (struct
  * tcp_info of <linux/tcp.h>), TCP_CONGESTION and others. -ENOPROTOOPT, -EINVAL, -EDOM (a time
  * that is none). SO_SNDBUF and SO_RCVBUF return what was set, not twice that. */
 int zs_getsockopt(int fd, int level, int name, void *value, socklen_t *len);

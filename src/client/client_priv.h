@@ -172,7 +172,10 @@ enum {
 	CSOCK_JOINT = 1 << 20,	  /* was shared at a service that is gone: see remake.c */
 	CSOCK_NOBUF = 1 << 21,	  /* zs_buf_alloc() failed for it; nothing came back since */
 	CSOCK_LISTENED = 1 << 22, /* shut down: connections may still be announced */
-	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED,
+	CSOCK_ZEROCOPY = 1 << 23, /* SO_ZEROCOPY */
+	CSOCK_ERRQUEUE = 1 << 24, /* zc_untold is not 0 */
+	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED |
+			CSOCK_ERRQUEUE,
 };
 
 #define SHUT_RD_BIT 1
@@ -209,8 +212,14 @@ struct csock {
 	uint32_t rcvlowat;
 	int32_t domain;	  /* AF_INET, AF_INET6 */
 	int32_t linger_s; /* -1 = off */
-	uint32_t taken;	  /* LISTEN: accepted since the service was told */
-	uint32_t backlog; /* LISTEN */
+	union {
+		uint32_t taken;	    /* LISTEN: accepted since the service was told */
+		uint32_t zc_untold; /* others: sends with MSG_ZEROCOPY, not yet told of */
+	};
+	union {
+		uint32_t backlog; /* LISTEN */
+		uint32_t zc_sent; /* others: all of them */
+	};
 	uint32_t bound_scope;
 	uint32_t child_sid; /* while forking: its name in the child, 0 = it gets none */
 	int64_t rcvtimeo_ns, sndtimeo_ns; /* 0 = none */
@@ -963,6 +972,12 @@ void epset_close(struct epset *e);
 /* In a child of fork: nobody waits on it here. */
 void epset_alone(struct epset *e);
 
+/* ---- errqueue.c ---- */
+/* A send with MSG_ZEROCOPY is complete. */
+void errqueue_sent(struct csock *s);
+/* What stands in the error queue, into m (may be NULL): 0; -EAGAIN. */
+int errqueue_recv(struct csock *s, struct msghdr *m) must_check;
+
 /* ---- addr.c ---- */
 struct endpoint {
 	uint8_t addr[16];
@@ -976,7 +991,8 @@ void endpoint_to(const uint8_t addr[16], uint16_t port, uint32_t scope, int doma
 		 struct sockaddr *sa, socklen_t *len);
 
 /* ---- send.c, recv.c: shared with zc.c ---- */
-#define SENDMSG_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM)
+#define SENDMSG_FLAGS                                                                              \
+	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY)
 /* May this socket be written to now? 0; -EAGAIN; or the error, which stays pending. */
 int send_check(struct csock *s);
 /* Are there n tokens, a block and n places in the ring? 0; or -EAGAIN: the socket is woken when

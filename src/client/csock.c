@@ -188,7 +188,7 @@ uint32_t csock_mask(struct csock *s)
 	m = s->type == SOCK_STREAM ? mask_stream(s) : mask_dgram(s);
 	if (csock_hint(s))
 		m |= EPOLLIN | EPOLLRDNORM;
-	if (s->err != 0)
+	if (s->err != 0 || (s->flags & CSOCK_ERRQUEUE))
 		m |= EPOLLERR;
 	if (s->cookie_head != NIL)
 		m |= EPOLLWRBAND;

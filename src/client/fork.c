@@ -149,7 +149,7 @@ static bool take_over(struct csock *s)
 	s->sid = s->unread = s->inflight = s->ticket = s->taken = 0;
 	s->waiters = NULL;
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
-				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES);
+				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE);
 	if (s->child_sid == 0 || csock_name(c, s->child_sid, s) == NULL)
 		return false;
 	s->flags |= CSOCK_SHARED;

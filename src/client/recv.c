@@ -19,7 +19,7 @@
 
 #define RECV_FLAGS                                                                                 \
 	(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_TRUNC | MSG_OOB | MSG_NOSIGNAL |              \
-	 MSG_CMSG_CLOEXEC)
+	 MSG_CMSG_CLOEXEC | MSG_ERRQUEUE)
 
 struct recv_args {
 	struct iov_it it;
@@ -411,6 +411,8 @@ static ssize_t recv_any(int fd, struct recv_args *a)
 	s = fd_csock(fd, &err);
 	if (unlikely(s == NULL))
 		n = err;
+	else if (unlikely(a->flags & MSG_ERRQUEUE))
+		n = errqueue_recv(s, a->msg);
 	else if (unlikely(a->flags & MSG_OOB))
 		n = recv_urgent(s, a);
 	else if (likely(s->type == SOCK_STREAM))

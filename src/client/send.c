@@ -269,6 +269,8 @@ static ssize_t send_any(int fd, struct iov_it *it, int flags, const struct socka
 		n = send_stream(s, it, flags);
 	else
 		n = dgram(s, it, flags, addr, addrlen);
+	if (unlikely(flags & MSG_ZEROCOPY) && n > 0 && (s->flags & CSOCK_ZEROCOPY))
+		errqueue_sent(s);
 	client_unlock();
 	return n;
 }

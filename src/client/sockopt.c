@@ -95,6 +95,8 @@ static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 		return int_put(1, value, len);
 	case SO_OOBINLINE:
 		return int_put((s->flags & CSOCK_OOBINLINE) != 0, value, len);
+	case SO_ZEROCOPY:
+		return int_put((s->flags & CSOCK_ZEROCOPY) != 0, value, len);
 	case SO_RCVTIMEO:
 		return timeval_get(s->rcvtimeo_ns, value, len);
 	case SO_SNDTIMEO:
@@ -127,6 +129,11 @@ static int socket_set(struct csock *s, int name, int v, const void *value, sockl
 		return 0;
 	case SO_OOBINLINE:
 		flag_set(s, CSOCK_OOBINLINE, v);
+		return 0;
+	case SO_ZEROCOPY:
+		if (v < 0 || v > 1)
+			return -EINVAL;
+		flag_set(s, CSOCK_ZEROCOPY, v);
 		return 0;
 	case SO_RCVTIMEO:
 		return timeval_set(&s->rcvtimeo_ns, value, len);

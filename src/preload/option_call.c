@@ -36,6 +36,7 @@ static const struct option carried[] = {
 	{SOL_SOCKET, SO_PRIORITY},
 	{SOL_SOCKET, SO_MARK},
 	{SOL_SOCKET, SO_RCVLOWAT},
+	{SOL_SOCKET, SO_ZEROCOPY},
 	{SOL_SOCKET, SO_RCVTIMEO},
 	{SOL_SOCKET, SO_SNDTIMEO},
 	{IPPROTO_IP, IP_TOS},
@@ -130,12 +131,6 @@ void options_carry(int from, int to, uint64_t options)
 
 /* ---- setsockopt, getsockopt ---- */
 
-/* Zero-copy sends are told about in an error queue that we don't have: as a kernel without them. */
-static bool refused(int fd, int level, int name)
-{
-	return level == SOL_SOCKET && name == SO_ZEROCOPY && fd_kind(fd) != FD_KERNEL;
-}
-
 static int set_ours(int fd, int level, int name, const void *value, socklen_t len)
 {
 	int r;
@@ -154,8 +149,6 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	long r;
 	int i;
 
-	if (unlikely(refused(fd, level, name)))
-		return (int)result(-ENOPROTOOPT);
 	if (likely(kind < FD_SOCKET)) {
 		r = real.setsockopt(fd, level, name, value, len);
 		i = kind == FD_UNDECIDED && r == 0
@@ -207,8 +200,6 @@ int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *res
 
 	if (likely(!fd_is_ours(fd)))
 		return real.getsockopt(fd, level, name, value, len);
-	if (unlikely(refused(fd, level, name)))
-		return (int)result(-ENOPROTOOPT);
 	CALL_ONCE(r, get_ours(fd, level, name, value, len));
 	return (int)result(r);
 }

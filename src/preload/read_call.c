@@ -6,20 +6,19 @@
  * pread() and its kin need no hook: of a placeholder as of any socket they say ESPIPE. But
  * preadv2() at offset -1 is a readv() with flags.
  *
- * What the client doesn't know of flags Linux ignores on these sockets, but MSG_ERRQUEUE: there is
- * nothing in that queue.
+ * What the client doesn't know of flags Linux ignores on these sockets.
  */
 #include "preload/preload.h"
 
-#define RECV_FLAGS (MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_TRUNC | MSG_OOB | MSG_CMSG_CLOEXEC)
+#define RECV_FLAGS                                                                                 \
+	(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_TRUNC | MSG_OOB | MSG_CMSG_CLOEXEC |          \
+	 MSG_ERRQUEUE)
 
 long recv_ours(int fd, struct msghdr *msg, int flags)
 {
 	int known = flags & RECV_FLAGS;
 	long r;
 
-	if (unlikely(flags & MSG_ERRQUEUE))
-		return -EAGAIN;
 	if (unlikely(fd_kind(fd) == FD_BOTH))
 		CALL(r, both_recvmsg(fd, msg, known));
 	else

@@ -4,8 +4,8 @@
  * send_ours(). An undecided UDP socket that sends somewhere is decided on first; MSG_FASTOPEN is a
  * connect and a send.
  *
- * Flags that the client doesn't know ask for what is not to be had (MSG_DONTROUTE, MSG_ZEROCOPY
- * without SO_ZEROCOPY, …): Linux sends all the same.
+ * Flags that the client doesn't know ask for what is not to be had (MSG_DONTROUTE, …): Linux sends
+ * all the same.
  *
  * Not done: control messages. A stream has none; of a datagram's those that choose its own address
  * or the interface (IP_PKTINFO) and its TTL or TOS are not obeyed.
@@ -16,7 +16,7 @@
 
 #include "preload/preload.h"
 
-#define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM)
+#define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY)
 
 bool is_stream(int fd)
 {

@@ -4,6 +4,8 @@
  */
 #include "calls.h"
 
+#include <linux/errqueue.h> /* wants struct timespec */
+
 static int file_of(size_t size)
 {
 	char path[] = "/tmp/callsXXXXXX", line[64];
@@ -161,8 +163,57 @@ static void timeouts(void)
 	show(recv(fd, buf, 6, MSG_WAITALL));
 }
 
+/* Which sends the notices of the error queue are for, until there are n. */
+static void notices(int fd, unsigned n)
+{
+	char control[128];
+	unsigned next = 0;
+
+	while (next < n) {
+		struct pollfd p = {.fd = fd, .events = 0};
+		struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+		struct sock_extended_err e;
+		struct cmsghdr *c;
+
+		if (poll(&p, 1, 2000) != 1 || p.revents != POLLERR ||
+		    recvmsg(fd, &m, MSG_ERRQUEUE) != 0)
+			break;
+		c = CMSG_FIRSTHDR(&m);
+		memcpy(&e, CMSG_DATA(c), sizeof(e));
+		if (next == 0)
+			printf("level %d type %d length %zu flags %x: errno %u origin %u type %u "
+			       "code %u\n",
+			       c->cmsg_level, c->cmsg_type, c->cmsg_len, m.msg_flags, e.ee_errno,
+			       e.ee_origin, e.ee_type, e.ee_code);
+		show(e.ee_info == next);
+		next = e.ee_data + 1;
+	}
+	show(next);
+}
+
+static void zero_copy(void)
+{
+	static char buf[20000];
+	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1, two = 2;
+	socklen_t len = sizeof(one);
+
+	show(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)));
+	show(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &two, sizeof(two)));
+	show(connect(fd, AT(PEER, ECHO)));
+	show(getsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &two, &len));
+	show(two);
+	show(recv(fd, buf, 1, MSG_ERRQUEUE));
+	show(send(fd, buf, 10, 0));
+	show(send(fd, buf, sizeof(buf), MSG_ZEROCOPY));
+	notices(fd, 1);
+	show(recv(fd, buf, 1, MSG_ERRQUEUE));
+	show(read_full(fd, buf, 10));
+	show(read_full(fd, buf, sizeof(buf)));
+}
+
 const struct call_case copy_cases[] = {
 	{"files", files},	{"pipes", pipes},
 	{"full", full},		{"waits_for_room", waits_for_room},
-	{"timeouts", timeouts}, {NULL, NULL},
+	{"timeouts", timeouts}, {"zero_copy", zero_copy},
+	{NULL, NULL},
 };

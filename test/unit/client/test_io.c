@@ -20,7 +20,39 @@ static void read_without_data_says_again(void **state)
 
 	assert_int_equal(zs_read(fd, buf, 10), -EAGAIN);
 	assert_int_equal(zs_read(fd, buf, 0), 0);
-	assert_int_equal(zs_recv(fd, buf, 1, MSG_ERRQUEUE), -EOPNOTSUPP);
+	assert_int_equal(zs_recv(fd, buf, 1, MSG_ERRQUEUE), -EAGAIN);
+}
+
+/* Documentation/networking/msg_zerocopy.rst of Linux. */
+static void zero_copy_sends_are_told_of_once(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid), one = 1;
+	struct pollfd p = {.fd = fd};
+	char control[128];
+	struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+	uint32_t range[4];
+
+	assert_int_equal(zs_send(fd, "x", 1, MSG_ZEROCOPY), 1);
+	assert_int_equal(zs_poll(&p, 1, 0), 0);
+	assert_int_equal(zs_setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)), 0);
+	assert_int_equal(zs_send(fd, "x", 1, MSG_ZEROCOPY), 1);
+	assert_int_equal(zs_send(fd, "y", 1, 0), 1);
+	assert_int_equal(zs_send(fd, "z", 1, MSG_ZEROCOPY), 1);
+	assert_int_equal(zs_poll(&p, 1, 0), 1);
+	assert_int_equal(p.revents, POLLERR);
+	assert_int_equal(zs_recvmsg(fd, &m, MSG_ERRQUEUE), 0);
+	assert_int_equal(m.msg_flags, MSG_ERRQUEUE);
+	/* struct sock_extended_err: errno; origin, type, code; info, data */
+	memcpy(range, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(range));
+	assert_int_equal(range[0], 0);
+	assert_int_equal(range[2], 0);
+	assert_int_equal(range[3], 1);
+	assert_int_equal(zs_recvmsg(fd, &m, MSG_ERRQUEUE), -EAGAIN);
+	assert_int_equal(zs_poll(&p, 1, 0), 0);
+	assert_int_equal(zs_send(fd, "w", 1, MSG_ZEROCOPY), 1);
+	m.msg_control = NULL;
+	assert_int_equal(zs_recvmsg(fd, &m, MSG_ERRQUEUE), 0);
+	assert_int_equal(m.msg_flags, MSG_ERRQUEUE | MSG_CTRUNC);
 }
 
 static void dontwait_is_for_one_call(void **state)
@@ -428,6 +460,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(read_without_data_says_again),
+		T(zero_copy_sends_are_told_of_once),
 		T(dontwait_is_for_one_call),
 		T(read_takes_what_is_there_across_buffers),
 		T(readv_fills_buffers_in_order),
