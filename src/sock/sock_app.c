@@ -170,6 +170,7 @@ static void give_back(struct sock_app *a, uint32_t loan)
 	if (likely(k != NULL)) {
 		uint32_t charge = pkt_charge(m);
 
+		k->lent--;
 		if (likely(k->kind == SOCK_CONN))
 			tcp_recv_done(a->s->cfg.tcp, k->conn, charge, m->data_len);
 		else if (k->kind == SOCK_UDP)

@@ -43,12 +43,12 @@ struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m)
 }
 
 /* How many buffers may be lent and told of now. */
-static uint32_t lend_room(struct sock_app *a)
+static uint32_t lend_room(struct sock *k)
 {
-	uint32_t n = app_lend_room(a, SEGS_MAX);
+	uint32_t n = sock_lend_room(k, SEGS_MAX);
 
-	if (unlikely(!app_room(a, n))) {
-		while (n != 0 && !app_room(a, n))
+	if (unlikely(!app_room(k->app, n))) {
+		while (n != 0 && !app_room(k->app, n))
 			n--;
 	}
 	return n;
@@ -74,7 +74,7 @@ static bool tell_data(struct sock *k, struct chan_cqe **last)
 		return true;
 	}
 	for (;;) {
-		uint32_t max = lend_room(k->app), saved = 0;
+		uint32_t max = lend_room(k), saved = 0;
 		struct rte_mbuf *m;
 
 		if (unlikely(max == 0))

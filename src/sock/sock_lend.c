@@ -6,7 +6,12 @@
  * An application sees the memory of its trust domain only (DESIGN §3.7). What was received
  * elsewhere is copied into a buffer of its domain's: domain_copied_bytes.
  *
- * Pressure: an application that holds more than half of what it may hold gets small payloads
+ * Fairness: what one socket has received and the application does not read must not keep the
+ * others from being told anything. The first half of what the application may hold is for whoever
+ * comes first; of the second half a socket gets no more than an eighth of what is left, so that
+ * even after dozens of unread sockets there is something for the next.
+ *
+ * Pressure: an application that holds more than a quarter of what it may hold gets small payloads
  * together in one buffer instead of one each; this is the copy that pressure_copied_bytes counts.
  */
 #include "sock/sock_priv.h"
@@ -82,14 +87,30 @@ bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out)
 	out->loan = loan_give(&a->loans, *m);
 	ASSERT(out->loan != LOAN_NONE);
 	pkt_note_set(*m, k->sid);
+	k->lent++;
 	s->lent++;
 	s->n.loans++;
 	return true;
 }
 
+uint32_t sock_lend_room(struct sock *k, uint32_t n)
+{
+	const struct loan_table *t = &k->app->loans;
+	uint32_t half = t->quota / 2, most;
+
+	n = app_lend_room(k->app, n);
+	if (likely(t->held < half))
+		return n < half - t->held ? n : half - t->held;
+	if (n == 0)
+		return 0;
+	most = (t->quota - t->held + 7) / 8;
+	most = most > k->lent ? most - k->lent : 0;
+	return n < most ? n : most;
+}
+
 bool sock_pressure(const struct sock_app *a, uint32_t more)
 {
-	return a->loans.held + more > a->loans.quota / 2 || a->s->lent + more > a->s->lent_max / 2;
+	return a->loans.held + more > a->loans.quota / 4 || a->s->lent + more > a->s->lent_max / 2;
 }
 
 /* Moves the payload of from, and of as many after it as fit, to a fresh buffer. Returns the rest.

@@ -97,6 +97,7 @@ struct sock {
 	uint32_t ticket;  /* of the command whose turn it is */
 	uint32_t limit;	  /* of bytes sent and not returned, as last told */
 	uint32_t unacked; /* bytes of sends whose tokens are out */
+	uint32_t lent;	  /* buffers received by it that the application holds */
 	uint16_t news;
 	uint8_t kind;
 	uint8_t held; /* commands of it in app->held */
@@ -315,11 +316,14 @@ bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out) must_
 /* Under pressure: payload of several buffers goes into fewer, by copying. Takes m, returns the
  * packet to lend; *saved is how much less its buffers are charged. */
 struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved) must_check;
-/* Would lending so many more go beyond half of what may be lent? */
+/* Would lending so many more go beyond a quarter of what the application, or half of what all may
+ * hold? */
 bool sock_pressure(const struct sock_app *a, uint32_t more);
 /* At least n buffers to copy to, or as many as there are. */
 uint32_t app_spare(struct sock_app *a, uint32_t n) slow_path;
-/* How many buffers of n may be lent now. */
+/* How many buffers of n may be lent of this socket's now. */
+uint32_t sock_lend_room(struct sock *k, uint32_t n);
+/* How many buffers of n may be lent now, whosesoever. */
 static inline uint32_t app_lend_room(struct sock_app *a, uint32_t n)
 {
 	uint32_t loans = a->loans.quota - a->loans.held, all = a->s->lent_max - a->s->lent;

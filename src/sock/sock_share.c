@@ -327,6 +327,7 @@ int cmd_unread(struct sock_cmd *c)
 		return -EINVAL;
 	}
 	(void)loan_take_back(&c->app->loans, c->q->loan);
+	k->lent--;
 	c->s->lent--;
 	pkt_pull(m, (uint16_t)c->q->off);
 	m->next = NULL;
@@ -378,6 +379,7 @@ static bool lend_copy(struct sock *k, struct rte_mbuf *m)
 		return false;
 	}
 	pkt_note_set(m, 0);
+	k->lent--;
 	e = app_event(k->app);
 	*e = (struct chan_cqe){.ev = CHAN_EV_DATA,
 			       .sid = k->sid,

@@ -488,6 +488,34 @@ static void pressure_compacts_small_payloads_and_counts(void **state)
 		    0);
 }
 
+/* H34, within one application: a program that waits for one socket, and does not read another. */
+static void unread_sockets_leave_something_for_the_others(void **state)
+{
+	uint32_t other[12], n = array_size(other);
+	struct chan_cqe e;
+
+	connected_pair();
+	B->app->loans.quota = 16;
+	for (uint32_t i = 0; i < 20; i++) {
+		do_send(A, client, 0, 1400, i);
+		step(3);
+	}
+	step(50);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t s2 = make_socket(A, AF_INET, SOCK_STREAM);
+
+		assert_int_equal(do_connect(A, s2, &B->addr, 80), 0);
+		other[i] = await(B, CHAN_EV_ACCEPT, listener, 10).aux;
+		do_send(A, s2, 0, 1, 100);
+		if (i < 8) /* that many are left */
+			(void)await(B, CHAN_EV_DATA, other[i], 50);
+	}
+	while (take(B, CHAN_EV_DATA, server, &e))
+		give_back(B, e.loan);
+	for (uint32_t i = 8; i < n; i++)
+		give_back(B, await(B, CHAN_EV_DATA, other[i], 50).loan);
+}
+
 static void send_limit_is_told_when_it_changes(void **state)
 {
 	struct chan_cqe e;
@@ -690,6 +718,7 @@ int main(void)
 						setup_small, teardown),
 		T(loans_kept_stop_the_sender_only),
 		T(pressure_compacts_small_payloads_and_counts),
+		T(unread_sockets_leave_something_for_the_others),
 		T(send_limit_is_told_when_it_changes),
 		T(detach_resets_and_leaves_nothing),
 		T(detach_in_order_keeps_the_arena_until_all_is_sent),
