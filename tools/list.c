@@ -54,10 +54,12 @@ static const char *link_of(const json_t *o, char out[24])
 
 static void print_addr(const json_t *o)
 {
+	bool shared = json_object_get(o, "shared") != NULL;
 	char link[24];
 
-	printf("%-44s %-8s %6lld %s\n", text_of(o, "addr"), link_of(o, link),
-	       (long long)number_of(o, "mtu"), text_of(o, "state"));
+	printf("%-44s %-8s %6lld %s%s%s\n", text_of(o, "addr"), link_of(o, link),
+	       (long long)number_of(o, "mtu"), text_of(o, "state"),
+	       shared ? ", the kernel's at " : "", shared ? text_of(o, "shared") : "");
 }
 
 int cmd_addr(struct tool *t, int argc, char **argv)

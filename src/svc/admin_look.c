@@ -4,6 +4,7 @@
  * makes words of it in this one.
  */
 #include "svc/admin.h"
+#include "svc/shared.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -302,10 +303,12 @@ enum admin_step admin_counters(struct admin *a)
 		a->part++;
 		return ADMIN_MORE;
 	}
-	admin_say(a, json_pack("{s:{s:I, s:I, s:I, s:I}, s:{s:i, s:i}}", "service", "attached",
+	admin_say(a, json_pack("{s:{s:I, s:I, s:I, s:I}, s:{s:i, s:i, s:i}}", "service", "attached",
 			       (json_int_t)n->attached, "refused", (json_int_t)n->refused, "died",
 			       (json_int_t)n->died, "grants_refused", (json_int_t)n->grants_refused,
-			       "gauges", "programs", a->s->n_apps, "managers", a->s->n_admins));
+			       "gauges", "programs", a->s->n_apps, "managers", a->s->n_admins,
+			       "reserved_ports",
+			       a->s->shared != NULL ? (int)a->s->shared->n_reserved : 0));
 	return ADMIN_DONE;
 }
 
@@ -396,14 +399,19 @@ static const char *addr_state(const struct ip_ifaddr *a)
 enum admin_step admin_addrs(struct admin *a)
 {
 	struct ip_call c = {.at = a->part++};
+	const struct shared_iface *f;
+	json_t *o;
 
 	node_call(&a->s->node.core[0], addr_take, &c);
 	if (!c.found)
 		return ADMIN_DONE;
-	admin_say(a,
-		  json_pack("{s:o, s:i, s:i, s:i, s:s}", "addr",
-			    prefix_json(&c.addr.addr, c.addr.prefix_len), "port", c.link.port,
-			    "vlan", c.link.vlan, "mtu", c.link.mtu, "state", addr_state(&c.addr)));
+	o = json_pack("{s:o, s:i, s:i, s:i, s:s}", "addr",
+		      prefix_json(&c.addr.addr, c.addr.prefix_len), "port", c.link.port, "vlan",
+		      c.link.vlan, "mtu", c.link.mtu, "state", addr_state(&c.addr));
+	f = c.link.vlan == 0 ? shared_iface_of(a->s, c.link.port) : NULL;
+	if (f != NULL)
+		json_object_set_new(o, "shared", json_string(f->cfg.iface));
+	admin_say(a, o);
 	return ADMIN_MORE;
 }
 
