@@ -95,6 +95,16 @@ int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 	return r == -ERESTART ? -ENETDOWN : r;
 }
 
+bool host_is_shared(void)
+{
+	bool r;
+
+	client_lock();
+	r = client.running && transport_is_shared();
+	client_unlock();
+	return r;
+}
+
 bool host_alive(void)
 {
 	bool r;

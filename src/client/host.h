@@ -82,6 +82,9 @@ int host_epoll_kernel(int epfd, bool has);
  * wait until it is back. Looks for it, if nobody else does. */
 bool host_alive(void);
 
+/* Has the kernel the stack's addresses, too? Then a port that is ours is taken there. */
+bool host_is_shared(void);
+
 /* The addresses that the stack has now, IPv4 mapped, those of a link (fe80::/10) too; remembered
  * for a second, and while there is no service. How many there are (the first max of them are in
  * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*; may be NULL. */

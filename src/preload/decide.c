@@ -111,7 +111,28 @@ static int ours_alone(int fd)
 
 /* ---- bind ---- */
 
-/* The kernel's gets the port that ours has. */
+/* A wildcard becomes loopback's address of its family; of both, IPv4's, which more programs use. */
+static void to_loopback(int fd, struct sockaddr_storage *at)
+{
+	struct sockaddr_in *in = (void *)at;
+	struct sockaddr_in6 *in6 = (void *)at;
+	int only = 0;
+	socklen_t n = sizeof(only);
+
+	if (at->ss_family == AF_INET && in->sin_addr.s_addr == INADDR_ANY) {
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		return;
+	}
+	if (at->ss_family != AF_INET6 || !IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr))
+		return;
+	real.getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &n);
+	in6->sin6_addr = in6addr_loopback;
+	if (!only)
+		in6->sin6_addr = (struct in6_addr){.s6_addr = {[10] = 0xff, 0xff, 127, 0, 0, 1}};
+}
+
+/* The kernel's gets the port that ours has. Where the kernel has the stack's addresses, too, the
+ * port is taken there at all of them (docs/design/012): its side is loopback then. */
 static int twin_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct sockaddr_storage at;
@@ -124,6 +145,8 @@ static int twin_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	memcpy(&at, addr, len < sizeof(at) ? len : sizeof(at));
 	/* The port stands at the same place in both families. */
 	((struct sockaddr_in6 *)&at)->sin6_port = got.sin6_port;
+	if (host_is_shared())
+		to_loopback(fd, &at);
 	return real.bind(fd, (struct sockaddr *)&at, len) < 0 ? -errno : 0;
 }
 

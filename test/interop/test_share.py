@@ -489,6 +489,25 @@ def h24_a_flood_of_unknown_tuples_leaves_the_rest_to_ours():
 
 
 @case
+def an_unmodified_server_is_at_loopback_too():
+    """zstack run: a listener at the wildcard address is ours at the shared address, the kernel's at loopback."""
+    run = [os.path.join(peer.build, "tools/zstack"), "run", "--service"]
+    with shared() as s:
+        p = Attached(net, s, *run, s.path, "--", sys.executable, "-u", "-c", KERNEL_SERVER, "2222", ready="listening")
+        check(kernel_bind("tcp", ZS4, 2222) == "EADDRINUSE", "the port is not reserved")
+        rx = counters(s)["kernel_rx_packets"]
+        for a in BOTH:
+            check_echo(connect(a, 2222), pattern(100000))
+        check(counters(s)["kernel_rx_packets"] - rx < 20, "the kernel served it")
+
+        def near():
+            with socket.create_connection(("127.0.0.1", 2222), timeout=10) as c:
+                return peer.echo(c, b"near")
+        check(in_the_kernel(near) == b"near", "not at loopback")
+        p.end()
+
+
+@case
 def several_cores_share_with_the_kernel():
     if len(os.sched_getaffinity(0)) < 2:
         raise peer.Skip("one CPU")
