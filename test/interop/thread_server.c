@@ -94,6 +94,8 @@ static void serve_turns(void)
 static void *make_and_sleep(void *arg)
 {
 	listen_fd = server_socket(SOCK_STREAM, 7, 0, 2048);
+	printf("ready\n");
+	fflush(stdout);
 	conn_fd = must(zs_accept(listen_fd, NULL, NULL), "accept");
 	pthread_barrier_wait(&made);
 	for (;;)
@@ -109,9 +111,6 @@ int main(int argc, char **argv)
 		errx(1, "%s", zs_config_error(c));
 	pthread_barrier_init(&made, NULL, 2);
 	start_thread(strcmp(argv[1], "sleeper") == 0 ? make_and_sleep : make_listener, NULL);
-	if (strcmp(argv[1], "sleeper") == 0)
-		printf("ready\n");
-	fflush(stdout);
 	pthread_barrier_wait(&made);
 	printf("ready\n");
 	fflush(stdout);
