@@ -58,17 +58,22 @@ void bell_disarm(_Atomic uint32_t *armed)
 	atomic_exchange_explicit(armed, 0, memory_order_acq_rel);
 }
 
+void bell_drain_shared(int fd)
+{
+	struct epoll_event e;
+
+	(void)epoll_wait(fd, &e, 1, 0); /* there is nothing to read */
+}
+
 void bell_drain(int fd)
 {
 	uint64_t count;
 	struct iovec v = {&count, sizeof(count)};
 
-	struct epoll_event e;
-
 	/* O_NONBLOCK belongs to the open file, which the other side shares and can change: so
 	 * "don't wait" is said with the call. Nothing to read is as good as read. */
 	if (preadv2(fd, &v, 1, -1, RWF_NOWAIT) < 0 && errno == EINVAL)
-		(void)epoll_wait(fd, &e, 1, 0); /* one of bell_share(): there is nothing to read */
+		bell_drain_shared(fd);
 }
 
 int bell_share(int bell)

@@ -44,6 +44,9 @@ must_check int bell_sleep(int fd, int64_t timeout_ns);
 /* Forgets what was rung so far. Never blocks, whatever the other side did to the descriptor. */
 void bell_drain(int fd);
 
+/* The same, of a descriptor of bell_share(), in one system call less. */
+void bell_drain_shared(int fd);
+
 /* The kernel's part of bell_ring(), only when somebody sleeps. */
 void bell_wake(int fd) cold_path;
 

@@ -506,8 +506,10 @@ int64_t rejoin_deadline(void);
 bool service_is_dead(void);
 /* Dead, or it has ended our attachment: it answers no more. */
 bool service_is_deaf(void);
-/* Somebody closed our descriptors, all or some: they may be other files now. */
-bool rejoin_blind(void);
+/* Before a sleep of a wait that began at `since`: looks if it is time, and says until when to sleep.
+ * The program may have closed our descriptors before it called, and others may have their numbers:
+ * so the first sleep is short, unless there was a look since then. */
+int64_t rejoin_sleep_until(int64_t since, int64_t now, int64_t deadline);
 static inline bool rejoin_resuming(void)
 {
 	return client.transport.rejoin.state == REJOIN_RESUME;

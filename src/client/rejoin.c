@@ -89,7 +89,7 @@ bool service_is_deaf(void)
 						     (POLLRDHUP | POLLNVAL)) == POLLRDHUP);
 }
 
-bool rejoin_blind(void)
+static bool blind(void)
 {
 	const struct attached *a = &client.transport.service;
 
@@ -181,7 +181,7 @@ static bool bells_closed(void)
 
 static void attached(struct rejoin *j, int64_t now)
 {
-	if (rejoin_blind() || bells_closed())
+	if (blind() || bells_closed())
 		resume_begin(j, now);
 	else if (service_is_dead())
 		lost(j, now);
@@ -327,6 +327,18 @@ int64_t rejoin_deadline(void)
 	const struct rejoin *j = rejoin();
 
 	return j->state == REJOIN_ATTACHED ? FOREVER : j->next_ns;
+}
+
+int64_t rejoin_sleep_until(int64_t since, int64_t now, int64_t deadline)
+{
+	const struct rejoin *j = rejoin();
+	int64_t next;
+
+	rejoin_look(now, false);
+	next = rejoin_deadline();
+	if (j->state == REJOIN_ATTACHED && j->looked_ns < since)
+		next = j->looked_ns + LOOK_NS;
+	return next < deadline ? next : deadline;
 }
 
 unsigned rejoin_poll(struct pollfd *p)

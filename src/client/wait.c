@@ -211,10 +211,12 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 	for (unsigned i = 0; n > 0 && i < o->n; i++) {
 		if (o->fd[i].revents == 0)
 			continue;
-		if (i < o->bells)
-			bell_drain(o->fd[i].fd);
-		else
+		if (i >= o->bells || (o->fd[i].revents & POLLNVAL))
 			news = 1;
+		else if (client.transport.attached && o->fd[i].fd != client.kick_fd)
+			bell_drain_shared(o->fd[i].fd);
+		else
+			bell_drain(o->fd[i].fd);
 	}
 	return news;
 }
@@ -262,16 +264,15 @@ static int sleep_polled(int64_t timeout_ns)
 	return r;
 }
 
-/* The leader, in the kernel. Whoever pushes a command meanwhile rings: client.asleep says so. */
-static int client_sleep(struct waiter *w, int64_t now, int64_t deadline)
+/* The leader, in the kernel, of a wait that began at `since`. Whoever pushes a command meanwhile
+ * rings: client.asleep says so. */
+static int client_sleep(struct waiter *w, int64_t since, int64_t now, int64_t deadline)
 {
 	int64_t timeout_ns;
 	int r;
 
-	if (client.transport.attached && rejoin_blind())
-		rejoin_look(now, true);
-	if (client.transport.attached && rejoin_deadline() < deadline)
-		deadline = rejoin_deadline();
+	if (client.transport.attached)
+		deadline = rejoin_sleep_until(since, now, deadline);
 	timeout_ns = deadline == FOREVER ? -1 : deadline > now ? deadline - now : 0;
 	client.stats.sleeps++;
 	client.asleep = true;
@@ -293,7 +294,7 @@ static bool hears(const struct waiter *w)
 
 static int lead_on(struct waiter *w, int64_t deadline, struct spin *spin)
 {
-	int64_t now;
+	int64_t since = 0, now;
 	int r;
 
 	for (unsigned turn = 1;; turn++) {
@@ -308,6 +309,7 @@ static int lead_on(struct waiter *w, int64_t deadline, struct spin *spin)
 			continue;
 		}
 		now = now_ns();
+		since = since != 0 ? since : now;
 		if (now >= deadline)
 			return -ETIMEDOUT;
 		if (client.transport.attached)
@@ -324,7 +326,7 @@ static int lead_on(struct waiter *w, int64_t deadline, struct spin *spin)
 		/* What was held back is handled now. */
 		if (unlikely(hears(w)) && interrupt_seen())
 			return -EINTR;
-		r = client_sleep(w, now, deadline);
+		r = client_sleep(w, since, now, deadline);
 		if (r < 0 && !w->woken)
 			return r;
 		if (w->interruptible)
@@ -421,7 +423,7 @@ static int process_follow(struct waiter *w, int64_t end)
 /* Waits for anything: it leads and looks itself, if nobody else does. */
 static int process_sleep(int64_t timeout_ns)
 {
-	int64_t now = now_ns(), end = timeout_ns < 0 ? FOREVER : now + timeout_ns;
+	int64_t now = now_ns(), end = timeout_ns < 0 ? FOREVER : now + timeout_ns, since = now;
 	struct waiter w;
 	struct spin spin;
 	unsigned n = 0;
@@ -436,7 +438,7 @@ static int process_sleep(int64_t timeout_ns)
 	spin_begin(&spin, false);
 	while (n == 0 && r == 0 && !client.stopping) {
 		if (!spin_on(&spin, now, false))
-			r = client_sleep(&w, now, end);
+			r = client_sleep(&w, since, now, end);
 		n = client_turn();
 		now = now_ns();
 		if (now >= end)
