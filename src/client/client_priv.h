@@ -369,6 +369,7 @@ struct client {
 	unsigned n_cores;
 	unsigned next_core; /* for the next TCP socket */
 	unsigned dry;	    /* calls that found nothing since the stack ran */
+	unsigned blind;	    /* sends since the channels were last looked at */
 	unsigned waiting;   /* threads in client_wait() */
 	int64_t spin_ns;    /* how long to look for work before sleeping */
 	bool yields;	    /* giving the CPU away meanwhile (spin.c) */
@@ -598,6 +599,13 @@ int64_t deadline_ms(int timeout_ms);
 unsigned client_turn(void);
 /* Takes what the channels have. Inside. */
 unsigned client_drain(void);
+/* Who only sends looks now and then what has come: a reset, say. Inside. */
+#define SENDS_BLIND 16u
+static inline void client_send_looks(void)
+{
+	if (unlikely(++client.blind > SENDS_BLIND))
+		client_drain();
+}
 /* A call found nothing: in mode poll somebody must run the stack in the end. Inside. */
 unsigned client_dry(void);
 /* Waits until w is woken (0), or -ETIMEDOUT, -EINTR, -EBADF (the stack stops). Inside; the lock is

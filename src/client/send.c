@@ -133,6 +133,7 @@ static ssize_t send_stream(struct csock *s, struct iov_it *it, int flags)
 	ssize_t done = 0;
 	int r = 0;
 
+	client_send_looks();
 	do {
 		r = send_check(s);
 		if (likely(r == 0)) {
@@ -175,6 +176,7 @@ int send_dgram_ready(struct csock *s, int flags, uint32_t pieces)
 	int64_t deadline = send_deadline(s);
 	int r;
 
+	client_send_looks();
 	for (;;) {
 		r = send_check(s);
 		if (r == 0)
@@ -290,7 +292,8 @@ static inline bool send_is_plain(const struct csock *s, size_t len)
 	struct core *c = csock_core(s);
 
 	return csock_plain(s) && csock_room(s) && len != 0 && len <= s->limit - s->inflight &&
-	       len <= ARENA_SPAN_BYTES && c->tokens_left != 0 && !c->arena_short && cmd_room(c, 1);
+	       len <= ARENA_SPAN_BYTES && c->tokens_left != 0 && !c->arena_short &&
+	       ++client.blind <= SENDS_BLIND && cmd_room(c, 1);
 }
 
 /* False: nothing was done. */

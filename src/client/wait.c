@@ -51,6 +51,7 @@ unsigned client_drain(void)
 {
 	unsigned n = 0;
 
+	client.blind = 0;
 	for (unsigned i = 0; i < client.n_cores; i++)
 		n += core_drain(&client.core[i]);
 	if (unlikely(client.any != NULL) && n != 0)

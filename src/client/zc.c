@@ -251,6 +251,7 @@ static int send_all(struct csock *s, const struct zs_buf *bufs, int n, uint32_t 
 	int64_t deadline = send_deadline(s);
 	int k = 0, r = 0;
 
+	client_send_looks();
 	while (k < n && r >= 0) {
 		r = send_check(s);
 		if (likely(r == 0))

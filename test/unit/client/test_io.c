@@ -317,6 +317,20 @@ static void blocking_write_times_out_with_what_was_taken(void **state)
 	assert_int_equal(zs_write(fd, buf, sizeof(buf)), -EAGAIN);
 }
 
+/* Who never reads nor waits. */
+static void reset_is_told_to_one_who_only_writes(void **state)
+{
+	int fd = fake_connection(0, &sid);
+	ssize_t r = 1;
+
+	zs_process(0);
+	fake_error(core0, sid, -ECONNRESET, true);
+	for (int i = 0; i < 20 && r == 1; i++)
+		r = zs_write(fd, "x", 1);
+	assert_int_equal(r, -ECONNRESET);
+	assert_int_equal(zs_write(fd, "x", 1), -EPIPE);
+}
+
 static void reset_it(void)
 {
 	fake_error(core0, sid, -ECONNRESET, true);
@@ -474,6 +488,7 @@ int main(void)
 		T(end_of_stream_is_zero_for_ever),
 		T(reset_is_told_after_data_once),
 		T(reset_is_told_by_write),
+		T(reset_is_told_to_one_who_only_writes),
 		T(write_copies_into_one_block_and_frees_it),
 		T(writev_and_flags_go_with_the_bytes),
 		T(nonblocking_write_stops_at_the_limit),
