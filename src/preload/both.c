@@ -40,10 +40,15 @@ static int accept_one(int fd, struct sockaddr *addr, socklen_t *len, int flags, 
 {
 	int r;
 
-	if (ours)
-		return zs_accept4(fd, addr, len, flags);
-	r = real.accept4(twin_of(fd), addr, len, flags);
-	return r < 0 ? -errno : r;
+	if (ours) {
+		r = zs_accept4(fd, addr, len, flags);
+	} else {
+		r = real.accept4(twin_of(fd), addr, len, flags);
+		r = r < 0 ? -errno : r;
+	}
+	if (r >= 0)
+		number_begin(r, ours ? FD_SOCKET : FD_KERNEL);
+	return r;
 }
 
 int both_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)

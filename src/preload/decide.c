@@ -67,6 +67,23 @@ static int twin_make(int fd)
 	return twin;
 }
 
+/* One number of the socket. If it was closed past the hooks, it is none any more. */
+static void take_number(int fd, int n, int twin)
+{
+	int r = n != fd ? host_dup(fd, n) : 0;
+
+	if (r == 0)
+		r = placeholder_at(n);
+	fd_set_kind(n, twin >= 0 ? FD_BOTH : FD_SOCKET);
+	twin_set(n, twin);
+	if (r == 0 || n == fd)
+		return;
+	zs_close(n);
+	epoll_forget(n);
+	fd_set_kind(n, FD_KERNEL);
+	number_fresh(n);
+}
+
 /* Every number of the socket is ours from here on. */
 static int ours_install(int fd, int twin)
 {
@@ -76,14 +93,11 @@ static int ours_install(int fd, int twin)
 	if (r < 0)
 		return r;
 	do {
+		int next = number_next(n);
+
 		epoll_moving(n);
-		if (n != fd && host_dup(fd, n) < 0)
-			say("fd %d can't stand for what fd %d does", n, fd);
-		if (placeholder_at(n) < 0)
-			say("fd %d can't be held: %s", n, strerror(errno));
-		fd_set_kind(n, twin >= 0 ? FD_BOTH : FD_SOCKET);
-		twin_set(n, twin);
-		n = number_next(n);
+		take_number(fd, n, twin);
+		n = next;
 	} while (n != fd);
 	if (twin >= 0) {
 		number_set_blocks(fd, blocks);
@@ -200,15 +214,16 @@ static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, sockle
 /* It is the kernel's for good, and nothing of ours is in its way. */
 static void kernel_alone(int fd)
 {
-	int n = fd, next;
+	bool last;
 
 	do {
-		next = number_next(n);
+		int n = number_next(fd);
+
+		last = n == fd;
 		epoll_forget(n);
 		fd_set_kind(n, FD_KERNEL);
 		number_fresh(n);
-		n = next;
-	} while (n != fd);
+	} while (!last);
 }
 
 void decide_kernel(int fd)

@@ -67,10 +67,28 @@ static void leave_ring(int fd)
 	numbers[fd] = (struct number){0};
 }
 
+static bool is_fresh(int fd)
+{
+	return numbers[fd].next == 0 && numbers[fd].twin == 0 && numbers[fd].options == 0;
+}
+
 void number_fresh(int fd)
 {
-	if (numbers[fd].next != 0 || numbers[fd].twin != 0 || numbers[fd].options != 0)
+	if (!is_fresh(fd))
 		leave_ring(fd);
+}
+
+void number_begin(int fd, enum fd_kind kind)
+{
+	if ((unsigned)fd >= FD_KINDS)
+		return;
+	/* What had the number was closed past the hooks. */
+	if (unlikely(!is_fresh(fd))) {
+		number_lock();
+		number_fresh(fd);
+		number_unlock();
+	}
+	fd_set_kind(fd, kind);
 }
 
 int twin_of(int fd)
@@ -115,13 +133,14 @@ void number_add_option(int fd, unsigned bit)
 
 int number_drop(int fd)
 {
-	enum fd_kind kind = fd_kind(fd);
+	enum fd_kind kind;
 	int twin = -1;
 
-	if (kind == FD_KERNEL)
+	if (fd_kind(fd) == FD_KERNEL)
 		return 0;
 	stdio_give_back(fd);
 	number_lock();
+	kind = fd_kind(fd);
 	epoll_forget(fd);
 	if (kind == FD_BOTH && number_alone(fd))
 		twin = twin_of(fd);
@@ -132,5 +151,5 @@ int number_drop(int fd)
 		real.close(twin);
 	}
 	number_unlock();
-	return kind == FD_UNDECIDED || kind == FD_EVENTS ? 0 : zs_close(fd);
+	return kind >= FD_SOCKET || kind == FD_EPOLL ? zs_close(fd) : 0;
 }

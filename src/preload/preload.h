@@ -207,8 +207,11 @@ void number_add_option(int fd, unsigned bit);
 /* What the number stands for is forgotten, by the client, too. What the kernel has there stays, to
  * be closed or replaced. 0; what zs_close() says. */
 int number_drop(int fd);
-/* Nothing is known of it any more; a child of fork: nobody has the lock. */
+/* Nothing is known of it any more. */
 void number_fresh(int fd);
+/* The kernel has given the number out, outside of the lock. */
+void number_begin(int fd, enum fd_kind kind);
+/* A child of fork: nobody has the lock. */
 void number_unlock_child(void);
 
 /* ---- stdio_call.c ---- */

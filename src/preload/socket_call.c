@@ -22,11 +22,8 @@ int socket(int domain, int type, int protocol)
 {
 	int fd = real.socket(domain, type, protocol);
 
-	if (fd >= 0 && (unsigned)fd < FD_KINDS && !is_inside() &&
-	    may_be_ours(domain, type, protocol)) {
-		number_fresh(fd);
-		fd_set_kind(fd, FD_UNDECIDED);
-	}
+	if (fd >= 0 && !is_inside() && may_be_ours(domain, type, protocol))
+		number_begin(fd, FD_UNDECIDED);
 	return fd;
 }
 
@@ -73,10 +70,13 @@ static long accept_ours(int fd, struct sockaddr *addr, socklen_t *len, int flags
 
 	if ((flags & ~TYPE_FLAGS) != 0)
 		return -EINVAL;
-	if (fd_kind(fd) == FD_BOTH)
+	if (fd_kind(fd) == FD_BOTH) {
 		CALL(r, both_accept(fd, addr, len, flags));
-	else
-		CALL(r, zs_accept4(fd, addr, len, flags));
+		return r;
+	}
+	CALL(r, zs_accept4(fd, addr, len, flags));
+	if (r >= 0)
+		number_begin((int)r, FD_SOCKET);
 	return r;
 }
 

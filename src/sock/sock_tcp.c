@@ -129,8 +129,9 @@ bool tcp_sock_tell_accept(struct sock *k)
 {
 	struct sock_app *a = k->app;
 
-	/* At the limit the application's CHAN_OP_RCVBUF_MORE goes on with it. */
-	while (k->announced < k->backlog) {
+	/* At the limit the application's CHAN_OP_RCVBUF_MORE goes on with it. One that was shut
+	 * down keeps its backlog. */
+	while (k->kind == SOCK_LISTEN && k->announced < k->backlog) {
 		if (!app_room(a, 1) || !sock_slot_free(a))
 			return false;
 		if (!tcp_sock_accept(k))

@@ -27,14 +27,6 @@ void show_bytes(const char *name, const void *p, long n)
 	fflush(stdout);
 }
 
-struct sockaddr_in at(const char *ip, int port)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-
-	inet_pton(AF_INET, ip, &a.sin_addr);
-	return a;
-}
-
 int tcp_to(int port)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);

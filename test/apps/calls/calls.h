@@ -57,7 +57,14 @@ long show_result(const char *text, long r);
 /* "NAME: BYTES" */
 void show_bytes(const char *name, const void *p, long n);
 
-struct sockaddr_in at(const char *ip, int port);
+static inline struct sockaddr_in at(const char *ip, int port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+
+	inet_pton(AF_INET, ip, &a.sin_addr);
+	return a;
+}
+
 /* The same as a pointer and a length, for calls. */
 #define AT(ip, port)                                                                               \
 	(struct sockaddr *)&(struct sockaddr_in[]){at(ip, port)}, sizeof(struct sockaddr_in)

@@ -121,6 +121,28 @@ static void forked_listener(void)
 	show(accept(l, NULL, NULL) > 0);
 }
 
+/* A listener that is shut down by one of its holders is none for the others. */
+static void forked_and_shut(void)
+{
+	int port, l = listener(&port), status = -1, p[2];
+	char c;
+	pid_t child;
+
+	show(pipe(p));
+	child = fork();
+	if (child == 0) {
+		close(p[1]);
+		(void)!read(p[0], &c, 1);
+		_exit(accept(l, NULL, NULL) == -1 ? errno : 0);
+	}
+	show(shutdown(l, SHUT_RD));
+	show(accept(l, NULL, NULL));
+	show(close(p[1]));
+	show(waitpid(child, &status, 0) == child);
+	show(WEXITSTATUS(status) == EINVAL);
+	show(listen(l, 3));
+}
+
 /* ---- signals ---- */
 
 static volatile sig_atomic_t alarms;
@@ -222,6 +244,7 @@ const struct call_case share_cases[] = {
 	{"forked", forked},
 	{"last_holder", last_holder},
 	{"forked_listener", forked_listener},
+	{"forked_and_shut", forked_and_shut},
 	{"interrupted", interrupted},
 	{"restarted", restarted},
 	{"jumped", jumped},
