@@ -31,8 +31,8 @@
  * map are not needed.
  *
  * Descriptors of WELCOME: the packet region if pkt_bytes is not 0; then for each core the rings,
- *the arena, what the application sleeps on (an epoll descriptor, see bell.c), the bell of the
- *stack.
+ * the arena, what the application sleeps on (one end of a pipe, see bell.c), the bell of the
+ * stack.
  *
  * Like everything that crosses: read once, checked, then used, on both sides.
  */

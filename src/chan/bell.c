@@ -22,13 +22,13 @@
  *
  * Whoever holds the same open file can clear O_NONBLOCK and fill the counter to 2^64 - 2, and
  * write() has no per-call "don't wait" for an eventfd. So who rings for applications that he does
- * not trust keeps the eventfd and hands out an epoll descriptor that has it registered
- * (bell_share): that can be slept on and not be written.
+ * not trust has a pipe (bell_pair): its ends are two open files, and the sleeper's can't be
+ *written.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -58,13 +58,6 @@ void bell_disarm(_Atomic uint32_t *armed)
 	atomic_exchange_explicit(armed, 0, memory_order_acq_rel);
 }
 
-void bell_drain_shared(int fd)
-{
-	struct epoll_event e;
-
-	(void)epoll_wait(fd, &e, 1, 0); /* there is nothing to read */
-}
-
 void bell_drain(int fd)
 {
 	uint64_t count;
@@ -72,21 +65,24 @@ void bell_drain(int fd)
 
 	/* O_NONBLOCK belongs to the open file, which the other side shares and can change: so
 	 * "don't wait" is said with the call. Nothing to read is as good as read. */
-	if (preadv2(fd, &v, 1, -1, RWF_NOWAIT) < 0 && errno == EINVAL)
-		bell_drain_shared(fd);
+	(void)!preadv2(fd, &v, 1, -1, RWF_NOWAIT);
 }
 
-int bell_share(int bell)
+void bell_empty(int fd)
 {
-	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
-	int fd = epoll_create1(EPOLL_CLOEXEC);
+	uint64_t counts[32]; /* a pipe has one for each time that it was rung */
 
-	if (fd < 0)
+	(void)!read(fd, counts, sizeof(counts));
+}
+
+int bell_pair(int *ring)
+{
+	int fd[2];
+
+	if (pipe2(fd, O_NONBLOCK | O_CLOEXEC) < 0)
 		return -errno;
-	if (epoll_ctl(fd, EPOLL_CTL_ADD, bell, &e) == 0)
-		return fd;
-	close(fd);
-	return -ENOMEM;
+	*ring = fd[1];
+	return fd[0];
 }
 
 int bell_sleep(int fd, int64_t timeout_ns)

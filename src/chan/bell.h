@@ -23,9 +23,9 @@
 /* A new descriptor to sleep on (eventfd, non-blocking, close-on-exec); or -errno. */
 must_check int bell_open(void);
 
-/* A descriptor that can be slept on and drained like the bell, and not be rung: for a sleeper that
- * the ringer does not trust. -errno. */
-must_check int bell_share(int bell);
+/* A bell for a sleeper that the ringer does not trust: the descriptor that can be slept on and
+ * emptied, and not be rung; *ring can be rung, and is not handed out. -errno. */
+must_check int bell_pair(int *ring);
 
 /* What the sleeper says by arming. Who wants no trifles is not woken for them alone. */
 enum {
@@ -43,9 +43,8 @@ must_check int bell_sleep(int fd, int64_t timeout_ns);
 
 /* Forgets what was rung so far. Never blocks, whatever the other side did to the descriptor. */
 void bell_drain(int fd);
-
-/* The same, of a descriptor of bell_share(), in one system call less. */
-void bell_drain_shared(int fd);
+/* The same for who is alone on that side, by read(2): all that a sandbox leaves. */
+void bell_empty(int fd);
 
 /* The kernel's part of bell_ring(), only when somebody sleeps. */
 void bell_wake(int fd) cold_path;

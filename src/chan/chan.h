@@ -140,10 +140,10 @@ enum chan_op {
 	 * bytes of it that were. In the stream's order. The loan is given back by this. */
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
-	 * the result: bytes, 0 at the end of the stream, -EAGAIN. arg[1] = 1: only looks. The loans
-	 * are copies, charged to no window. */
+	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
+	 * 1: only looks. The loans are copies, charged to no window. */
 	CHAN_OP_READ,
-	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. */
+	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. aux as READ's. */
 	CHAN_OP_ACCEPT,
 	/* The stack's addresses into the scratch area at off, at most len bytes: struct chan_addr
 	 * each. Result: how many there are; aux: CHAN_ROUTE_*. sid 0, no ticket. */
@@ -235,7 +235,8 @@ enum chan_ev {
 	/* aux = offset of the urgent byte from the first byte not yet announced by DATA. The byte
 	 * stands in the stream; without SO_OOBINLINE the client takes it out. */
 	CHAN_EV_URG,
-	/* A shared socket, of which READ or ACCEPT said -EAGAIN: it is worth asking again. */
+	/* A shared socket, of which READ or ACCEPT said that there is no more: it is worth asking
+	 * again. */
 	CHAN_EV_READABLE,
 	/* The socket is shared no more: what is unread is pushed from here on. */
 	CHAN_EV_SOLE,

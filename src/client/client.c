@@ -84,7 +84,7 @@ static void client_begin(bool threaded)
 	client.threaded = threaded;
 	client.leader = NULL;
 	client.asleep = client.lost = false;
-	client.kick_fd = -1;
+	client.kick_fd = client.one_fd = -1;
 	list_init(&client.followers);
 }
 
@@ -210,7 +210,7 @@ static void say_all(void)
 {
 	for (int i = 0; i < STOP_TURNS && !all_said(); i++) {
 		if (client_turn() == 0)
-			sched_yield();
+			client_yield();
 		client_breathe();
 	}
 }
@@ -228,7 +228,7 @@ static void others_leave(void)
 		client_turn();
 		client_lock_breathe();
 		client_unlock();
-		sched_yield();
+		client_yield();
 		client_lock();
 	}
 }

@@ -25,6 +25,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -366,6 +367,8 @@ struct client {
 	bool threaded; /* the stack has threads of its own */
 	bool asleep;   /* the leader sleeps, in the kernel */
 	bool stopping;
+	bool frugal; /* from here on only read, write, futex and poll are called (host.h) */
+	int one_fd;  /* … and one descriptor is slept on; -1 */
 	unsigned n_cores;
 	unsigned next_core; /* for the next TCP socket */
 	unsigned dry;	    /* calls that found nothing since the stack ran */
@@ -408,6 +411,13 @@ static inline uint32_t csock_row(const struct csock *s)
 	return (uint32_t)(s - client.sock);
 }
 
+/* Gives way to other threads for a moment, if it may. */
+static inline void client_yield(void)
+{
+	if (likely(!client.frugal))
+		sched_yield();
+}
+
 /* ---- client.c: start, stop ---- */
 struct zs_config;
 /* Called inside; 0 or -ENXIO. */
@@ -445,6 +455,8 @@ void fork_hooks(void);
 /* The socket gets another holder, in the application of that number: s->child_sid is its name
  * there, 0: it has none. What is unread goes back to the service. */
 void fork_share(struct csock *s, uint32_t app);
+/* After the last of them. */
+void fork_fence(void);
 
 /* ---- shared.c: sockets that several processes hold ---- */
 /* Asks for at most want bytes, or for a datagram. What came stands in the receive queue: 1; 0 at
@@ -611,6 +623,8 @@ unsigned client_dry(void);
 /* Waits until w is woken (0), or -ETIMEDOUT, -EINTR, -EBADF (the stack stops). Inside; the lock is
  * released meanwhile, so everything may have changed. */
 int client_wait(struct waiter *w, int64_t deadline) must_check;
+/* A descriptor to be slept on instead of all others; -1. */
+int sleep_on_one(void);
 /* Lets others have the lock for a moment; everything may have changed. */
 void client_breathe(void);
 void waiter_init(struct waiter *w);
@@ -884,6 +898,8 @@ struct epset;
 /* Does somebody else give the numbers (host.h)? */
 bool fd_hosted(void);
 int fd_init(void);
+/* A host keeps the program from closing our own descriptors. */
+bool fd_is_hosted(void);
 void fd_fini(void);
 #define FD_ANY (-1)
 /* A descriptor for a socket or a set (the other is NULL). at: which; FD_ANY: the lowest free one,

@@ -15,7 +15,7 @@ struct chan_sqe *cmd_slot(struct core *c)
 
 	while (!client.lost && client.epoch == epoch && chan_free(&c->end.sq, 1) == 0) {
 		if (client_turn() == 0)
-			sched_yield();
+			client_yield();
 		client_breathe();
 	}
 	return client.lost || client.epoch != epoch ? NULL : cmd_next(c);
@@ -45,7 +45,7 @@ static struct reply *reply_get(struct core *c, struct waiter *w, uint32_t *token
 	while ((r = reply_take(c, w, token)) == NULL) {
 		client_turn();
 		client_breathe();
-		sched_yield();
+		client_yield();
 	}
 	return r;
 }
@@ -130,7 +130,7 @@ int scratch_take(struct core *c)
 	while (c->scratch_taken && !client.stopping && !client.lost) {
 		client_turn();
 		client_breathe();
-		sched_yield();
+		client_yield();
 	}
 	if (client.stopping || client.lost)
 		return client.stopping ? -EBADF : -ENETDOWN;

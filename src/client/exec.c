@@ -90,6 +90,7 @@ static int write_socks(int memfd, const struct exec_file *f, unsigned n, uint32_
 			return r;
 		head.n += (uint32_t)r;
 	}
+	fork_fence();
 	return pwrite(memfd, &head, sizeof(head), 0) == sizeof(head) ? (int)head.n : -ENOSPC;
 }
 

@@ -33,6 +33,11 @@ bool fd_hosted(void)
 	return host != NULL;
 }
 
+bool fd_is_hosted(void)
+{
+	return host != NULL;
+}
+
 int fd_init(void)
 {
 	void *p = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,

@@ -29,6 +29,16 @@ static struct {
 
 /* ---- the parent ---- */
 
+/* Whoever reads next asks by another way: what is given back must have arrived. */
+void fork_fence(void)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_NOP};
+	struct chan_cqe e;
+
+	for (unsigned i = 0; i < client.n_cores; i++)
+		(void)!cmd_call(&client.core[i], NULL, &cmd, &e);
+}
+
 /* What nobody has read is everybody's again, in the stream's order. */
 static void give_back_unread(struct csock *s)
 {
@@ -88,7 +98,7 @@ void fork_share(struct csock *s, uint32_t app)
 	if (cmd_call(csock_core(s), s, &cmd, &e) < 0)
 		return;
 	s->child_sid = e.aux;
-	s->flags = (s->flags | CSOCK_SHARED) & ~(uint32_t)CSOCK_HINT;
+	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);
 	else if (s->state == CSOCK_LISTEN)
@@ -127,6 +137,7 @@ static void prepare(void)
 		return;
 	forking.child = true;
 	share_all(forking.welcome.welcome.app);
+	fork_fence();
 }
 
 static void parent(void)
@@ -228,6 +239,7 @@ static void forget_threads(void)
 	if (client.kick_fd >= 0)
 		close(client.kick_fd);
 	client.kick_fd = fd_high(bell_open());
+	client.one_fd = -1;
 }
 
 static int child_open(struct core *fresh)

@@ -164,7 +164,7 @@ int group_begin(struct csock *s)
 	while (g->growing && !g->closed) {
 		client_turn();
 		client_breathe();
-		sched_yield();
+		client_yield();
 	}
 	if (!g->closed) {
 		g->growing = true;

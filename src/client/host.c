@@ -15,6 +15,17 @@ int host_socket_at(int fd, int domain, int type, int protocol)
 	return fd < 0 ? -EBADF : socket_new(domain, type, protocol, fd);
 }
 
+void host_frugal(void)
+{
+	client_lock();
+	if (client.running && client.transport.attached && !client.frugal)
+		client.one_fd = sleep_on_one();
+	client.frugal = client.running;
+	client.spin_ns = 0;
+	client_unlock();
+	client_lock_frugal();
+}
+
 int host_epoll_at(int epfd)
 {
 	return epfd < 0 ? -EBADF : epset_new(epfd);

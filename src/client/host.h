@@ -41,6 +41,11 @@ void host_interrupt(void);
  * to be made again (signal(7)). */
 bool host_timed(void);
 
+/* The program is about to allow itself few system calls (seccomp): from here on the client makes
+ * none but read, write, futex, poll and ppoll, unless the service goes. It does not spin any more.
+ */
+void host_frugal(void);
+
 /* A new socket or set at a number that the host has and the client does not know. */
 int host_socket_at(int fd, int domain, int type, int protocol) must_check;
 int host_epoll_at(int epfd) must_check;

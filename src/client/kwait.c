@@ -77,7 +77,7 @@ static void bell_give(int fd, bool rung)
 	if (fd < 0)
 		return;
 	if (rung)
-		bell_drain(fd);
+		bell_empty(fd);
 	if (pool.n < BELLS)
 		pool.fd[pool.n++] = fd;
 	else

@@ -18,6 +18,7 @@ _Atomic bool lock_inside;
 _Atomic bool lock_revoked;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static bool frugal;
 static bool owned;		/* somebody has, or had, the bias; under the mutex */
 static _Atomic unsigned queued; /* threads that want the mutex */
 
@@ -72,12 +73,22 @@ void client_unlock_slow(void)
 void client_lock_breathe(void)
 {
 	client_unlock();
-	for (int i = 0; i < BREATHE_MAX; i++) {
+	for (int i = 0; i < BREATHE_MAX && !frugal; i++) {
 		if (atomic_load_explicit(&queued, memory_order_relaxed) == 0)
 			break;
 		sched_yield();
 	}
 	client_lock();
+}
+
+void client_lock_frugal(void)
+{
+	pthread_mutex_lock(&mutex);
+	if (owned && !lock_mine && !atomic_load(&lock_revoked))
+		bias_revoke();
+	atomic_store(&lock_revoked, true);
+	frugal = true;
+	pthread_mutex_unlock(&mutex);
 }
 
 /* In the child of a fork: this is its only thread, whoever held the lock in the parent. */

@@ -32,6 +32,8 @@ void client_unlock_slow(void) slow_path;
 /* Lets those have the lock who wait for it. */
 void client_lock_breathe(void);
 void client_lock_reset(void);
+/* No system call but futex from here on. Outside. */
+void client_lock_frugal(void);
 
 static inline void client_lock(void)
 {

@@ -93,7 +93,8 @@ static bool blind(void)
 {
 	const struct attached *a = &client.transport.service;
 
-	return rejoin()->state == REJOIN_ATTACHED && !fd_is(a->sock, &a->sock_id);
+	return !fd_is_hosted() && rejoin()->state == REJOIN_ATTACHED &&
+	       !fd_is(a->sock, &a->sock_id);
 }
 
 static void again_later(struct rejoin *j, int64_t now)
@@ -170,6 +171,8 @@ static void resume(struct rejoin *j, int64_t now)
 
 static bool bells_closed(void)
 {
+	if (fd_is_hosted())
+		return false;
 	for (unsigned i = 0; i < client.n_cores; i++) {
 		const struct chan_map *m = client.core[i].map;
 

@@ -73,7 +73,7 @@ void service_miss(void)
 {
 	client_turn();
 	client_breathe();
-	sched_yield();
+	client_yield();
 }
 
 /* ---- commands ---- */

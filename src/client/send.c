@@ -32,7 +32,7 @@ static bool ring_room(struct core *c, uint32_t n)
 		if (likely(cmd_room(c, n)))
 			return true;
 		if (client_turn() == 0)
-			sched_yield();
+			client_yield();
 		client_breathe();
 	}
 	return false;

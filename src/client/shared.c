@@ -18,8 +18,8 @@ static int read_one(struct csock *s, size_t want, bool looks)
 	/* Before it is asked: the hint may come again right behind the answer. */
 	s->flags &= ~(uint32_t)CSOCK_HINT;
 	r = cmd_call(csock_core(s), s, &cmd, &e);
-	if (r > 0)
-		s->flags |= CSOCK_HINT; /* perhaps there is more */
+	if (r >= 0 && e.aux != 0)
+		s->flags |= CSOCK_HINT;
 	if (r == -ERESTART)
 		return -EAGAIN; /* the service is gone, and with it the others */
 	return r > 0 ? 1 : r;
@@ -79,7 +79,7 @@ static int accept_one(struct csock *l)
 
 	l->flags &= ~(uint32_t)CSOCK_HINT;
 	r = cmd_call(csock_core(l), l, &cmd, &e);
-	if (r == 0)
+	if (r == 0 && e.aux != 0)
 		l->flags |= CSOCK_HINT;
 	return r == -ERESTART ? -EAGAIN : r;
 }

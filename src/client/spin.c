@@ -82,7 +82,7 @@ static void give_way(struct spin *s, int64_t now)
 		interrupt_hold(&s->mask);
 	s->held = s->signals;
 	client_unlock();
-	sched_yield();
+	client_yield();
 	client_lock();
 	took = now_ns() - now;
 	if (took > SHORT_NS)

@@ -186,11 +186,11 @@ struct sleep_on {
 	struct pollfd own[KWAIT_ROOM];
 	struct pollfd *fd; /* own, or behind those that the waiter brings */
 	unsigned bells, n;
+	bool one; /* fd[0] stands for all */
 };
 
-static void sleep_on(struct sleep_on *o, struct kwait *k)
+static void sleep_on_each(struct sleep_on *o)
 {
-	o->fd = k != NULL ? &k->fd[k->n] : o->own;
 	o->bells = client.lost || rejoin_resuming() ? 0 : client.n_cores;
 	for (unsigned i = 0; i < o->bells; i++)
 		o->fd[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
@@ -201,6 +201,42 @@ static void sleep_on(struct sleep_on *o, struct kwait *k)
 		o->n += rejoin_poll(&o->fd[o->n]);
 }
 
+/* In a sandbox the limit of descriptors may be one, which is also that of poll(2): then an epoll
+ * set, made before, is slept on in the place of all. */
+static void sleep_on(struct sleep_on *o, struct kwait *k)
+{
+	o->fd = k != NULL ? &k->fd[k->n] : o->own;
+	o->one = client.frugal && client.one_fd >= 0;
+	if (!o->one) {
+		sleep_on_each(o);
+		return;
+	}
+	o->fd[0] = (struct pollfd){.fd = client.one_fd, .events = POLLIN};
+	o->bells = o->n = 1;
+}
+
+int sleep_on_one(void)
+{
+	struct sleep_on o = {.fd = o.own};
+	int set = fd_high(epoll_create1(EPOLL_CLOEXEC));
+
+	sleep_on_each(&o);
+	for (unsigned i = 0; set >= 0 && i < o.n; i++) {
+		struct epoll_event e = {.events = (uint32_t)o.fd[i].events};
+
+		if (o.fd[i].fd >= 0)
+			(void)epoll_ctl(set, EPOLL_CTL_ADD, o.fd[i].fd, &e);
+	}
+	return set;
+}
+
+static void bells_empty(void)
+{
+	for (unsigned i = 0; i < client.n_cores; i++)
+		bell_empty(client.core[i].map->app_bell_fd);
+	bell_empty(client.kick_fd);
+}
+
 /* 0; 1 if there may be news of the service; -EINTR. Outside. */
 static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 {
@@ -209,15 +245,17 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 
 	if (n < 0)
 		return n;
+	if (o->one && n > 0) {
+		bells_empty();
+		return 1;
+	}
 	for (unsigned i = 0; n > 0 && i < o->n; i++) {
 		if (o->fd[i].revents == 0)
 			continue;
 		if (i >= o->bells || (o->fd[i].revents & POLLNVAL))
 			news = 1;
-		else if (client.transport.attached && o->fd[i].fd != client.kick_fd)
-			bell_drain_shared(o->fd[i].fd);
 		else
-			bell_drain(o->fd[i].fd);
+			bell_empty(o->fd[i].fd);
 	}
 	return news;
 }
@@ -260,7 +298,7 @@ static int sleep_polled(int64_t timeout_ns)
 	r = client.transport.ops->wait(client.transport.embed, timeout_ns);
 	client_lock();
 	if (client.kicked)
-		bell_drain(client.core[0].map->app_bell_fd);
+		bell_empty(client.core[0].map->app_bell_fd);
 	client.kicked = false;
 	return r;
 }

@@ -173,6 +173,11 @@ static inline bool timespec_ok(const struct timespec *ts)
 	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < 1000000000;
 }
 
+/* ---- sandbox_call.c ---- */
+
+/* The program is about to allow itself few system calls. */
+void sandboxed(void);
+
 /* ---- start.c ---- */
 
 /* Attaches, or loads the stack, unless it is done. 0; -ENETDOWN, after it was said on stderr why.

@@ -101,6 +101,23 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	return (int)real.syscall(SYS_ppoll, fds, n, timeout, mask, SIGSET_BYTES);
 }
 
+int __wrap_prctl(int option, ...)
+{
+	va_list ap;
+	long a[4];
+
+	va_start(ap, option);
+	for (unsigned i = 0; i < array_size(a); i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	return real.prctl(option, a[0], a[1], a[2], a[3]);
+}
+
+ssize_t __wrap_read(int fd, void *buf, size_t len)
+{
+	return real.syscall(SYS_read, fd, buf, len);
+}
+
 ssize_t __wrap_preadv64v2(int fd, const struct iovec *iov, int n, off64_t at, int flags)
 {
 	return real.preadv64v2(fd, iov, n, at, flags);

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
@@ -81,11 +83,14 @@ __sighandler_t bsd_signal(int sig, __sighandler_t fn);
 	X(posix_spawn_file_actions_adddup2)                                                        \
 	X(posix_spawnp)                                                                            \
 	X(ppoll)                                                                                   \
+	X(prctl)                                                                                   \
 	X(preadv2)                                                                                 \
 	X(preadv64v2)                                                                              \
-	X(pthread_create)                                                                          \
+	X(prlimit)                                                                                 \
+	X(prlimit64)                                                                               \
 	X(pselect)                                                                                 \
 	X(pthread_cancel)                                                                          \
+	X(pthread_create)                                                                          \
 	X(pwritev2)                                                                                \
 	X(pwritev64v2)                                                                             \
 	X(read)                                                                                    \
@@ -101,6 +106,8 @@ __sighandler_t bsd_signal(int sig, __sighandler_t fn);
 	X(sendmmsg)                                                                                \
 	X(sendmsg)                                                                                 \
 	X(sendto)                                                                                  \
+	X(setrlimit)                                                                               \
+	X(setrlimit64)                                                                             \
 	X(setsockopt)                                                                              \
 	X(shutdown)                                                                                \
 	X(sigaction)                                                                               \

@@ -70,6 +70,9 @@ static struct call {
 	{SYS_pselect6, "pselect", true, true},
 	{SYS_epoll_ctl, "epoll_ctl", true, true},
 	{SYS_epoll_pwait, "epoll_pwait", true, true},
+	{SYS_prctl, "prctl", true, true},
+	{SYS_prlimit64, "prlimit64", true, true},
+	{SYS_setrlimit, "setrlimit", true, true},
 	{SYS_execve, "execve", true, true},
 	{SYS_execveat, "execveat", true, true},
 };
@@ -143,6 +146,8 @@ long syscall(long number, ...)
 		return result(-ENOSYS);
 	if (number == SYS_clone && clone_is_fork(a))
 		return fork();
+	if (number == SYS_seccomp)
+		sandboxed();
 	c = find(number);
 	if (number == SYS_pselect6)
 		a[5] = pselect_mask(a[5]);

@@ -93,6 +93,48 @@ static int options_copy(struct sock *to, const struct sock *from)
 	return 0;
 }
 
+/* Behind what is pending. Takes m, a chain. */
+static void pending_add(struct sock_desc *sh, struct rte_mbuf *m)
+{
+	if (sh->pending == NULL)
+		sh->pending = m;
+	else
+		sh->pending_last->next = m;
+	for (; m != NULL; m = m->next) {
+		sh->pending_last = m;
+		sh->pending_bytes += m->data_len;
+	}
+}
+
+/* How much of `want` bytes is there, after a look into the connection. */
+static uint32_t pending_gather(struct sock *k, uint32_t want)
+{
+	struct sock_desc *sh = k->share;
+	struct rte_mbuf *m;
+
+	while (sh->pending_bytes < want &&
+	       (m = tcp_recv(k->app->s->cfg.tcp, k->conn, READ_BUFS_MAX)) != NULL)
+		pending_add(sh, m);
+	return sh->pending_bytes < want ? (uint32_t)sh->pending_bytes : want;
+}
+
+/* Is it worth asking? */
+static bool has_more(struct sock *k)
+{
+	switch (k->kind) {
+	case SOCK_LISTEN:
+		return !list_empty(&k->share->parked) || tcp_listener_ready(k->listener);
+	case SOCK_UDP:
+		return k->udp->count > 0;
+	case SOCK_CONN:
+		/* Nothing is taken from it yet: what comes back unread stands before that. */
+		return k->share->pending_bytes > 0 || tcp_conn_readable(k->conn) ||
+		       tcp_conn_got_fin(k->conn) || tcp_conn_error(k->conn) != 0;
+	default:
+		return false;
+	}
+}
+
 int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 {
 	struct sock *h;
@@ -121,6 +163,8 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 		h->error = tcp_conn_error(k->conn);
 		sock_news(h, NEWS_FATAL);
 	}
+	if (has_more(k))
+		share_readable(k);
 	*out = h;
 	return 0;
 }
@@ -301,19 +345,6 @@ bool share_tell_sole(struct sock *k)
 
 /* ---- reading ---- */
 
-/* Behind what is pending. Takes m, a chain. */
-static void pending_add(struct sock_desc *sh, struct rte_mbuf *m)
-{
-	if (sh->pending == NULL)
-		sh->pending = m;
-	else
-		sh->pending_last->next = m;
-	for (; m != NULL; m = m->next) {
-		sh->pending_last = m;
-		sh->pending_bytes += m->data_len;
-	}
-}
-
 /* A buffer that its holder has not read to the end comes back, to be read by whoever is first. */
 int cmd_unread(struct sock_cmd *c)
 {
@@ -334,18 +365,6 @@ int cmd_unread(struct sock_cmd *c)
 	pending_add(sh, m);
 	share_readable(k);
 	return 0;
-}
-
-/* How much of `want` bytes is there, after a look into the connection. */
-static uint32_t pending_gather(struct sock *k, uint32_t want)
-{
-	struct sock_desc *sh = k->share;
-	struct rte_mbuf *m;
-
-	while (sh->pending_bytes < want &&
-	       (m = tcp_recv(k->app->s->cfg.tcp, k->conn, READ_BUFS_MAX)) != NULL)
-		pending_add(sh, m);
-	return sh->pending_bytes < want ? (uint32_t)sh->pending_bytes : want;
 }
 
 /* The first n bytes were read: what was read to its end goes, and the window opens. */
@@ -417,6 +436,17 @@ static int32_t read_stream(struct sock *k, uint32_t want, bool looks)
 	return (int32_t)done;
 }
 
+/* Whether it is worth asking again; if not it is told when it is. */
+static int answer(struct sock_cmd *c, int res, bool looked)
+{
+	if (res == SOCK_STALL)
+		return res;
+	c->out.aux = res != -EAGAIN && (looked || has_more(c->k));
+	if (c->out.aux == 0)
+		c->k->flags |= SOCKF_WANT;
+	return res;
+}
+
 int cmd_read(struct sock_cmd *c)
 {
 	struct sock *k = c->k;
@@ -430,9 +460,7 @@ int cmd_read(struct sock_cmd *c)
 		res = read_stream(k, (uint32_t)want, c->q->arg[1] != 0);
 	else if (k->kind == SOCK_UDP)
 		res = udp_sock_read(k);
-	if (res == -EAGAIN)
-		k->flags |= SOCKF_WANT;
-	return res;
+	return answer(c, res, k->kind == SOCK_CONN && c->q->arg[1] != 0);
 }
 
 int cmd_accept(struct sock_cmd *c)
@@ -445,8 +473,5 @@ int cmd_accept(struct sock_cmd *c)
 		return -EINVAL;
 	if (!sock_slot_free(c->app))
 		return -ENFILE;
-	if (tcp_sock_accept(k))
-		return 0;
-	k->flags |= SOCKF_WANT;
-	return -EAGAIN;
+	return answer(c, tcp_sock_accept(k) ? 0 : -EAGAIN, false);
 }

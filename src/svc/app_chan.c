@@ -27,12 +27,11 @@ void app_chan_free(struct app_chan *c)
 
 static int bells_open(struct app_chan *c)
 {
-	c->map.app_bell_fd = bell_open();
-	c->map.stack_bell_fd = bell_open();
-	if (c->map.app_bell_fd < 0 || c->map.stack_bell_fd < 0)
+	c->shared_bell = bell_pair(&c->map.app_bell_fd);
+	if (c->shared_bell < 0)
 		return -EMFILE;
-	c->shared_bell = bell_share(c->map.app_bell_fd);
-	return c->shared_bell < 0 ? -EMFILE : 0;
+	c->map.stack_bell_fd = bell_open();
+	return c->map.stack_bell_fd < 0 ? -EMFILE : 0;
 }
 
 /* arena: what the program brought, or -1. */

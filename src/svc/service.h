@@ -73,7 +73,7 @@ struct app_chan {
 	struct chan_map map;
 	struct chan_hdr hdr; /* from before the program could write it (H32) */
 	struct region rings, arena;
-	int shared_bell; /* of map.app_bell_fd, for the program to sleep on */
+	int shared_bell; /* what map.app_bell_fd rings, for the program to sleep on */
 	struct sock_app *app;
 	bool home; /* nothing of it is in use any more */
 };

@@ -128,6 +128,11 @@ enum tcp_state tcp_conn_state(const struct tcp_conn *c)
 	return c->state;
 }
 
+bool tcp_conn_readable(const struct tcp_conn *c)
+{
+	return c->rcvq.ready.head != NULL;
+}
+
 bool tcp_conn_got_fin(const struct tcp_conn *c)
 {
 	return c->fin_rcvd;

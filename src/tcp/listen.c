@@ -152,6 +152,11 @@ struct tcp_listener *tcp_accept_next(struct tcp *t)
 	return NULL;
 }
 
+bool tcp_listener_ready(const struct tcp_listener *l)
+{
+	return !list_empty(&l->accept);
+}
+
 struct tcp_conn *tcp_accept(struct tcp *t, struct tcp_listener *l)
 {
 	struct tcp_conn *c;

@@ -203,6 +203,8 @@ void tcp_unlisten(struct tcp *t, struct tcp_listener *l);
 /* NULL when the queue is empty. The caller sets user and, before anything is sent, nothing else. */
 struct tcp_conn *tcp_accept(struct tcp *t, struct tcp_listener *l);
 uint64_t tcp_listener_user(const struct tcp_listener *l);
+/* tcp_accept() would give one. */
+bool tcp_listener_ready(const struct tcp_listener *l);
 void tcp_listener_set_user(struct tcp_listener *l, uint64_t user);
 /* A passive open needs a link before its SYN-ACK goes out: the stack answers from its routes.
  * Segments to and from unlinked peers carry link.path = PATH_NONE and the defaults set here. */
@@ -278,6 +280,7 @@ uint64_t tcp_conn_user(const struct tcp_conn *c);
 void tcp_conn_set_user(struct tcp_conn *c, uint64_t user);
 const struct tcp_key *tcp_conn_key(const struct tcp_conn *c);
 enum tcp_state tcp_conn_state(const struct tcp_conn *c);
+bool tcp_conn_readable(const struct tcp_conn *c); /* tcp_recv() would give something */
 bool tcp_conn_got_fin(const struct tcp_conn *c); /* the peer's stream ended, read or not */
 int tcp_conn_error(const struct tcp_conn *c); /* negative errno that ended it, or 0 */
 /* Offset of the urgent byte relative to the next byte tcp_recv gives, or -1. */
