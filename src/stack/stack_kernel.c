@@ -80,10 +80,14 @@ void kernel_halt(struct stack *s)
 
 /* ---- what the kernel wants ---- */
 
-/* The interface is that of the untagged network; a VLAN that we don't have may be the kernel's. */
+/* The interface is that of the untagged network; a VLAN that we don't have may be the kernel's. Our
+ * own frame, brought back by a loop or a mirror, is nobody's. */
 void kernel_mark(const struct stack *s, struct pkt *p, enum next next)
 {
-	if (s->kernel[p->port] == NULL)
+	const struct stack_kernel *k = s->kernel[p->port];
+	const struct wire_eth *h = (const void *)pkt_data(p->m);
+
+	if (k == NULL || p->m->data_len < sizeof(*h) || eth_addr_eq(&h->src, &k->mac))
 		return;
 	if (p->vlan == 0 || (next == NEXT_DROP && p->drop == DROP_ETH_VLAN &&
 			     !(p->m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)))

@@ -56,6 +56,7 @@ static struct host hosts[2];
 #define B (&hosts[1])
 static struct pkt_pools pools;
 static struct sock_app_cfg b_cfg; /* how B's application is attached */
+static int b_ports_bell = -1;	  /* B's ports are reserved elsewhere */
 static struct host *guest;	  /* one more application of B, or NULL */
 static uint64_t now;
 static bool cut; /* the wire loses everything */
@@ -208,6 +209,8 @@ static void host_up(struct host *h, uint8_t last)
 	c.udp = h->udp;
 	c.tcp = h->tcp;
 	c.drops = &h->drops;
+	c.reserve = h == B && b_ports_bell >= 0;
+	c.ports_bell = b_ports_bell;
 	assert_int_equal(socks_create(&c, &h->socks), 0);
 	socks_begin(h->socks, now);
 	channel_up(h, h == B ? b_cfg : (struct sock_app_cfg){0});

@@ -319,6 +319,96 @@ static void h31_port_of_a_program_that_died_is_free(void **state)
 	assert_int_equal(try_bind(SOCK_DGRAM, &any6, 8080), 0);
 }
 
+/* ---- ports that are reserved elsewhere ---- */
+
+static int setup_reserve(void **state)
+{
+	b_cfg = (struct sock_app_cfg){.free_ports_from = 65536, .owner = 1001};
+	b_ports_bell = bell_open();
+	return b_ports_bell < 0 ? -1 : setup_hosts(state);
+}
+
+static int teardown_reserve(void **state)
+{
+	int rc = teardown(state);
+
+	b_cfg = (struct sock_app_cfg){0};
+	close(b_ports_bell);
+	b_ports_bell = -1;
+	return rc;
+}
+
+/* Is this, and nothing else, said to be free? And was the bell rung for it? */
+static void check_freed(uint16_t port, bool udp)
+{
+	struct sock_port p[4];
+
+	assert_int_equal(bell_sleep(b_ports_bell, 0), port != 0);
+	assert_int_equal(socks_ports_freed(B->socks, p, 4), port != 0);
+	if (port == 0)
+		return;
+	assert_int_equal(p[0].port, port);
+	assert_int_equal(p[0].udp, udp);
+	assert_false(socks_port_used(B->socks, p[0]));
+}
+
+static void reserved_port_is_bound_when_granted_and_told_when_free(void **state)
+{
+	for (int type = SOCK_STREAM; type <= SOCK_DGRAM; type++) {
+		bool udp = type == SOCK_DGRAM;
+		struct sock_port p = {8080, udp};
+		uint32_t k;
+
+		assert_int_equal(try_bind(type, &any6, 8080), -EACCES);
+		check_freed(0, udp);
+		assert_int_equal(
+			socks_grant(B->app, &any6, 8080, udp ? SOCK_GRANT_UDP : SOCK_GRANT_TCP), 0);
+		assert_false(socks_grant_used(B->app, p));
+		assert_int_equal(try_bind(udp ? SOCK_STREAM : SOCK_DGRAM, &any6, 8080), -EACCES);
+		k = make_socket(B, AF_INET6, type);
+		assert_int_equal(do_bind(B, k, &any6, 8080), 0);
+		assert_true(socks_grant_used(B->app, p) && socks_port_used(B->socks, p));
+		check_freed(0, udp);
+		assert_int_equal(do_close(B, k, -1), 0);
+		check_freed(8080, udp);
+		check_freed(0, udp);
+		socks_ungrant(B->app, p);
+		assert_int_equal(try_bind(type, &any6, 8080), -EACCES);
+	}
+}
+
+static void reserved_port_that_could_not_be_bound_is_told_too(void **state)
+{
+	struct ip_addr stranger = ip_addr_v4(be32(0xc0000209));
+
+	assert_int_equal(socks_grant(B->app, &stranger, 80, SOCK_GRANT_TCP), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &stranger, 80), -EADDRNOTAVAIL);
+	check_freed(80, false);
+}
+
+static void grant_that_was_asked_for_again_is_not_used(void **state)
+{
+	struct sock_port p = {80, false};
+
+	assert_int_equal(socks_grant(B->app, &any6, 80, SOCK_GRANT_TCP), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), 0);
+	assert_true(socks_grant_used(B->app, p));
+	assert_int_equal(socks_grant(B->app, &any6, 80, SOCK_GRANT_TCP), 0);
+	assert_false(socks_grant_used(B->app, p));
+	check_freed(80, false);
+}
+
+static void where_ports_are_reserved_none_is_chosen_but_for_connections(void **state)
+{
+	uint32_t s = make_socket(B, AF_INET6, SOCK_STREAM);
+
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 0), -EADDRINUSE);
+	assert_int_equal(try_bind(SOCK_DGRAM, &any6, 0), -EADDRINUSE);
+	assert_int_equal(do_listen(B, s, 1), -EADDRINUSE);
+	assert_int_equal(do_close(B, s, -1), 0);
+}
+
+#define R(f) cmocka_unit_test_setup_teardown(f, setup_reserve, teardown_reserve)
 #define G(f) cmocka_unit_test_setup_teardown(f, setup_grants, teardown_grants)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
 
@@ -340,6 +430,10 @@ int main(void)
 		G(h37_grants_of_a_program_have_an_end),
 		G(port_is_shared_with_the_same_owner_only),
 		G(h31_port_of_a_program_that_died_is_free),
+		R(reserved_port_is_bound_when_granted_and_told_when_free),
+		R(reserved_port_that_could_not_be_bound_is_told_too),
+		R(grant_that_was_asked_for_again_is_not_used),
+		R(where_ports_are_reserved_none_is_chosen_but_for_connections),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);

@@ -92,6 +92,25 @@ static void gateway_malformed_is_refused_with_a_sentence(void **state)
 	assert_non_null(strstr(err, "--gateway 10.0.0.1/24"));
 }
 
+static void share_names_an_interface_and_a_port(void **state)
+{
+	static const char *const bad[] = {"",	     "@1",  "zs0@", "zs0@x",	       "zs0@256",
+					  "zs0@1.5", "a/b", "a b",  "a23456789012345x"};
+	struct svc_share s;
+
+	assert_int_equal(svc_share_parse("zs0", &s, err, sizeof(err)), 0);
+	assert_string_equal(s.iface, "zs0");
+	assert_int_equal(s.port, 0);
+	assert_int_equal(svc_share_parse("a-b_c.123456789@12", &s, err, sizeof(err)), 0);
+	assert_string_equal(s.iface, "a-b_c.123456789");
+	assert_int_equal(s.port, 12);
+	for (unsigned i = 0; i < array_size(bad); i++) {
+		err[0] = '\0';
+		assert_int_equal(svc_share_parse(bad[i], &s, err, sizeof(err)), -EINVAL);
+		assert_non_null(strstr(err, "--share "));
+	}
+}
+
 static int cpus(const char *text, unsigned *cpu, unsigned *n)
 {
 	err[0] = '\0';
@@ -128,6 +147,7 @@ int main(void)
 		cmocka_unit_test(addr_malformed_is_refused_with_a_sentence),
 		cmocka_unit_test(addr_out_of_range_says_which_number),
 		cmocka_unit_test(gateway_malformed_is_refused_with_a_sentence),
+		cmocka_unit_test(share_names_an_interface_and_a_port),
 		cmocka_unit_test(cpus_list_is_expanded),
 		cmocka_unit_test(cpus_malformed_is_refused_with_a_sentence),
 	};
