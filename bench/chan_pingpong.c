@@ -1,35 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What one message through a channel costs: nanoseconds one way, for a command followed by an
- *event.
+ * event, half of the median round trip (and its 99th percentile).
  *
  *	chan_pingpong [round trips]
  *
- * Rows: both sides in one thread (the library's one-process form); two threads that spin; two
- *threads that sleep on their bells after each message. Run it on an idle machine; two cores are
- * needed for the second row to mean anything. Bench programs are no tests: nothing here fails.
+ * Rows: both sides in one thread (the library's one-process form); one word that two threads write
+ * in turn, the least that two CPUs can do; the channel between two threads that spin; between two
+ * that sleep on their bells after each message. The threads are on the first two CPUs that the
+ * process may use. Medians, so that who takes a CPU away now and then does not count. Bench
+ * programs are no tests: nothing here fails.
  */
+#define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "chan/bell.h"
 #include "chan/chan.h"
+#include "hist.h"
+#include "tsc.h"
 
 static struct chan_end app, stk;
 static struct chan_map map;
 static uint64_t trips = 1000000;
 static bool sleepy;
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static void make_channel(void)
 {
@@ -100,50 +97,111 @@ static void app_receives(uint64_t i)
 	BUG_ON(c.loan != (uint32_t)i);
 }
 
-static void *stack_thread(void *arg)
-{
-	uint64_t n = *(const uint64_t *)arg;
+/* ---- two CPUs ---- */
 
-	while (n-- > 0)
-		stack_answers();
+/* The side-th of those that the process may use; where there is but one, that one. */
+static void pin(int side)
+{
+	static cpu_set_t may;
+	static bool known;
+	cpu_set_t one;
+
+	if (!known)
+		known = sched_getaffinity(0, sizeof(may), &may) == 0;
+	CPU_ZERO(&one);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &may))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (side-- == 0)
+			break;
+	}
+	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+}
+
+static _Alignas(64) _Atomic uint64_t word;
+
+static void word_await(uint64_t value)
+{
+	while (atomic_load_explicit(&word, memory_order_acquire) != value)
+		;
+}
+
+static void word_trip(uint64_t i)
+{
+	atomic_store_explicit(&word, 2 * i + 1, memory_order_release);
+	word_await(2 * i + 2);
+}
+
+static void word_answer(uint64_t i)
+{
+	word_await(2 * i + 1);
+	atomic_store_explicit(&word, 2 * i + 2, memory_order_release);
+}
+
+static void channel_trip(uint64_t i)
+{
+	app_sends(i);
+	app_receives(i);
+}
+
+static void channel_answer(uint64_t i)
+{
+	stack_answers();
+}
+
+static void channel_alone(uint64_t i)
+{
+	app_sends(i);
+	stack_answers();
+	app_receives(i);
+}
+
+/* ---- rows ---- */
+
+struct row {
+	const char *what;
+	void (*trip)(uint64_t i);
+	void (*answer)(uint64_t i); /* by another thread; NULL: there is none */
+	uint64_t n;
+};
+
+static void *answer_all(void *arg)
+{
+	const struct row *r = arg;
+
+	pin(1);
+	for (uint64_t i = 0; i < r->n; i++)
+		r->answer(i);
 	return NULL;
 }
 
-static void report(const char *what, uint64_t ns, uint64_t n)
+static void run(struct row *r, double per_ns)
 {
-	printf("%-28s %8.1f ns one way (%llu round trips)\n", what, (double)ns / 2.0 / (double)n,
-	       (unsigned long long)n);
-}
-
-static void one_thread(uint64_t n)
-{
-	uint64_t start = now_ns();
-
-	for (uint64_t i = 0; i < n; i++) {
-		app_sends(i);
-		stack_answers();
-		app_receives(i);
-	}
-	report("one thread", now_ns() - start, n);
-}
-
-static void two_threads(const char *what, uint64_t n)
-{
+	static struct hist h;
 	pthread_t thread;
 
-	BUG_ON(pthread_create(&thread, NULL, stack_thread, &n) != 0);
-	uint64_t start = now_ns();
+	memset(&h, 0, sizeof(h));
+	if (r->answer != NULL)
+		BUG_ON(pthread_create(&thread, NULL, answer_all, r) != 0);
+	for (uint64_t i = 0; i < r->n; i++) {
+		uint64_t start = tsc();
 
-	for (uint64_t i = 0; i < n; i++) {
-		app_sends(i);
-		app_receives(i);
+		r->trip(i);
+		hist_add(&h, tsc() - start);
 	}
-	report(what, now_ns() - start, n);
-	pthread_join(thread, NULL);
+	printf("%-28s %8.1f ns one way, p99 %.1f (%llu round trips)\n", r->what,
+	       (double)hist_quantile(&h, 0.5) / 2 / per_ns,
+	       (double)hist_quantile(&h, 0.99) / 2 / per_ns, (unsigned long long)r->n);
+	if (r->answer != NULL)
+		pthread_join(thread, NULL);
 }
 
 int main(int argc, char **argv)
 {
+	double per_ns = tsc_per_ns();
+
 	if (argc > 1)
 		trips = strtoull(argv[1], NULL, 0);
 	if (trips < 100) {
@@ -151,9 +209,12 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	make_channel();
-	one_thread(trips);
-	two_threads("two threads, spinning", trips);
+	pin(0);
+	run(&(struct row){"one thread", channel_alone, NULL, trips}, per_ns);
+	run(&(struct row){"two threads, one word", word_trip, word_answer, trips}, per_ns);
+	run(&(struct row){"two threads, spinning", channel_trip, channel_answer, trips}, per_ns);
 	sleepy = true;
-	two_threads("two threads, sleeping", trips / 20);
+	run(&(struct row){"two threads, sleeping", channel_trip, channel_answer, trips / 20},
+	    per_ns);
 	return 0;
 }
