@@ -73,19 +73,35 @@ void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu)
 
 /* The host part is all zero (network, or subnet-router anycast) or, for IPv4, all ones. Prefixes
  * with one host bit or none have neither (RFC 3021, RFC 6164). */
-static bool addr_is_reserved(const struct ip_ifaddr *a)
+static bool addr_is_reserved(const struct ip_addr *a, unsigned prefix_len)
 {
-	bool v4 = ip_addr_is_v4(&a->addr);
-	unsigned bits = ip_bits(&a->addr, a->prefix_len);
+	bool v4 = ip_addr_is_v4(a);
+	unsigned bits = ip_bits(a, prefix_len);
 	struct ip_addr m = ip_mask(bits);
-	uint64_t h0 = a->addr.q[0] & ~m.q[0];
-	uint64_t h1 = a->addr.q[1] & ~m.q[1];
+	uint64_t h0 = a->q[0] & ~m.q[0];
+	uint64_t h1 = a->q[1] & ~m.q[1];
 
 	if (bits >= 127)
 		return false;
 	if ((h0 | h1) == 0)
 		return true;
 	return v4 && h1 == ~m.q[1];
+}
+
+bool ip_addr_is_host(const struct ip_addr *a, unsigned prefix_len)
+{
+	bool v4 = ip_addr_is_v4(a);
+
+	if (prefix_len > (v4 ? 32 : 128) || (v4 && a->b[12] >= 240))
+		return false;
+	return !ip_addr_is_any(a) && !ip_addr_is_multicast(a) && !addr_is_reserved(a, prefix_len);
+}
+
+bool ip_addr_on_link(const struct ip_addr *own, unsigned prefix_len, const struct ip_addr *to)
+{
+	struct ip_addr mask = ip_mask(ip_bits(own, prefix_len));
+
+	return ip_addr_is_v4(own) == ip_addr_is_v4(to) && ip_in_prefix(to, own, &mask);
 }
 
 static void local_put(struct ip *ip, const struct ip_addr *a, enum local_kind kind, unsigned index)
@@ -144,14 +160,10 @@ static void solicited_node_leave(struct ip *ip, const struct ip_ifaddr *a)
 
 int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a)
 {
-	bool v4 = ip_addr_is_v4(&a->addr);
 	int rc;
 
-	if (a->ifindex >= IP_IFS_MAX || !ip->ifs[a->ifindex].used)
-		return -EINVAL;
-	if (a->prefix_len > (v4 ? 32 : 128) || (v4 && a->addr.b[12] >= 240))
-		return -EINVAL;
-	if (ip_addr_is_any(&a->addr) || ip_addr_is_multicast(&a->addr) || addr_is_reserved(a))
+	if (a->ifindex >= IP_IFS_MAX || !ip->ifs[a->ifindex].used ||
+	    !ip_addr_is_host(&a->addr, a->prefix_len))
 		return -EINVAL;
 	if (ip_addr_find(ip, &a->addr) != NULL)
 		return -EEXIST;

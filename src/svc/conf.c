@@ -17,8 +17,6 @@
 
 #include "svc/service.h"
 
-#define LIST_MAX 64
-
 enum kind { TEXT, NUMBER, FLAG, LIST };
 
 static const struct key {
@@ -27,12 +25,15 @@ static const struct key {
 	size_t at; /* in struct service_cfg */
 	uint32_t min, max;
 	const char *arg, *help;
+	size_t lines; /* in struct service_cfg, where the values are; 0: nobody asks */
 } keys[] = {
 #define NODE(field) offsetof(struct service_cfg, node.field)
 	{"vdev", LIST, NODE(vdevs), 0, 0, "SPEC", "virtual port: net_af_packet0,iface=veth0"},
 	{"port", LIST, NODE(pci), 0, 0, "PCI", "port by its PCI address"},
-	{"addr", LIST, NODE(addrs), 0, 0, "IP/LEN[@PORT[.VLAN]]", "own address"},
-	{"gateway", LIST, NODE(gateways), 0, 0, "IP", "default router"},
+	{"addr", LIST, NODE(addrs), 0, 0, "IP/LEN[@PORT[.VLAN]]", "own address",
+	 offsetof(struct service_cfg, addr_line)},
+	{"gateway", LIST, NODE(gateways), 0, 0, "IP", "default router",
+	 offsetof(struct service_cfg, gateway_line)},
 	{"share", LIST, offsetof(struct service_cfg, shares), 0, 0, "IFACE[@PORT]",
 	 "share a port's addresses with the kernel, at an interface IFACE that is made for it"},
 	{"cores", TEXT, NODE(cores), 0, 0, "LIST", "CPUs for stacks: 2 or 2,3 or 2-5"},
@@ -77,6 +78,19 @@ __attribute__((format(printf, 4, 5))) static int fail(const struct place *p, con
 	return svc_fail(p->err, -EINVAL, "%s:%d: %s = %s: %s", p->file, p->line, name, value, why);
 }
 
+int conf_fail(const struct service_cfg *cfg, int line, const char *name, const char *value,
+	      const struct svc_err *err, const char *fmt, ...)
+{
+	struct place p = {.file = line != 0 ? cfg->file : NULL, .line = line, .err = err};
+	char why[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	return fail(&p, name, value, "%s", why);
+}
+
 static void *field(struct service_cfg *cfg, const struct key *k)
 {
 	return (char *)cfg + k->at;
@@ -88,6 +102,15 @@ static void list_clear(const char *const **list)
 		free((char *)(uintptr_t)(*list)[i]);
 	free((void *)(uintptr_t)*list);
 	*list = NULL;
+}
+
+/* The next value of a list is in this line. */
+static void line_note(struct service_cfg *cfg, const struct key *k, const struct place *p)
+{
+	unsigned n = svc_count(*(const char *const *const *)field(cfg, k));
+
+	if (k->lines != 0)
+		((int *)((char *)cfg + k->lines))[n] = p->file != NULL ? p->line : 0;
 }
 
 static int list_add(const char *const **list, const char *value)
@@ -132,8 +155,9 @@ static int set(struct service_cfg *cfg, const struct key *k, const char *value,
 		*text = strdup(value);
 		return *text != NULL ? 0 : -ENOMEM;
 	case LIST:
-		if (svc_count(*(const char *const **)field(cfg, k)) == LIST_MAX)
-			return fail(p, k->name, value, "at most %d of these", LIST_MAX);
+		if (svc_count(*(const char *const **)field(cfg, k)) == CONF_LIST_MAX)
+			return fail(p, k->name, value, "at most %d of these", CONF_LIST_MAX);
+		line_note(cfg, k, p);
 		return list_add(field(cfg, k), value);
 	case NUMBER:
 		rc = number_set(p, k->name, value, k->min, k->max, &n);
@@ -381,6 +405,8 @@ int conf_parse(int argc, char **argv, struct service_cfg *cfg, const struct svc_
 		cfg->socket = strdup(ATTACH_PATH);
 		rc = cfg->socket != NULL ? 0 : -ENOMEM;
 	}
+	if (rc == 0)
+		rc = conf_check(cfg, err);
 	return rc == 0 ? policy_complete(&cfg->policy, err) : rc;
 }
 

@@ -3,12 +3,17 @@
  * SIGHUP: the command line and the file are read again, and what differs is applied while
  * everything runs: addresses, gateways, and of trust domains the users, what they may bind and how
  * much they may have. Connections stay, but those of an address that goes. What can't change is
- * named, in the one line that says what happened. A file with an error changes
- * nothing; an address that can't be had is named, and the rest applied.
+ * named, in the one line that says what happened.
  *
- * Programs that are attached stay so, with what they were granted, whatever their user may now.
- * What zstack addr and route added is in no file, and stays.
+ * All or nothing: a file that says something impossible, as far as it alone tells (conf_check.c),
+ * changes nothing; when a stack refuses what the file may say, what was done before is undone. So
+ * what can fail comes first, and addresses that only go, with their connections, go last.
+ *
+ * Programs that are attached stay so, with what they have bound, whatever their user may now.
+ * What zstack addr and route added is in no file, and stays; what the file says and is so already,
+ * by that tool, is no error.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +23,25 @@
 #include "svc/shared.h"
 
 struct report {
-	unsigned added, removed, failed, domains;
+	unsigned added, removed, domains;
 	char fixed[256]; /* keys that need a restart */
+};
+
+typedef int (*change_fn)(struct service *s, const char *text, const struct svc_err *err);
+
+/* What was done, and how it is undone. */
+struct step {
+	change_fn undo;
+	const char *text;
+};
+
+struct plan {
+	struct service *s;
+	const struct service_cfg *next;
+	const struct svc_err *err;
+	struct report *r;
+	struct step done[4 * CONF_LIST_MAX];
+	unsigned n_done;
 };
 
 static bool among(const char *const *list, const char *text)
@@ -29,8 +51,6 @@ static bool among(const char *const *list, const char *text)
 			return true;
 	return false;
 }
-
-typedef int (*change_fn)(struct service *s, const char *text, const struct svc_err *err);
 
 static int gateway_add(struct service *s, const char *text, const struct svc_err *err)
 {
@@ -42,26 +62,67 @@ static int gateway_del(struct service *s, const char *text, const struct svc_err
 	return service_route_del(s, "default", text, err);
 }
 
-/* fn for each text of `of` that is not in `without`. */
-static unsigned each(struct service *s, const char *const *of, const char *const *without,
-		     change_fn fn, struct report *r)
+/* One step. Where it fails is said with the line of the next configuration that asks for it. */
+static int add(struct plan *p, const char *key, const char *text, int line)
 {
-	unsigned n = 0;
+	bool gateway = strcmp(key, "gateway") == 0;
+	char why[200] = "";
+	struct svc_err err = {why, sizeof(why)};
+	int rc = (gateway ? gateway_add : service_addr_add)(p->s, text, &err);
 
-	for (unsigned i = 0; i < svc_count(of); i++) {
-		char why[256] = "";
-		struct svc_err err = {why, sizeof(why)};
+	if (rc == -EEXIST)
+		return 0;
+	if (rc < 0)
+		return conf_fail(p->next, line, key, text, p->err, "%s", why);
+	p->done[p->n_done++] = (struct step){gateway ? gateway_del : service_addr_del, text};
+	p->r->added++;
+	return 0;
+}
 
-		if (among(without, of[i]))
-			continue;
-		if (fn(s, of[i], &err) == 0) {
-			n++;
-			continue;
-		}
-		r->failed++;
-		svc_log("reload: %s", why);
+/* That it is not there is what was wanted. */
+static void take(struct plan *p, bool gateway, const char *text)
+{
+	struct svc_err ignored = {(char[8]){0}, 8};
+
+	if ((gateway ? gateway_del : service_addr_del)(p->s, text, &ignored) < 0)
+		return;
+	p->done[p->n_done++] = (struct step){gateway ? gateway_add : service_addr_add, text};
+	p->r->removed++;
+}
+
+/* The last one first. */
+static void undo(struct plan *p)
+{
+	char why[256];
+	struct svc_err err = {why, sizeof(why)};
+
+	while (p->n_done > 0) {
+		const struct step *d = &p->done[--p->n_done];
+
+		if (d->undo(p->s, d->text, &err) < 0)
+			svc_log("reload: what was before does not come back: %s", why);
 	}
-	return n;
+}
+
+/* Does the list have the same address with another length, or at another port? */
+static bool is_changed(const char *text, const char *const *list)
+{
+	struct svc_addr a, other;
+
+	for (unsigned i = 0; svc_addr_wrong(text, &a) == NULL && i < svc_count(list); i++)
+		if (svc_addr_wrong(list[i], &other) == NULL && ip_addr_eq(&a.addr, &other.addr))
+			return true;
+	return false;
+}
+
+/* Addresses that are in no list any more; or, earlier, those that come again otherwise. */
+static void take_addrs(struct plan *p, bool changed)
+{
+	const char *const *was = p->s->cfg.node.addrs, *const *is = p->next->node.addrs;
+
+	for (unsigned i = 0; i < svc_count(was); i++)
+		if (!among(is, was[i]) && is_changed(was[i], is) == changed)
+			take(p, false, was[i]);
 }
 
 static void swap(const char *const **a, const char *const **b)
@@ -72,17 +133,41 @@ static void swap(const char *const **a, const char *const **b)
 	*b = t;
 }
 
+static int add_all(struct plan *p)
+{
+	const struct embed_cfg *was = &p->s->cfg.node, *is = &p->next->node;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < svc_count(is->addrs); i++)
+		if (!among(was->addrs, is->addrs[i]))
+			rc = add(p, "addr", is->addrs[i], p->next->addr_line[i]);
+	for (unsigned i = 0; rc == 0 && i < svc_count(is->gateways); i++)
+		if (!among(was->gateways, is->gateways[i]))
+			rc = add(p, "gateway", is->gateways[i], p->next->gateway_line[i]);
+	return rc;
+}
+
 /* Routes go before the addresses that they lean on, and come after. */
-static void apply_addrs(struct service *s, struct service_cfg *next, struct report *r)
+static int apply_addrs(struct service *s, struct service_cfg *next, struct report *r,
+		       const struct svc_err *err)
 {
 	struct embed_cfg *was = &s->cfg.node, *is = &next->node;
+	struct plan p = {.s = s, .next = next, .err = err, .r = r};
+	int rc;
 
-	r->removed += each(s, was->gateways, is->gateways, gateway_del, r);
-	r->removed += each(s, was->addrs, is->addrs, service_addr_del, r);
-	r->added += each(s, is->addrs, was->addrs, service_addr_add, r);
-	r->added += each(s, is->gateways, was->gateways, gateway_add, r);
+	for (unsigned i = 0; i < svc_count(was->gateways); i++)
+		if (!among(is->gateways, was->gateways[i]))
+			take(&p, true, was->gateways[i]);
+	take_addrs(&p, true);
+	rc = add_all(&p);
+	if (rc < 0) {
+		undo(&p);
+		return rc;
+	}
+	take_addrs(&p, false);
 	swap(&was->addrs, &is->addrs);
 	swap(&was->gateways, &is->gateways);
+	return 0;
 }
 
 static struct policy_domain *domain_named(struct policy *p, const char *name)
@@ -123,19 +208,21 @@ static void apply_policy(struct service *s, struct policy *next, struct report *
 	}
 }
 
-static void apply(struct service *s, struct service_cfg *next)
+static int apply(struct service *s, struct service_cfg *next, const struct svc_err *err)
 {
 	struct report r = {.added = 0};
 	const char *key;
+	int rc = apply_addrs(s, next, &r, err);
 
+	if (rc < 0)
+		return rc;
 	for (unsigned i = 0; (key = conf_fixed_key(i)) != NULL; i++)
 		if (conf_differs(&s->cfg, next, i))
 			fixed_add(&r, key);
-	apply_addrs(s, next, &r);
 	apply_policy(s, &next->policy, &r);
-	svc_log("reloaded: %u added, %u removed, %u failed; %u domains changed%s%s", r.added,
-		r.removed, r.failed, r.domains,
-		r.fixed[0] != '\0' ? "; what takes a restart: " : "", r.fixed);
+	svc_log("reloaded: %u added, %u removed; %u domains changed%s%s", r.added, r.removed,
+		r.domains, r.fixed[0] != '\0' ? "; what takes a restart: " : "", r.fixed);
+	return 0;
 }
 
 void service_reload(struct service *s)
@@ -147,9 +234,7 @@ void service_reload(struct service *s)
 	if (next == NULL)
 		return;
 	svc_notify("RELOADING=1");
-	if (conf_parse(s->argc, s->argv, next, &err) == 0)
-		apply(s, next);
-	else
+	if (conf_parse(s->argc, s->argv, next, &err) != 0 || apply(s, next, &err) < 0)
 		svc_log("reload: %s; nothing was changed", why);
 	conf_free(next);
 	free(next);

@@ -4,6 +4,7 @@
  *
  *   zstackd.c   main: start reading here
  *   conf.c      command line and configuration file
+ *   conf_check.c  … its addresses and gateways
  *   policy.c    who may what
  *   service.c   opening, the control thread's loop, closing
  *   listener.c  the socket that all connect to
@@ -38,6 +39,8 @@ struct source;
 struct shared;
 struct MHD_Daemon;
 
+#define CONF_LIST_MAX 64 /* values of a key that can be repeated */
+
 struct service_cfg {
 	struct embed_cfg node;
 	struct policy policy;
@@ -46,6 +49,8 @@ struct service_cfg {
 	const char *metrics;	   /* IP:PORT; NULL: none */
 	const char *file;	   /* NULL: none was given */
 	const char *const *shares; /* IFACE[@PORT], see shared.h */
+	/* Where in the file addresses and gateways are, 0: they are of the command line. */
+	int addr_line[CONF_LIST_MAX], gateway_line[CONF_LIST_MAX];
 };
 
 /* Buffers that programs of a trust domain see. */
@@ -216,6 +221,15 @@ void admins_close(struct service *s);
 int conf_parse(int argc, char **argv, struct service_cfg *cfg,
 	       const struct svc_err *err) must_check;
 void conf_free(struct service_cfg *cfg);
+/* -EINVAL, and in err what is wrong and where: file, line and key, or the option. line: of the
+ * value, 0: it is of the command line. */
+__attribute__((format(printf, 6, 7))) int conf_fail(const struct service_cfg *cfg, int line,
+						    const char *name, const char *value,
+						    const struct svc_err *err, const char *fmt,
+						    ...);
+/* Inside conf.c: addresses and gateways, each and together, as far as the configuration alone
+ * tells. */
+int conf_check(const struct service_cfg *cfg, const struct svc_err *err) must_check;
 /* Keys that can't change while the service runs, by number; NULL past the last. */
 const char *conf_fixed_key(unsigned n);
 bool conf_differs(struct service_cfg *a, struct service_cfg *b, unsigned n);

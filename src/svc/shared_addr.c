@@ -78,13 +78,8 @@ static const struct shared_iface *iface_towards(const struct shared *sh, const s
 {
 	for (unsigned i = 0; i < sh->n_addrs; i++) {
 		const struct shared_addr *a = &sh->addr[i];
-		unsigned bits = a->prefix_len + (ip_addr_is_v4(&a->addr) ? 96u : 0), k = 0;
 
-		if (ip_addr_is_v4(&a->addr) != ip_addr_is_v4(via))
-			continue;
-		while (k < bits && ((a->addr.b[k / 8] ^ via->b[k / 8]) >> (7 - k % 8) & 1) == 0)
-			k++;
-		if (k == bits)
+		if (ip_addr_on_link(&a->addr, a->prefix_len, via))
 			return a->at;
 	}
 	return NULL;

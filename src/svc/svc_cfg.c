@@ -84,23 +84,34 @@ static const char *addr_parse(const char *text, struct svc_addr *out)
 	return place_parse(p, out);
 }
 
+const char *svc_addr_wrong(const char *text, struct svc_addr *out)
+{
+	*out = (struct svc_addr){0};
+	return addr_parse(text, out);
+}
+
 int svc_addr_parse(const char *text, struct svc_addr *out, char *err, size_t err_len)
 {
-	const char *wrong;
+	const char *wrong = svc_addr_wrong(text, out);
 
-	*out = (struct svc_addr){0};
-	wrong = addr_parse(text, out);
 	if (wrong == NULL)
 		return 0;
 	snprintf(err, err_len, "--addr %s: %s", text, wrong);
 	return -EINVAL;
 }
 
+const char *svc_gateway_wrong(const char *text, struct ip_addr *out)
+{
+	return ip_addr_parse(text, out) == 0 ? NULL : "write an IP address, for example 10.0.0.1";
+}
+
 int svc_gateway_parse(const char *text, struct ip_addr *out, char *err, size_t err_len)
 {
-	if (ip_addr_parse(text, out) == 0)
+	const char *wrong = svc_gateway_wrong(text, out);
+
+	if (wrong == NULL)
 		return 0;
-	snprintf(err, err_len, "--gateway %s: write an IP address, for example 10.0.0.1", text);
+	snprintf(err, err_len, "--gateway %s: %s", text, wrong);
 	return -EINVAL;
 }
 

@@ -39,6 +39,9 @@ struct svc_addr {
 };
 int svc_addr_parse(const char *text, struct svc_addr *out, char *err, size_t err_len) must_check;
 int svc_gateway_parse(const char *text, struct ip_addr *out, char *err, size_t err_len) must_check;
+/* The same; what is wrong, NULL: nothing. */
+const char *svc_addr_wrong(const char *text, struct svc_addr *out) must_check;
+const char *svc_gateway_wrong(const char *text, struct ip_addr *out) must_check;
 
 /* IFACE[@PORT] */
 struct svc_share {

@@ -296,7 +296,7 @@ def reload_applies_what_differs_and_keeps_connections():
         configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64", "addr = 10.7.0.44/24", f"gateway = {LINUX4}", "mtu = 1400",
                   users="0")
         said = reload()
-        check("2 added, 0 removed, 0 failed; 1 domains changed; what takes a restart: mtu" in said, said)
+        check("2 added, 0 removed; 1 domains changed; what takes a restart: mtu" in said, said)
         check("10.7.0.44/24" in {a["addr"] for a in ask("addr")}, "the new address is not there")
         check(any(r["prefix"] == "0.0.0.0/0" and r["via"] == LINUX4 for r in ask("route")), "no default route")
         refused("ss", says="may not attach", user=OTHER)
@@ -308,10 +308,61 @@ def reload_applies_what_differs_and_keeps_connections():
     check("no such key" in said and "nothing was changed" in said, said)
     configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64")
     said = reload()
-    check("0 added, 2 removed, 0 failed; 1 domains changed" in said and "restart" not in said, said)
+    check("0 added, 2 removed; 1 domains changed" in said and "restart" not in said, said)
     check(ask("apps", user=OTHER), "the user may attach again")
     with connect(ZS4, 7007) as c:
         check(echo(c, b"again") == b"again", "the echo differs")
+
+
+def state():
+    """What reloading may change."""
+    return ({a["addr"] for a in ask("addr")}, {(r["prefix"], r.get("via")) for r in ask("route")})
+
+
+def line_of(text):
+    with open(conf) as f:
+        return [line.strip() for line in f].index(text) + 1
+
+
+@case
+def reload_of_a_file_with_one_impossible_line_changes_nothing():
+    """As far as the file alone tells, and by what the stacks refuse."""
+    before = state()
+    usual = (f"addr = {ZS4}/24", f"addr = {ZS6}/64")
+    for wrong, why in (("addr = 10.7.0.255/24", "no host can have this address"), ("addr = 10.7.0.7/24@3", "there is no port 3"),
+                       ("gateway = 10.99.0.1", "no address has a prefix"), ("addr = 10.7.0.45/16", "is there already")):
+        configure("addr = 10.7.0.45/24", *usual, wrong, f"gateway = {LINUX6}", users="0")
+        said = reload()
+        check(f"{conf}:{line_of(wrong)}: {wrong}: {why}" in said and "nothing was changed" in said, said)
+        check(state() == before, f"{state()} instead of {before}")
+        check(ask("apps", user=OTHER), "the user may not attach any more")
+    # One VLAN more than there are interfaces; this only the stack knows.
+    many = [f"addr = 10.8.{i}.2/24@0.{i + 1}" for i in range(40)]
+    configure(f"gateway = {LINUX4}", "addr = 10.7.0.45/24", f"addr = {ZS6}/64", f"addr = {ZS4}/16", *many, users="0")
+    said = reload()
+    check(re.search(rf"{conf}:[0-9]+: addr = 10.8.[0-9]+.2/24@0.[0-9]+: .*too many interfaces; nothing was changed", said),
+          said)
+    check(state() == before, f"{state()} instead of {before}")
+    with connect(ZS4, 7007) as c:
+        check(echo(c, b"again") == b"again", "the echo differs")
+    configure(*usual)
+    check("0 added, 0 removed; 0 domains changed" in reload(), "something was changed")
+
+
+@case
+def reload_takes_an_address_with_another_length_and_what_the_tool_did():
+    run("addr", "add", "10.7.0.46/24")
+    configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64", "addr = 10.7.0.46/24", "addr = 10.7.0.47/24")
+    said = reload()
+    check("1 added, 0 removed" in said, said)
+    configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64", "addr = 10.7.0.46/24", "addr = 10.7.0.47/16", "gateway = 10.7.3.1")
+    said = reload()
+    check("2 added, 1 removed" in said, said)
+    check("10.7.0.47/16" in state()[0] and ("0.0.0.0/0", "10.7.3.1") in state()[1], f"{state()}")
+    run("addr", "del", "10.7.0.46")
+    configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64")
+    said = reload()
+    check("0 added, 2 removed" in said, said)
 
 
 @case

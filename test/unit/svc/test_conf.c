@@ -89,6 +89,44 @@ static void expect_in_line(const char *content, int line, const char *says)
 		fail_msg("\"%s\" does not begin with \"%s\"", text, where);
 }
 
+/* What each value must be is said with the place where it stands, at the start and at reloading. */
+static void impossible_address_or_gateway_names_its_line(void **state)
+{
+#define PORTS "[node]\nvdev = net_ring0\nvdev = net_ring1\n"
+	expect_in_line(PORTS "addr = 10.0.0.2/24\naddr = 10.0.0.3\n", 5, "addr = 10.0.0.3: write");
+	expect_in_line(PORTS "addr = 10.0.0.2/24@2\n", 4, "there is no port 2");
+	expect_in_line(PORTS "\naddr = 10.0.0.255/24\n", 5, "no host can have this address");
+	expect_in_line(PORTS "addr = 127.0.0.1/8\n", 4, "no host can have this address");
+	expect_in_line(PORTS "addr = ff02::1/64\n", 4, "no host can have this address");
+	expect_in_line(PORTS "addr = 10.0.0.2/24\naddr = fd00::2/64\naddr = 10.0.0.2/16@1\n", 6,
+		       "addr = 10.0.0.2/16@1: is there already");
+	expect_in_line(PORTS "gateway = 10.0.0.1\naddr = 10.0.1.2/24\n", 4,
+		       "gateway = 10.0.0.1: no address has a prefix that it is in");
+	expect_in_line(PORTS "addr = 10.0.0.2/24\ngateway = fe80::1\n", 5, "no address has");
+	expect_in_line(PORTS "addr = 10.0.0.2/24\ngateway = 10.0.0.1\ngateway = 10.0.0.3\n", 6,
+		       "gateway = 10.0.0.3: there is another one of its kind");
+	expect_in_line(PORTS "gateway = x\n", 4, "gateway = x: write an IP address");
+}
+
+static void what_can_be_had_is_taken(void **state)
+{
+	write_file(PORTS "gateway = 10.0.0.1\naddr = 10.0.0.2/24\naddr = fd00::2/64@1.7\n"
+			 "gateway = fe80::1\naddr = 10.9.0.0/31\n");
+	assert_int_equal(parse_file(""), 0);
+	assert_int_equal(cfg.addr_line[0], 5);
+	assert_int_equal(cfg.gateway_line[1], 7);
+}
+
+/* The option replaces the file's list, and its places. */
+static void impossible_address_of_the_command_line_is_named_so(void **state)
+{
+	write_file(PORTS "addr = 10.0.0.2/24\naddr = 10.0.0.3/24\n");
+	expect_error(parse_file("--addr 10.0.0.2/24 --addr 10.0.0.0/24"),
+		     "--addr 10.0.0.0/24: no host");
+	assert_int_equal(parse_file("--addr 10.0.0.9/24"), 0);
+	assert_int_equal(cfg.addr_line[0], 0);
+}
+
 static void defaults_without_any_option(void **state)
 {
 	assert_int_equal(parse(""), 0);
@@ -265,6 +303,9 @@ static void what_takes_a_restart_is_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(impossible_address_or_gateway_names_its_line),
+		TEST(what_can_be_had_is_taken),
+		TEST(impossible_address_of_the_command_line_is_named_so),
 		TEST(defaults_without_any_option),
 		TEST(options_of_the_command_line),
 		TEST(file_says_the_same),
