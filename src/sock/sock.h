@@ -72,8 +72,8 @@ struct sock_app_cfg {
 	struct sock_app *parent;
 };
 int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_app **out) must_check;
-/* Allows the application to bind a port (addr any: of every address) for these protocols. -ENOSPC:
- * too many grants. */
+/* Allows the application to bind a port once (addr any: of every address) for these protocols: the
+ * next time it may be another user. -ENOSPC: too many grants that were not used. */
 enum { SOCK_GRANT_TCP = 1, SOCK_GRANT_UDP = 2, SOCK_GRANT_BOTH = 3 };
 int socks_grant(struct sock_app *app, const struct ip_addr *addr, uint16_t port,
 		unsigned protos) must_check;

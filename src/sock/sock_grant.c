@@ -15,49 +15,75 @@ static unsigned proto_bit(bool udp)
 	return udp ? SOCK_GRANT_UDP : SOCK_GRANT_TCP;
 }
 
-static struct sock_grant *find(const struct sock_app *a, const struct ip_addr *addr, uint16_t port,
-			       unsigned protos)
+/* What was asked for in these words before. */
+static struct sock_grant *find_same(const struct sock_app *a, const struct ip_addr *addr,
+				    uint16_t port, unsigned protos)
 {
 	for (uint32_t i = 0; i < a->n_grants; i++) {
 		struct sock_grant *g = &a->grant[i];
 
-		if (g->port == port && (g->protos & protos) == protos &&
-		    (ip_addr_is_any(&g->addr) || ip_addr_eq(&g->addr, addr)))
+		if (g->port == port && g->protos == protos && ip_addr_eq(&g->addr, addr))
 			return g;
 	}
 	return NULL;
 }
 
-int socks_grant(struct sock_app *a, const struct ip_addr *addr, uint16_t port, unsigned protos)
+/* One that was used up, unless who reserves the port elsewhere still asks about it. */
+static struct sock_grant *find_used_up(const struct sock_app *a)
 {
-	struct sock_grant *g = find(a, addr, port, protos);
-
-	if (port >= a->free_ports_from)
-		return 0;
-	if (g != NULL) {
-		g->used = false;
-		return 0;
-	}
-	g = realloc(a->grant, (a->n_grants + 1) * sizeof(*g));
-	if (g == NULL || a->n_grants == SOCK_GRANTS_MAX) {
-		a->grant = g != NULL ? g : a->grant;
-		return -ENOSPC;
-	}
-	a->grant = g;
-	a->grant[a->n_grants++] = (struct sock_grant){*addr, port, (uint8_t)protos, false};
-	return 0;
+	for (uint32_t i = 0; !a->s->cfg.reserve && i < a->n_grants; i++)
+		if (a->grant[i].left == 0)
+			return &a->grant[i];
+	return NULL;
 }
 
-bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port, bool udp)
+static struct sock_grant *grant_new(struct sock_app *a)
+{
+	struct sock_grant *g = find_used_up(a);
+
+	if (g != NULL)
+		return g;
+	g = a->n_grants < SOCK_GRANTS_MAX ? realloc(a->grant, (a->n_grants + 1) * sizeof(*g))
+					  : NULL;
+	if (g == NULL)
+		return NULL;
+	a->grant = g;
+	return &a->grant[a->n_grants++];
+}
+
+int socks_grant(struct sock_app *a, const struct ip_addr *addr, uint16_t port, unsigned protos)
 {
 	struct sock_grant *g;
 
+	if (port == 0 || port >= a->free_ports_from)
+		return 0;
+	g = find_same(a, addr, port, protos);
+	if (g == NULL) {
+		g = grant_new(a);
+		if (g == NULL)
+			return -ENOSPC;
+		*g = (struct sock_grant){.addr = *addr, .port = port, .protos = (uint8_t)protos};
+	}
+	g->used = false;
+	g->left++;
+	return 0;
+}
+
+bool app_may_bind(struct sock_app *a, const struct ip_addr *addr, uint16_t port, bool udp)
+{
 	if (port >= a->free_ports_from || port == 0)
 		return true;
-	g = find(a, addr, port, proto_bit(udp));
-	if (g != NULL)
+	for (uint32_t i = 0; i < a->n_grants; i++) {
+		struct sock_grant *g = &a->grant[i];
+
+		if (g->port != port || g->left == 0 || (g->protos & proto_bit(udp)) == 0 ||
+		    (!ip_addr_is_any(&g->addr) && !ip_addr_eq(&g->addr, addr)))
+			continue;
 		g->used = true;
-	return g != NULL;
+		g->left--;
+		return true;
+	}
+	return false;
 }
 
 /* ---- reserved ports ---- */

@@ -142,12 +142,14 @@ struct sock_held {
 	bool used;
 };
 
-/* A port below free_ports_from that may be bound all the same; addr any: on every address. */
+/* A port below free_ports_from that may be bound all the same, as often as it was asked for; addr
+ * any: on every address. */
 struct sock_grant {
 	struct ip_addr addr;
 	uint16_t port;
 	uint8_t protos; /* SOCK_GRANT_… */
 	bool used;	/* since it was granted, or granted again */
+	uint32_t left;	/* so many times more */
 };
 
 /* One attached application: its end of the channel. */
@@ -395,7 +397,7 @@ uint16_t port_next(struct sock *k, struct tcp_key *key, uint32_t *n);
 int grants_init(struct socks *s) must_check;
 void grants_fini(struct socks *s);
 /* May the application bind the port? If it was granted, the grant is used now. */
-bool app_may_bind(const struct sock_app *a, const struct ip_addr *addr, uint16_t port, bool udp);
+bool app_may_bind(struct sock_app *a, const struct ip_addr *addr, uint16_t port, bool udp);
 /* A socket of the port is gone, or could not have it. */
 void grant_port_free(struct socks *s, bool udp, uint16_t port);
 

@@ -162,7 +162,7 @@ def h37_users_without_permission_are_refused():
 def h37_low_ports_are_roots_at_the_time_of_binding():
     with watched(net, "--allow", f"0,{USER}") as (s, w):
         check(app(s, "start", "bind", "80", "bind", "8080", user=USER)[1:] == ["bind -13", "bind 0"], "a user's")
-        got = app(s, "start", "bind", "80", "setuid", USER, "bind", "81", "bind", "8080")
+        got = app(s, "start", "bind", "80", "setuid", USER, "bind", "80", "bind", "8080")
         check(got == ["start 0", "bind 0", "setuid 0", "bind -13", "bind 0"], f"{got}")
         # Who is of no domain any more gets none of its ports.
         check("Permission denied" in refused(s, "echo", 7, user=USER), "echo")

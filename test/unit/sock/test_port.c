@@ -241,13 +241,33 @@ static void h37_port_not_granted_is_refused(void **state)
 	}
 }
 
-static void granted_port_may_be_bound_as_often_as_wanted(void **state)
+/* Who was granted it may have changed its user since. */
+static void h37_granted_port_may_be_bound_once(void **state)
 {
-	assert_int_equal(socks_grant(B->app, &any6, 80, SOCK_GRANT_BOTH), 0);
 	for (int i = 0; i < 3; i++)
+		assert_int_equal(socks_grant(B->app, &any6, 80, SOCK_GRANT_BOTH), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 81), -EACCES);
+	for (int i = 0; i < 2; i++)
 		assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), 0);
 	assert_int_equal(try_bind(SOCK_STREAM, &B->addr6, 80), 0);
-	assert_int_equal(try_bind(SOCK_STREAM, &any6, 81), -EACCES);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), -EACCES);
+	/* Of one address, after all were granted and used: of that one. */
+	assert_int_equal(socks_grant(B->app, &B->addr6, 80, SOCK_GRANT_BOTH), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), -EACCES);
+	assert_int_equal(try_bind(SOCK_STREAM, &B->addr6, 80), 0);
+}
+
+/* One that could not be used is not kept for later. */
+static void h37_grant_is_gone_when_the_port_is_in_use(void **state)
+{
+	uint32_t first = make_socket(B, AF_INET6, SOCK_STREAM);
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(socks_grant(B->app, &any6, 80, SOCK_GRANT_BOTH), 0);
+	assert_int_equal(do_bind(B, first, &any6, 80), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), -EADDRINUSE);
+	assert_int_equal(do_close(B, first, -1), 0);
+	assert_int_equal(try_bind(SOCK_STREAM, &any6, 80), -EACCES);
 }
 
 static void h37_grant_of_one_address_is_none_of_others(void **state)
@@ -269,9 +289,15 @@ static void h37_grants_of_a_program_have_an_end(void **state)
 	}
 	assert_int_equal(socks_grant(B->app, &B->addr6, 80, SOCK_GRANT_BOTH), -ENOSPC);
 	assert_int_equal(B->app->n_grants, SOCK_GRANTS_MAX);
-	/* What it has stays. */
+	/* What it has stays, and makes room when it is used. */
+	a = B->addr;
 	a.b[14] = a.b[15] = 0;
 	assert_int_equal(socks_grant(B->app, &a, 80, SOCK_GRANT_BOTH), 0);
+	assert_int_equal(socks_grant(B->app, &any6, 81, SOCK_GRANT_BOTH), -ENOSPC);
+	while (B->app->grant[0].left > 0)
+		assert_true(app_may_bind(B->app, &a, 80, false));
+	assert_int_equal(socks_grant(B->app, &any6, 81, SOCK_GRANT_BOTH), 0);
+	assert_int_equal(B->app->n_grants, SOCK_GRANTS_MAX);
 }
 
 /* Linux: SO_REUSEPORT shares among sockets of one user. */
@@ -425,7 +451,8 @@ int main(void)
 		T(active_opens_take_ports_that_this_core_owns),
 		T(ports_run_out_for_one_destination_only),
 		G(h37_port_not_granted_is_refused),
-		G(granted_port_may_be_bound_as_often_as_wanted),
+		G(h37_granted_port_may_be_bound_once),
+		G(h37_grant_is_gone_when_the_port_is_in_use),
 		G(h37_grant_of_one_address_is_none_of_others),
 		G(h37_grants_of_a_program_have_an_end),
 		G(port_is_shared_with_the_same_owner_only),
