@@ -59,6 +59,8 @@ static slow_path bool data_unreachable(struct sock *k)
 {
 	tcp_sock_close(k, true);
 	k->kind = SOCK_DEAD;
+	if (k->share != NULL)
+		share_sync(k);
 	k->error = -EFAULT;
 	k->news = (uint16_t)((k->news & ~(NEWS_DATA | NEWS_FIN | NEWS_URG)) | NEWS_FATAL);
 	return true;

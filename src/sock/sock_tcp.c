@@ -231,15 +231,16 @@ int tcp_sock_connect(struct sock_cmd *c)
 	struct tcp_open o = {.key.rport = c->q->port, .opt = k->opt, .user = (uintptr_t)k};
 	int err;
 
-	/* Which of the holders connects has the connection; the others keep what was shared. */
-	if (unlikely(k->share != NULL))
-		(void)share_leave(k);
 	if (k->kind == SOCK_CONNECTING)
 		return -EALREADY;
 	if (k->kind == SOCK_DEAD)
 		return -EINVAL;
 	if (k->kind != SOCK_NEW)
 		return -EISCONN;
+	/* Which of the holders connects has the connection; the others keep what was shared. Not
+	 * before it is clear that there is no connection that they share: it would lose it. */
+	if (unlikely(k->share != NULL))
+		(void)share_leave(k);
 	memcpy(&o.key.raddr, c->q->addr, sizeof(o.key.raddr));
 	err = connect_path(k, &o, c->q->scope);
 	if (err != 0)
