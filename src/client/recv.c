@@ -74,10 +74,12 @@ int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t 
 			return r;
 		if (unlikely(csock_shared(s))) {
 			r = shared_read(s, want, (flags & MSG_PEEK) != 0);
-			if (r != -EAGAIN)
+			if (r != -EAGAIN && (r != 1 || available(s) > 0))
 				return r;
-			if (!csock_shared(s))
-				continue; /* the others have left, what came is here */
+			/* Another thread has taken it; or the others have left, and what came is
+			 * here. */
+			if (r == 1 || !csock_shared(s))
+				continue;
 		}
 		if (!looked) {
 			looked = true;
@@ -271,9 +273,9 @@ int recv_wait_dgram(struct csock *s, int flags)
 			return 0;
 		if (unlikely(csock_shared(s))) {
 			r = shared_read(s, 1, false);
-			if (r != -EAGAIN)
+			if (r != -EAGAIN && r != 1)
 				return r;
-			if (!csock_shared(s))
+			if (r == 1 || !csock_shared(s))
 				continue;
 		}
 		if (!looked) {

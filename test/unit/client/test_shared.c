@@ -102,6 +102,37 @@ static void a_connection_behind_the_answer_is_accepted(void **state)
 	assert_int_equal(asked, 1);
 }
 
+/* The answer is that there is something, but another thread was faster. */
+static void taken_by_another(enum chan_op op)
+{
+	asked += op == CHAN_OP_READ;
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+}
+
+static void data_that_another_thread_took_is_no_end(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid);
+	char buf[8];
+
+	shared(fd);
+	fake.result[CHAN_OP_READ] = 3;
+	fake.on_answer = taken_by_another;
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), -EAGAIN);
+	assert_true(asked >= 2);
+}
+
+static void a_datagram_that_another_thread_took_is_none(void **state)
+{
+	int fd = zs_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+	char buf[8];
+
+	shared(fd);
+	fake.result[CHAN_OP_READ] = 1;
+	fake.on_answer = taken_by_another;
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), -EAGAIN);
+	assert_true(asked >= 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +141,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_hint_behind_the_answer_is_followed, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_connection_behind_the_answer_is_accepted,
+						fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(data_that_another_thread_took_is_no_end, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_datagram_that_another_thread_took_is_none,
 						fake_setup, fake_teardown),
 	};
 
