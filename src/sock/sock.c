@@ -28,6 +28,7 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out)
 	s->cfg = *cfg;
 	cfg_fill(&s->cfg);
 	list_init(&s->apps);
+	list_init(&s->owns);
 	list_init(&s->dying);
 	list_init(&s->reaped);
 	list_init(&s->lingering);

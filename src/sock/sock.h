@@ -60,7 +60,8 @@ struct sock_app_cfg {
 	 * is this process's own, the header is read where it lies. */
 	const struct chan_hdr *hdr;
 	/* NULL, or buffers in one of the regions, which payload that lies elsewhere is copied to
-	 * (and counted); at most own_max may be held. */
+	 * (and counted); at most own_max may be
+	 * held by all applications that share them. */
 	struct rte_mempool *own;
 	uint32_t own_max;
 	uint64_t owner; /* SO_REUSEPORT shares a port among sockets of one owner */

@@ -14,6 +14,7 @@ static void app_free(struct sock_app *a)
 	loan_fini(&a->loans);
 	token_fini(&a->tokens);
 	slab_fini(&a->socks);
+	own_put(a->own);
 	free(a->held);
 	free(a->grant);
 	free(a->send);
@@ -72,8 +73,6 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 		return -ENOMEM;
 	a->s = s;
 	a->map = map;
-	a->own = cfg->own;
-	a->own_max = cfg->own_max;
 	a->owner = cfg->owner;
 	a->free_ports_from = cfg->free_ports_from;
 	a->alone = cfg->alone;
@@ -83,7 +82,9 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	list_init(&a->waiting);
 	list_init(&a->link);
 	chan_attach(&a->end, map, &hdr);
-	if (loan_init(&a->loans, hdr.max_loans) != 0 ||
+	if (cfg->own != NULL)
+		err = own_get(s, cfg->own, cfg->own_max, &a->own);
+	if (err != 0 || loan_init(&a->loans, hdr.max_loans) != 0 ||
 	    token_init(&a->tokens, hdr.max_tokens) != 0 || sends_init(a, hdr.max_tokens) != 0 ||
 	    slab_init(&a->socks, sizeof(struct sock), hdr.max_sockets) != 0) {
 		app_free(a);
@@ -102,7 +103,7 @@ static void loans_reap(struct sock_app *a)
 	uint32_t cursor = 0;
 
 	while ((m = loan_reap(&a->loans, &cursor)) != NULL) {
-		a->s->lent--;
+		app_lent(a, -1);
 		pkt_seg_free(m);
 	}
 }
@@ -132,8 +133,7 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 			sock_reap(slab_at(&a->socks, i), orderly);
 	}
 	loans_reap(a);
-	while (a->n_spare != 0)
-		pkt_free(a->spare[--a->n_spare]);
+	app_spare_free(a);
 	a->dying = true;
 	list_del(&a->link);
 	s->n_apps--;
@@ -166,7 +166,7 @@ static void give_back(struct sock_app *a, uint32_t loan)
 	}
 	struct sock *k = sock_find(a, (uint32_t)pkt_note(m));
 
-	a->s->lent--;
+	app_lent(a, -1);
 	if (likely(k != NULL)) {
 		uint32_t charge = pkt_charge(m);
 

@@ -4,7 +4,7 @@
  * the window it is charged to.
  *
  * An application sees the memory of its trust domain only (DESIGN §3.7). What was received
- * elsewhere is copied into a buffer of its domain's: domain_copied_bytes.
+ * elsewhere is copied into a buffer of its domain's (sock_own.c): domain_copied_bytes.
  *
  * Fairness: what one socket has received and the application does not read must not keep the
  * others from being told anything. The first half of what the application may hold is for whoever
@@ -45,31 +45,15 @@ static bool find(struct sock_app *a, struct rte_mbuf *m, struct sock_lent *out)
 	return true;
 }
 
-uint32_t app_spare(struct sock_app *a, uint32_t n)
-{
-	uint32_t left = a->own_max > a->loans.held ? a->own_max - a->loans.held : 0;
-
-	n = n < SOCK_SPARE_MAX ? n : SOCK_SPARE_MAX;
-	n = n < left ? n : left;
-	while (a->n_spare < n) {
-		struct rte_mbuf *m = pkt_alloc(a->own);
-
-		if (m == NULL)
-			return a->n_spare;
-		a->spare[a->n_spare++] = m;
-	}
-	return n;
-}
-
 /* Into a buffer of the application's own domain. */
 static slow_path bool bring(struct sock_app *a, struct rte_mbuf **m)
 {
 	struct rte_mbuf *from = *m, *to;
 	uint16_t len = from->data_len;
 
-	if (a->n_spare == 0 || pkt_room(a->spare[a->n_spare - 1]) < len)
+	to = own_take(a, len);
+	if (to == NULL)
 		return false;
-	to = a->spare[--a->n_spare];
 	memcpy(pkt_put(to, len), pkt_data(from), len);
 	a->s->n.domain_copied_bytes += len;
 	pkt_seg_free(from);
@@ -88,7 +72,7 @@ bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out)
 	ASSERT(out->loan != LOAN_NONE);
 	pkt_note_set(*m, k->sid);
 	k->lent++;
-	s->lent++;
+	app_lent(a, 1);
 	s->n.loans++;
 	return true;
 }

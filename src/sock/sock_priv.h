@@ -152,6 +152,16 @@ struct sock_grant {
 	uint32_t left;	/* so many times more */
 };
 
+/* Buffers of a trust domain, and how many are held; as long as an application of it is attached. */
+struct sock_own {
+	struct list link; /* socks.owns */
+	struct rte_mempool *pool;
+	uint32_t users;
+	uint32_t max;	/* that all together may hold */
+	uint32_t lent;	/* to applications */
+	uint32_t spare; /* in their sock_app.spare */
+};
+
 /* One attached application: its end of the channel. */
 struct sock_app {
 	struct socks *s;
@@ -171,9 +181,9 @@ struct sock_app {
 	uint32_t n_held;
 	/* Payload outside its regions is copied into buffers of `own`; `spare` are some of those,
 	 * so that lending doesn't fail. */
-	struct rte_mempool *own;
+	struct sock_own *own;
 	struct rte_mbuf *spare[SOCK_SPARE_MAX];
-	uint32_t n_spare, own_max;
+	uint32_t n_spare;
 	uint32_t last_region; /* where the last payload was found */
 	uint64_t owner;
 	uint32_t id;
@@ -192,6 +202,7 @@ struct socks {
 	struct socks_cfg cfg;
 	uint64_t now_ns;
 	struct list apps, dying, reaped;
+	struct list owns; /* of sock_own */
 	uint32_t n_socks;
 	uint32_t n_apps;
 	uint32_t lent_max; /* buffers that may be lent: the rest is for receiving */
@@ -321,8 +332,25 @@ struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *save
 /* Would lending so many more go beyond a quarter of what the application, or half of what all may
  * hold? */
 bool sock_pressure(const struct sock_app *a, uint32_t more);
-/* At least n buffers to copy to, or as many as there are. */
+/* So many more are lent to it, or fewer. */
+static inline void app_lent(struct sock_app *a, int32_t n)
+{
+	a->s->lent += (uint32_t)n;
+	if (unlikely(a->own != NULL))
+		a->own->lent += (uint32_t)n;
+}
+/* ---- sock_own.c ---- */
+/* The domain whose buffers are of that pool, of which all together may hold max. */
+int own_get(struct socks *s, struct rte_mempool *pool, uint32_t max,
+	    struct sock_own **out) must_check;
+void own_put(struct sock_own *o); /* NULL: nothing */
+/* At least n buffers to copy to, or as many as it may have. */
 uint32_t app_spare(struct sock_app *a, uint32_t n) slow_path;
+/* One of them with that room, or NULL. */
+struct rte_mbuf *own_take(struct sock_app *a, uint32_t len);
+void app_spare_free(struct sock_app *a);
+
+/* ---- sock_lend.c ---- */
 /* How many buffers of n may be lent of this socket's now. */
 uint32_t sock_lend_room(struct sock *k, uint32_t n);
 /* How many buffers of n may be lent now, whosesoever. */

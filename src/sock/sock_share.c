@@ -359,7 +359,7 @@ int cmd_unread(struct sock_cmd *c)
 	}
 	(void)loan_take_back(&c->app->loans, c->q->loan);
 	k->lent--;
-	c->s->lent--;
+	app_lent(c->app, -1);
 	pkt_pull(m, (uint16_t)c->q->off);
 	m->next = NULL;
 	pending_add(sh, m);
@@ -412,7 +412,7 @@ static bool lend_copy(struct sock *k, struct rte_mbuf *m)
 static int32_t read_stream(struct sock *k, uint32_t want, bool looks)
 {
 	struct sock_app *a = k->app;
-	struct rte_mempool *pool = a->own != NULL ? a->own : a->s->cfg.pools->rx;
+	struct rte_mempool *pool = a->own != NULL ? a->own->pool : a->s->cfg.pools->rx;
 	uint32_t bufs = app_lend_room(a, READ_BUFS_MAX), done = 0;
 	struct rte_mbuf *to;
 

@@ -160,7 +160,7 @@ static void attach(struct node_core *core, void *arg)
 		.map = &c->map,
 		.hdr = &c->hdr,
 		.own = own,
-		.own_max = own != NULL ? pkt_pool_size(own) / 2 : 0,
+		.own_max = own != NULL ? pkt_pool_size(own) : 0,
 		.owner = call->a->uid,
 		.free_ports_from = shared_free_ports_from(
 			call->s, &call->s->cfg.policy.domain[call->a->domain]),

@@ -132,7 +132,7 @@ static void most_that_one_may_hold_is_kept(void **state)
 {
 	uint32_t at = 0, loans[64];
 
-	B->app->own_max = 5;
+	B->app->own->max = 5;
 	connected_pair();
 	fill(A, 20000);
 	do_send(A, client, 0, 20000, 1);
@@ -148,8 +148,7 @@ static void buffers_taken_by_others_stall_until_they_come_back(void **state)
 	uint32_t at = 0, loans[64];
 
 	connected_pair();
-	while (B->app->n_spare > 0)
-		pkt_free(B->app->spare[--B->app->n_spare]);
+	app_spare_free(B->app);
 	for (unsigned i = 0; i < OWN; i++) {
 		taken[i] = rte_pktmbuf_alloc(own);
 		assert_non_null(taken[i]);
@@ -270,6 +269,7 @@ static void h34_hoarders_leave_something_for_who_comes(void **state)
 	struct host other;
 
 	B->app->alone = true;
+	own_put(B->app->own);
 	B->app->own = NULL;
 	show_pool(B, pools.rx);
 	B->socks->lent_max = 40;
@@ -291,6 +291,55 @@ static void h34_hoarders_leave_something_for_who_comes(void **state)
 	guest_down();
 }
 
+/* Another application of B's domain gets datagrams; how many it is told of. */
+static unsigned newcomer_gets(struct host *other, uint32_t a, unsigned sent)
+{
+	uint32_t b;
+
+	guest_up(other, (struct sock_app_cfg){.alone = true, .own = own, .own_max = OWN});
+	assert_ptr_equal(other->app->own, B->app->own);
+	b = make_socket(other, AF_INET6, SOCK_DGRAM);
+	assert_int_equal(do_bind(other, b, &anyone, 53), 0);
+	for (unsigned i = 0; i < sent; i++) {
+		send_to(a, 1000, 10 + i);
+		step(1);
+	}
+	return other->n_ev;
+}
+
+/* H34: the same within a domain, whose buffers are shared. */
+static void h34_hoarder_of_a_domain_leaves_buffers_to_the_others_of_it(void **state)
+{
+	uint32_t a = make_socket(A, AF_INET6, SOCK_DGRAM), at = 0, loans[64];
+	struct host other;
+
+	B->app->alone = true;
+	connected_pair();
+	fill(A, BULK);
+	do_send(A, client, 0, BULK / 2, 1);
+	do_send(A, client, BULK / 2, BULK / 2, 2);
+	step(500);
+	assert_in_range(read_data(B, CHAN_EV_DATA, server, &at, loans), OWN / 2 - 1, OWN / 2 + 1);
+	step(500);
+	assert_int_equal(read_data(B, CHAN_EV_DATA, server, &at, loans), 0);
+	assert_in_range(newcomer_gets(&other, a, 40), OWN / 4 - 1, OWN / 4 + 1);
+	guest_down();
+}
+
+/* What an idle one has in reserve is had by who needs it. */
+static void reserve_of_an_idle_one_is_taken_back(void **state)
+{
+	uint32_t a = make_socket(A, AF_INET6, SOCK_DGRAM);
+	struct host other;
+
+	B->app->alone = true;
+	connected_pair();
+	assert_int_equal(app_spare(B->app, SOCK_SPARE_MAX), (OWN + 1) / 2);
+	assert_in_range(newcomer_gets(&other, a, 50), OWN / 2 - 1, OWN / 2 + 1);
+	assert_int_equal(B->app->n_spare, 0);
+	guest_down();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_domain, teardown_domain)
 
 int main(void)
@@ -306,6 +355,8 @@ int main(void)
 		T(h34_no_buffer_left_for_datagrams_waits_and_goes_on),
 		T(h31_dead_holder_of_copies_leaves_the_pool_full),
 		T(h34_hoarders_leave_something_for_who_comes),
+		T(h34_hoarder_of_a_domain_leaves_buffers_to_the_others_of_it),
+		T(reserve_of_an_idle_one_is_taken_back),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
