@@ -131,15 +131,24 @@ void options_carry(int from, int to, uint64_t options)
 
 /* ---- setsockopt, getsockopt ---- */
 
+/* Of a socket on both sides: an interface or a group is one side's. */
+static const struct option one_sided[] = {
+	{IPPROTO_IP, IP_MULTICAST_IF},	     {IPPROTO_IP, IP_ADD_MEMBERSHIP},
+	{IPPROTO_IP, IP_DROP_MEMBERSHIP},    {IPPROTO_IPV6, IPV6_MULTICAST_IF},
+	{IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP}, {IPPROTO_IPV6, IPV6_DROP_MEMBERSHIP},
+};
+
 static int set_ours(int fd, int level, int name, const void *value, socklen_t len)
 {
-	int r;
+	int r, twin = -1;
 
 	if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
 		return len == 0 || *(const char *)value == '\0' ? 0 : -ENODEV;
 	if (fd_kind(fd) == FD_BOTH)
-		(void)real.setsockopt(twin_of(fd), level, name, value, len);
+		twin = real.setsockopt(twin_of(fd), level, name, value, len);
 	r = zs_setsockopt(fd, level, name, value, len);
+	if (r < 0 && twin == 0 && option_find(one_sided, array_size(one_sided), level, name) >= 0)
+		return 0;
 	return r == -ENOPROTOOPT && len >= sizeof(int) && is_advice(level, name) ? 0 : r;
 }
 
