@@ -475,6 +475,8 @@ int zs_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 
 	client_lock();
 	s = fd_csock(fd, &r);
+	if (s != NULL)
+		client_dry(); /* it may not be connected any more */
 	if (s != NULL && s->state != CSOCK_CONNECTED)
 		r = -ENOTCONN;
 	else if (s != NULL)

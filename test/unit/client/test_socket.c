@@ -259,6 +259,19 @@ static void listener_that_is_shut_down_is_a_fresh_socket(void **state)
 	assert_int_equal(st.bad_events, 0);
 }
 
+/* Linux: a connection that was reset has no peer, whoever asks first. */
+static void getpeername_knows_of_a_reset(void **state)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	uint32_t sid;
+	int fd = fake_connection(0, &sid);
+
+	assert_int_equal(zs_getpeername(fd, (struct sockaddr *)&a, &len), 0);
+	fake_error(core0, sid, -ECONNRESET, true);
+	assert_int_equal(zs_getpeername(fd, (struct sockaddr *)&a, &len), -ENOTCONN);
+}
+
 static int shut;
 static void shut_down(void)
 {
@@ -525,6 +538,7 @@ int main(void)
 		T(late_connection_of_closed_listener_is_reset),
 		T(listener_that_is_shut_down_is_a_fresh_socket),
 		T(shutdown_ends_a_blocking_accept),
+		T(getpeername_knows_of_a_reset),
 		T(nonblocking_connect_is_in_progress_then_done),
 		T(nonblocking_connect_refused_is_told_once),
 		T(blocking_connect_returns_the_result),
