@@ -110,6 +110,11 @@ static size_t least(uint16_t type)
 		return sizeof(struct attach_grant);
 	case ATTACH_GRANTED:
 		return sizeof(struct attach_granted);
+	case ATTACH_PASS:
+	case ATTACH_PASSED:
+	case ATTACH_REDEEM:
+	case ATTACH_REDEEMED:
+		return sizeof(struct attach_pass);
 	case ATTACH_MAPPED:
 	case ATTACH_READY:
 	case ATTACH_BYE:

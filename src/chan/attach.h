@@ -16,6 +16,10 @@
  *	                  <--   WELCOME with the child's descriptors and one more, its control
  *	                        connection, or REFUSED: the parent shares sockets with it
  *	                        before it is there; the child says MAPPED on its own
+ *	PASS              -->   keeps a socket, while a descriptor is on its way to
+ *	                  <--   PASSED another program, which hands it in
+ *	REDEEM            -->   and gets the socket
+ *	                  <--   REDEEMED
  *	BYE               -->   closes its sockets in order
  *
  * The connection's end alone tells nobody that the other is gone: the service watches the process
@@ -66,6 +70,10 @@ enum attach_type {
 	ATTACH_ADMIN,  /* instead of HELLO: a request of the tool, a JSON text behind the head */
 	ATTACH_ANSWER, /* a piece of the answer, see svc/admin.h; an empty one ends it */
 	ATTACH_RESUME, /* instead of HELLO: see above */
+	ATTACH_PASS,   /* keep a socket for whoever comes with the descriptor that PASSED brings */
+	ATTACH_PASSED,
+	ATTACH_REDEEM, /* with that descriptor: the socket is this application's, too */
+	ATTACH_REDEEMED,
 };
 
 struct attach_head {
@@ -128,6 +136,24 @@ struct attach_granted {
 	uint16_t pad;
 };
 
+/* PASS: the sender's names of the socket, by core; what it knows of it, which the service does not
+ * read, and perhaps a descriptor that goes with it. PASSED: res, and the descriptor that is to
+ * travel. REDEEM: that. REDEEMED: res, the receiver's names, what the sender knew and added. */
+#define ATTACH_IMAGE_MAX 256
+
+struct attach_pass {
+	struct attach_head head;
+	uint32_t id;	  /* echoed */
+	int32_t res;	  /* 0, -errno */
+	uint32_t sid[16]; /* 0: none on that core */
+	uint32_t n_image; /* bytes */
+	uint32_t note;	  /* goes with the image */
+	uint8_t image[ATTACH_IMAGE_MAX];
+};
+
+/* What the descriptor is connected to: a name of the abstract namespace begins with this. */
+#define ATTACH_KEPT "zstack-kept/"
+
 /* A message as it came. */
 struct attach_msg {
 	union {
@@ -137,6 +163,7 @@ struct attach_msg {
 		struct attach_refused refused;
 		struct attach_grant grant;
 		struct attach_granted granted;
+		struct attach_pass pass;
 		char bytes[ATTACH_MSG_MAX];
 	};
 	size_t len;

@@ -393,6 +393,11 @@ static int expect(struct attached *a, enum attach_type type, struct attach_msg *
 	return rc;
 }
 
+int attach_answer(struct attached *a, struct attach_msg *m)
+{
+	return message_wait(a->sock, m);
+}
+
 int attach_fork(struct attached *a, struct attach_msg *m)
 {
 	struct attach_head fork;

@@ -455,6 +455,8 @@ void fork_hooks(void);
 /* The socket gets another holder, in the application of that number: s->child_sid is its name
  * there, 0: it has none. What is unread goes back to the service. */
 void fork_share(struct csock *s, uint32_t app);
+/* It has another holder: what is unread, or not accepted, goes back to the service. */
+void fork_shared(struct csock *s);
 /* After the last of them. */
 void fork_fence(void);
 
@@ -503,6 +505,8 @@ void attach_close(struct attached *a, struct chan_map *maps, bool in_order);
 /* Before fork: asks for what the child needs. */
 int attach_fork(struct attached *a, struct attach_msg *m) must_check;
 /* In the child: what is the parent's is closed; then the child's own is mapped and said to be. */
+/* The next message, which is waited for. */
+int attach_answer(struct attached *a, struct attach_msg *m) must_check;
 void attach_abandon(struct attached *a, struct chan_map *maps);
 int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps) must_check;
 int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp) must_check;

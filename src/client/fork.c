@@ -98,6 +98,11 @@ void fork_share(struct csock *s, uint32_t app)
 	if (cmd_call(csock_core(s), s, &cmd, &e) < 0)
 		return;
 	s->child_sid = e.aux;
+	fork_shared(s);
+}
+
+void fork_shared(struct csock *s)
+{
 	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);

@@ -83,7 +83,7 @@ static struct csock *open_on(const struct sock_image *i, unsigned core)
 	struct csock *s;
 
 	if (i->sid[core] == 0)
-		return csock_nameless(c, i->domain, i->type);
+		return c->row != NULL ? csock_nameless(c, i->domain, i->type) : NULL;
 	s = csock_open(c, i->sid[core], i->domain, i->type, i->limit);
 	/* Until the service says that the others have gone. */
 	if (s != NULL)

@@ -96,26 +96,6 @@ static bool look_in_proc(struct adoption *a)
 	return true;
 }
 
-/* The kernel's socket beside ours goes where the program does not see it. */
-static void twin_take(const struct exec_file *f, int twin)
-{
-	int high, n = f->fd;
-
-	if (twin < 0)
-		return;
-	high = real.fcntl(twin, F_DUPFD_CLOEXEC, own_min());
-	real.close(twin);
-	if (high < 0 || n < 0)
-		return;
-	fd_set_kind(high, FD_OWN);
-	do {
-		twin_set(n, high);
-		fd_set_kind(n, FD_BOTH);
-		n = number_next(n);
-	} while (n != f->fd);
-	number_set_blocks(n, f->note[1] != 0);
-}
-
 static void place_all(struct adoption *a)
 {
 	for (int i = 0; i < a->n; i++)
@@ -124,8 +104,12 @@ static void place_all(struct adoption *a)
 		for (int fd = 0; fd < WITHOUT_PROC; fd++)
 			look_at(a, fd);
 	exec_placed();
-	for (int i = 0; i < a->n; i++)
-		twin_take(&a->f[i], a->twin[i]);
+	for (int i = 0; i < a->n; i++) {
+		if (a->f[i].fd >= 0)
+			number_twin(a->f[i].fd, a->twin[i], a->f[i].note[1] != 0);
+		else if (a->twin[i] >= 0)
+			real.close(a->twin[i]);
+	}
 }
 
 static void adopt(int letter)

@@ -12,8 +12,12 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	long r;
 
-	if (likely(!fd_is_ours(fd)))
-		return real.recvmsg(fd, msg, flags);
+	if (likely(!fd_is_ours(fd))) {
+		r = real.recvmsg(fd, msg, flags);
+		if (unlikely(r >= 0 && msg->msg_controllen > 0))
+			pass_received(msg);
+		return r;
+	}
 	if (msg == NULL)
 		return result(-EFAULT);
 	r = recv_ours(fd, msg, flags);

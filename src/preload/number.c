@@ -101,6 +101,25 @@ void twin_set(int fd, int twin)
 	numbers[fd].twin = twin + 1;
 }
 
+void number_twin(int fd, int twin, bool blocks)
+{
+	int high, n = fd;
+
+	if (twin < 0)
+		return;
+	high = real.fcntl(twin, F_DUPFD_CLOEXEC, own_min());
+	real.close(twin);
+	if (high < 0)
+		return;
+	fd_set_kind(high, FD_OWN);
+	do {
+		twin_set(n, high);
+		fd_set_kind(n, FD_BOTH);
+		n = number_next(n);
+	} while (n != fd);
+	number_set_blocks(fd, blocks);
+}
+
 bool number_blocks(int fd)
 {
 	return numbers[fd].blocks;

@@ -173,6 +173,13 @@ static inline bool timespec_ok(const struct timespec *ts)
 	return ts->tv_sec >= 0 && ts->tv_nsec >= 0 && ts->tv_nsec < 1000000000;
 }
 
+/* ---- pass_call.c: descriptors in messages of the kernel's sockets ---- */
+
+/* sendmsg(), of a message that has control messages. */
+ssize_t pass_sendmsg(int fd, const struct msghdr *msg, int flags);
+/* A message has come. */
+void pass_received(struct msghdr *msg);
+
 /* ---- sandbox_call.c ---- */
 
 /* The program is about to allow itself few system calls. */
@@ -204,6 +211,9 @@ bool number_alone(int fd);
  * blocks, nor does ours then: number_blocks() says what the program wants. */
 int twin_of(int fd);
 void twin_set(int fd, int twin);
+/* A socket that came from another program has this twin (-1: none), which goes where the program
+ * does not see it. */
+void number_twin(int fd, int twin, bool blocks);
 bool number_blocks(int fd);
 void number_set_blocks(int fd, bool blocks);
 /* Options that the program has set on an undecided socket: bits of option_call.c's table. */

@@ -203,8 +203,11 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	long r;
 
-	if (likely(fd_kind(fd) == FD_KERNEL) || msg == NULL)
+	if (likely(fd_kind(fd) == FD_KERNEL) || msg == NULL) {
+		if (unlikely(msg != NULL && msg->msg_controllen > 0 && started()))
+			return pass_sendmsg(fd, msg, flags);
 		return real.sendmsg(fd, msg, flags);
+	}
 	r = decide_send_any(fd, msg->msg_name, msg->msg_namelen, flags);
 	if (r == DECIDED_KERNEL)
 		return real.sendmsg(fd, msg, flags);

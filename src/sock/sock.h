@@ -68,6 +68,7 @@ struct sock_app_cfg {
 	/* Ports from here on may be bound freely; below, what socks_grant() allowed. */
 	uint32_t free_ports_from;
 	bool alone; /* its dumps show its own sockets only */
+	bool keeps; /* holds sockets for others, and is told nothing of them */
 	/* Of a process that is about to be forked: its number, and who may give it sockets. */
 	uint32_t id;
 	struct sock_app *parent;
@@ -92,6 +93,11 @@ void socks_ungrant(struct sock_app *app, struct sock_port p);
 /* The application is gone, orderly or not: its sockets close (TCP: FIN after queued data if
  * `orderly`, else RST), its loans and tokens are reaped, its ports are free again (H31). */
 void socks_detach(struct socks *s, struct sock_app *app, bool orderly);
+/* What CHAN_OP_SHARE does, between any two applications. 0 and the name in `to`; -EBADF, -EBUSY,
+ * -ENFILE, -ENOMEM. */
+int socks_share(struct sock_app *from, uint32_t sid, struct sock_app *to, uint32_t *out) must_check;
+/* A holder goes. */
+void socks_drop(struct sock_app *app, uint32_t sid);
 /* The map of a detached application whose last sent buffer came home, so that its memory may be
  * unmapped; NULL when there is none. Each is told once. */
 const struct chan_map *socks_reaped(struct socks *s);

@@ -76,6 +76,7 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	a->owner = cfg->owner;
 	a->free_ports_from = cfg->free_ports_from;
 	a->alone = cfg->alone;
+	a->keeps = cfg->keeps;
 	a->id = cfg->id;
 	a->parent = cfg->parent;
 	a->last_region = CHAN_REGION_PKT;
@@ -91,7 +92,7 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 		return -ENOMEM;
 	}
 	list_add_tail(&s->apps, &a->link);
-	s->n_apps++;
+	s->n_apps += !a->keeps; /* it needs no part */
 	shares(s);
 	*out = a;
 	return 0;
@@ -136,7 +137,7 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 	app_spare_free(a);
 	a->dying = true;
 	list_del(&a->link);
-	s->n_apps--;
+	s->n_apps -= !a->keeps;
 	shares(s);
 	list_add_tail(a->tokens.count == 0 ? &s->reaped : &s->dying, &a->link);
 }

@@ -175,6 +175,29 @@ static bool can_be_shared(const struct sock *k)
 	       k->kind == SOCK_UDP;
 }
 
+int socks_share(struct sock_app *from, uint32_t sid, struct sock_app *to, uint32_t *out)
+{
+	struct sock *k = sock_find(from, sid), *h;
+	int err;
+
+	if (k == NULL)
+		return -EBADF;
+	if (!can_be_shared(k))
+		return -EBUSY;
+	err = share_with(k, to, &h);
+	if (err == 0)
+		*out = h->sid;
+	return err;
+}
+
+void socks_drop(struct sock_app *app, uint32_t sid)
+{
+	struct sock *k = sock_find(app, sid);
+
+	if (k != NULL)
+		sock_reap(k, true);
+}
+
 int cmd_share(struct sock_cmd *c)
 {
 	struct sock_app *b = child_of(c->app, (uint32_t)c->q->arg[0]);

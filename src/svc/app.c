@@ -165,6 +165,7 @@ static void attach(struct node_core *core, void *arg)
 		.free_ports_from = shared_free_ports_from(
 			call->s, &call->s->cfg.policy.domain[call->a->domain]),
 		.alone = true,
+		.keeps = call->a == call->s->keeper,
 		.id = (uint32_t)call->a->id,
 		.parent = call->parent != NULL ? call->parent->chan[call->core].app : NULL,
 	};
@@ -257,6 +258,18 @@ static void take_message(struct service *s, struct app *a, struct attach_msg *m)
 	case ATTACH_FORK:
 		if (a->state == APP_READY) {
 			app_take_fork(s, a);
+			return;
+		}
+		break;
+	case ATTACH_PASS:
+		if (a->state == APP_READY) {
+			keeper_take(s, a, m);
+			return;
+		}
+		break;
+	case ATTACH_REDEEM:
+		if (a->state == APP_READY) {
+			keeper_give(s, a, m);
 			return;
 		}
 		break;

@@ -143,6 +143,7 @@ int service_open(struct service *s, const struct svc_err *err)
 	int rc;
 
 	list_init(&s->apps);
+	list_init(&s->kept);
 	list_init(&s->admins);
 	s->listener = s->signals = -1;
 	s->packets.fd = -1;
@@ -189,6 +190,7 @@ void service_close(struct service *s)
 	metrics_close(s);
 	dev_telemetry_stop();
 	admins_close(s);
+	keeper_close(s);
 	LIST_EACH (l, &s->apps)
 		app_detach(s, container_of(l, struct app, link), true, NULL);
 	node_stop(&s->node);
@@ -196,6 +198,7 @@ void service_close(struct service *s)
 		node_settle(&s->node);
 	node_halt(&s->node);
 	shared_close(s);
+	keeper_free(s);
 	apps_free(s);
 	domains_close(s);
 	node_close(&s->node);

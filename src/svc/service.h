@@ -13,6 +13,7 @@
  *   app_chan.c  … what it gets
  *   app_fork.c  … its children
  *   app_grant.c … its ports
+ *   keeper.c    … sockets on their way from one to another
  *   app_leave.c … it goes; until its last buffer came home
  *   region.c    sealed shared memory
  *   shared.h     ports whose addresses the kernel has, too
@@ -108,6 +109,8 @@ struct service {
 	struct list apps;
 	unsigned n_apps;
 	uint64_t next_app;
+	struct list kept; /* see keeper.c */
+	struct app *keeper;
 	struct list admins; /* managers, see admin.h */
 	unsigned n_admins;
 	uint32_t next_ping;
@@ -202,6 +205,14 @@ void app_take_child(struct service *s, struct app *a, const struct attach_msg *m
 /* ---- app_grant.c ---- */
 /* The program asks for a port. */
 void app_take_grant(struct service *s, struct app *a, const struct attach_msg *m);
+
+/* ---- keeper.c ---- */
+/* A program passes a socket on; another comes for one. */
+void keeper_take(struct service *s, struct app *a, struct attach_msg *m);
+void keeper_give(struct service *s, struct app *a, const struct attach_msg *m);
+/* Before the stacks stop, and after. */
+void keeper_close(struct service *s);
+void keeper_free(struct service *s);
 
 /* ---- app_resume.c ---- */
 /* A program that closed its descriptors asks for them again. */

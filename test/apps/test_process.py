@@ -93,6 +93,36 @@ def flags_and_numbers_survive():
 
 
 @case
+def a_connection_is_passed_on():
+    """The sender closes it; a part may have been there before."""
+    with process("pass") as p:
+        first = connect(ZS4)
+        first.sendall(pattern(5000))
+        first.shutdown(socket.SHUT_WR)
+        check(recv_all(first) == pattern(5000), "what was there before differs")
+        for i in range(6):
+            check_echo(connect(ZS4), pattern(200000, i))
+        well(p)
+
+
+@case
+def a_listener_is_passed_on():
+    with process("listener") as p:
+        world.is_taken(7)
+        for i in range(4):
+            check_echo(connect(ZS4), pattern(100000, i))
+        well(p)
+
+
+@case
+def what_is_lost_on_its_way_is_closed():
+    with process("lost") as p:
+        for _ in range(5):
+            check(connect(ZS4).recv(1) == b"", "it is not closed")
+        well(p)
+
+
+@case
 def system_calls_by_number():
     with process("numbers") as p:
         echoes()

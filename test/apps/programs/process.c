@@ -14,6 +14,9 @@
  *	fails     what is to be executed is not there: this program serves
  *	closes    close-on-exec connections are closed by exec, and their peers see it
  *	numbers   all is done by syscall(); no child is made
+ *	pass      each is sent to a child, made before, which serves it
+ *	listener  the listener is sent to a child that was made before it, which accepts
+ *	lost      each is sent to somebody who never looks, and then goes away
  *	nonblock  O_NONBLOCK and two numbers of one socket are there after exec
  */
 #include <err.h>
@@ -23,6 +26,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,6 +114,103 @@ static int second_image(const char *mode)
 
 		serve(fd, fd);
 	}
+}
+
+/* ---- passing ---- */
+
+static void send_fd(int to, int fd)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {{0}};
+	struct iovec v = {"x", 1};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control.bytes,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	must((int)sendmsg(to, &m, 0), "sendmsg");
+	must(close(fd), "close");
+}
+
+static int receive_fd(int from)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	char x;
+	struct iovec v = {&x, 1};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control.bytes,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
+	int fd;
+
+	if (must((int)recvmsg(from, &m, MSG_CMSG_CLOEXEC), "recvmsg") == 0)
+		exit(0);
+	c = CMSG_FIRSTHDR(&m);
+	if (c == NULL || c->cmsg_type != SCM_RIGHTS)
+		errx(1, "no descriptor came");
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	if ((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0)
+		errx(1, "it is not close-on-exec");
+	return fd;
+}
+
+static void child_of_pass(int from, bool listens)
+{
+	for (;;) {
+		int fd = receive_fd(from);
+		struct sockaddr_in peer;
+		socklen_t len = sizeof(peer);
+
+		while (listens) {
+			int c = must(accept(fd, NULL, NULL), "accept");
+
+			serve(c, c);
+		}
+		must(getpeername(fd, (struct sockaddr *)&peer, &len), "getpeername");
+		serve(fd, fd);
+	}
+}
+
+static int pass_to;
+
+/* Before there is any socket: the child attaches when it gets one. */
+static void make_receiver(const char *mode)
+{
+	int pair[2];
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), "socketpair");
+	if (must(fork(), "fork") == 0) {
+		close(pair[1]);
+		child_of_pass(pair[0], strcmp(mode, "listener") == 0);
+	}
+	must(close(pair[0]), "close");
+	pass_to = pair[1];
+}
+
+static void pass_one(int l)
+{
+	send_fd(pass_to, must(accept(l, NULL, NULL), "accept"));
+}
+
+static void lose_one(int l)
+{
+	int pair[2];
+
+	must(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), "socketpair");
+	send_fd(pair[0], must(accept(l, NULL, NULL), "accept"));
+	close(pair[0]);
+	close(pair[1]);
 }
 
 /* ---- before ---- */
@@ -245,11 +346,21 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		errx(1, "what is to be done?");
 	extra = argc > 2 ? argv[2] : NULL;
+	if (strcmp(argv[1], "pass") == 0 || strcmp(argv[1], "listener") == 0)
+		make_receiver(argv[1]);
 	l = listen_at(7);
+	if (strcmp(argv[1], "listener") == 0)
+		send_fd(pass_to, l);
 	printf("ready\n");
 	fflush(stdout);
 	while (strcmp(argv[1], "numbers") == 0)
 		serve_by_number(l);
+	while (strcmp(argv[1], "listener") == 0)
+		pause();
+	while (strcmp(argv[1], "pass") == 0)
+		pass_one(l);
+	while (strcmp(argv[1], "lost") == 0)
+		lose_one(l);
 	for (;;)
 		one(l, argv[1]);
 }

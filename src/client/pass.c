@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * See pass.h. What goes over the control connection is asked and answered under the client's lock,
+ * so that no event names a socket that is not known yet.
+ *
+ * Not done: options that the service has been told are not told to another service again, if it is
+ * replaced, by a program that got the socket so.
+ */
+#include <unistd.h>
+
+#include "chan/attach.h"
+#include "client/image.h"
+#include "client/pass.h"
+
+_Static_assert(sizeof(struct sock_image) <= ATTACH_IMAGE_MAX, "it fits");
+
+static int ask(enum attach_type type, struct attach_pass *p, const int *fd, enum attach_type answer,
+	       struct attach_msg *m)
+{
+	static uint32_t id;
+	struct attached *a = &client.transport.service;
+	int rc;
+
+	p->id = ++id;
+	rc = attach_send(a->sock, type, p, sizeof(*p), fd, fd != NULL);
+	while (rc == 0) {
+		rc = attach_answer(a, m);
+		if (rc == 0 && m->head.type == answer && m->pass.id == p->id)
+			return m->pass.res <= 0 && m->pass.res > -4096 ? m->pass.res : -EPROTO;
+		if (rc == 0)
+			attach_close_fds(m);
+	}
+	return rc;
+}
+
+static unsigned members(const struct csock *s)
+{
+	return s->group != NULL ? s->group->n : 1;
+}
+
+static struct csock *member(struct csock *s, unsigned i)
+{
+	return s->group != NULL ? s->group->sock[i] : s;
+}
+
+static int send_one(struct csock *s, const struct pass_with *with)
+{
+	struct attach_pass p = {.n_image = sizeof(struct sock_image), .note = with->blocks};
+	struct sock_image image;
+	struct attach_msg m;
+	int rc, fd;
+
+	for (unsigned i = 0; i < members(s); i++) {
+		member(s, i)->child_sid = 0;
+		p.sid[member(s, i)->core] = member(s, i)->sid;
+	}
+	image_write(&image, s);
+	image.n_opts = 0;
+	image.shut &= (uint8_t)~SHUT_RD_BIT; /* it comes again, behind what is unread */
+	memcpy(p.image, &image, sizeof(image));
+	rc = ask(ATTACH_PASS, &p, with->fd >= 0 ? &with->fd : NULL, ATTACH_PASSED, &m);
+	if (rc == 0 && m.n_fds != 1)
+		rc = -EPROTO;
+	if (rc < 0)
+		return rc;
+	fd = m.fd[0];
+	client_drain();
+	for (unsigned i = 0; i < members(s); i++)
+		fork_shared(member(s, i));
+	fork_fence();
+	return fd;
+}
+
+static int may_be_sent(const struct csock *s)
+{
+	if (!client.transport.attached || client.lost || s->sid == 0)
+		return -ENOTCONN;
+	return s->state == CSOCK_CONNECTING ? -EBUSY : s->state == CSOCK_BROKEN ? -ENOTCONN : 0;
+}
+
+int pass_send(int fd, const struct pass_with *with)
+{
+	struct csock *s;
+	int rc = 0;
+
+	client_lock();
+	s = fd_csock(fd, &rc);
+	if (s != NULL)
+		rc = may_be_sent(s);
+	if (rc == 0)
+		rc = send_one(s, with);
+	client_unlock();
+	return rc;
+}
+
+/* Its name may be that of a socket that was closed, of which the last word is still to be heard:
+ * what is said of the new one behind that is lost then, but it is asked. */
+static struct csock *open_named(const struct sock_image *image)
+{
+	struct csock *s = image_open(image, NULL);
+
+	if (s != NULL)
+		return s;
+	client_drain();
+	s = image_open(image, NULL);
+	if (s != NULL)
+		s->flags |= CSOCK_HINT;
+	return s;
+}
+
+static int receive(int fd, struct pass_with *with)
+{
+	struct attach_pass p = {.n_image = 0};
+	struct sock_image image;
+	struct attach_msg m;
+	struct csock *s;
+	int rc;
+
+	fork_fence(); /* the results of closes are there */
+	rc = ask(ATTACH_REDEEM, &p, &fd, ATTACH_REDEEMED, &m);
+	if (rc < 0)
+		return rc;
+	with->blocks = m.pass.note != 0;
+	if (m.n_fds == 1) {
+		with->fd = m.fd[0];
+		m.fd[0] = -1;
+	}
+	attach_close_fds(&m);
+	memcpy(&image, m.pass.image, sizeof(image));
+	memcpy(image.sid, m.pass.sid, sizeof(image.sid));
+	image.n_opts = 0;
+	s = m.pass.n_image == sizeof(image) ? open_named(&image) : NULL;
+	if (s == NULL)
+		return -EPROTO;
+	rc = fd_open(s, NULL, fd, 0);
+	if (rc < 0) {
+		group_close(s);
+		return rc;
+	}
+	s->fd = fd;
+	return 0;
+}
+
+int pass_receive(int fd, struct pass_with *with)
+{
+	int rc;
+
+	*with = (struct pass_with){.fd = -1};
+	client_lock();
+	rc = client_ready();
+	if (rc == 0)
+		rc = client.transport.attached && !client.lost ? receive(fd, with) : -ENOTCONN;
+	client_unlock();
+	return rc;
+}

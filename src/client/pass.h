@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets that go to other programs by SCM_RIGHTS, for a host of libzstack that sees the messages
+ * (host.h, src/preload; docs/design/011, 6). The service keeps a socket while it is on its way.
+ */
+#ifndef ZS_CLIENT_PASS_H
+#define ZS_CLIENT_PASS_H
+
+#include <stdbool.h>
+
+#include "base/assert.h"
+
+/* What the host adds to a socket, and gets with it. */
+struct pass_with {
+	int fd;	     /* a descriptor of the kernel's; -1: none. Received: the caller's to close */
+	bool blocks; /* the socket is to block there, whatever it does here */
+};
+
+/* What is to be sent in the place of this descriptor; the caller closes it when it is sent. -EBADF:
+ * not ours; -EBUSY: it connects; -ENOTCONN: there is no service. */
+int pass_send(int fd, const struct pass_with *with) must_check;
+/* What was received: the socket gets this number. The caller puts a file of his own there then.
+ * -ENOENT: the service knows nothing of it. */
+int pass_receive(int fd, struct pass_with *with) must_check;
+
+#endif

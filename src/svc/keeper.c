@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets on their way from one program to another (docs/design/011, 6). What travels is one end of
+ * a pair of UNIX sockets that is made here; as long as it exists anywhere, in a program or in a
+ * message that nobody has read, the other end, which stays here, is not closed. Meanwhile the
+ * keeper holds the socket: an application of the service's own, which is told nothing
+ * (sock_park.c). Who comes with the end, which is known by the kernel's number for it, becomes a
+ * holder.
+ *
+ * Both may be hostile (H32, H37): names are looked up in the application of who asks; an end that
+ * is not ours is nothing; what one user has on its way is limited.
+ *
+ * The end says to who has not got the library that the stream is over; a byte that such a one
+ * writes ends the keeping, so that it gets EPIPE.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "svc/service.h"
+
+#define KEPT_USER_MAX 1024 /* on their way, of one user */
+#define KEPT_MAX      4096
+#define SMALL	      64 /* what the keeper's channel has of everything else */
+
+struct kept {
+	struct list link;
+	struct source gone; /* our end has something to say */
+	int fd, twin;	    /* ours; what the sender added, -1 */
+	uint64_t cookie;    /* of the end that travels */
+	uid_t uid;
+	uint32_t sid[EMBED_CORES_MAX]; /* of the keeper */
+	uint32_t n_image, note;
+	uint8_t image[ATTACH_IMAGE_MAX];
+};
+
+/* ---- the keeper ---- */
+
+static int keeper_make(struct service *s, struct app *a)
+{
+	struct chan_geometry g = {
+		.sq_size = SMALL,
+		.cq_size = SMALL,
+		.ret_size = SMALL,
+		.done_size = SMALL,
+		.max_loans = SMALL,
+		.max_tokens = SMALL,
+		.max_sockets = KEPT_MAX,
+		.arena_bytes = 64u << 10,
+	};
+	int rc = app_make_channels(s, a, &g, NULL, 0);
+
+	s->keeper = a;
+	if (rc == 0)
+		rc = app_attach(s, a, NULL);
+	if (rc == 0)
+		return 0;
+	s->keeper = NULL;
+	return rc;
+}
+
+/* When it is first needed. It stands on no list of programs. */
+static int keeper_get(struct service *s)
+{
+	struct app *a;
+	int rc;
+
+	if (s->keeper != NULL)
+		return 0;
+	a = app_new(s, -1);
+	if (a == NULL)
+		return -ENOMEM;
+	list_del(&a->link);
+	s->n_apps--;
+	a->state = APP_FORKED;
+	rc = keeper_make(s, a);
+	if (rc == 0)
+		return 0;
+	s->n_apps++;
+	list_add_tail(&s->apps, &a->link);
+	app_detach(s, a, false, NULL);
+	return rc;
+}
+
+/* ---- its sockets ---- */
+
+struct share_call {
+	struct sock_app *from, *to;
+	uint32_t sid, out;
+	int rc;
+};
+
+static void share(struct node_core *core, void *arg)
+{
+	struct share_call *c = arg;
+
+	(void)core;
+	c->rc = socks_share(c->from, c->sid, c->to, &c->out);
+}
+
+static void drop(struct node_core *core, void *arg)
+{
+	struct share_call *c = arg;
+
+	(void)core;
+	socks_drop(c->to, c->sid);
+}
+
+static void drop_all(struct service *s, struct app *of, const uint32_t *sid)
+{
+	for (unsigned i = 0; i < s->node.n; i++) {
+		struct share_call c = {.to = of->chan[i].app, .sid = sid[i]};
+
+		if (sid[i] != 0 && c.to != NULL)
+			node_call(&s->node.core[i], drop, &c);
+	}
+}
+
+/* On each core; all or none. */
+static int share_all(struct service *s, struct app *from, const uint32_t *sid, struct app *to,
+		     uint32_t *out)
+{
+	bool some = false;
+
+	memset(out, 0, EMBED_CORES_MAX * sizeof(*out));
+	for (unsigned i = 0; i < s->node.n; i++) {
+		struct share_call c = {from->chan[i].app, to->chan[i].app, .sid = sid[i]};
+
+		if (sid[i] == 0)
+			continue;
+		node_call(&s->node.core[i], share, &c);
+		out[i] = c.out;
+		some = true;
+		if (c.rc < 0) {
+			out[i] = 0;
+			drop_all(s, to, out);
+			return c.rc;
+		}
+	}
+	return some ? 0 : -EBADF;
+}
+
+/* ---- ends ---- */
+
+static void kept_free(struct service *s, struct kept *k)
+{
+	if (k->fd >= 0) {
+		service_unwatch(s, k->fd);
+		close(k->fd);
+	}
+	if (k->twin >= 0)
+		close(k->twin);
+	list_del(&k->link);
+	free(k);
+}
+
+static void kept_gone(struct service *s, struct source *src, uint32_t events)
+{
+	struct kept *k = container_of(src, struct kept, gone);
+
+	(void)events;
+	drop_all(s, s->keeper, k->sid);
+	kept_free(s, k);
+}
+
+static uint64_t cookie_of(int fd)
+{
+	socklen_t len = sizeof(uint64_t);
+	uint64_t cookie = 0;
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+/* By its name a program sees what it has got. */
+static int name(int fd)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	uint64_t r;
+	int n;
+
+	if (getrandom(&r, sizeof(r), 0) != sizeof(r))
+		return -EAGAIN;
+	n = snprintf(at.sun_path + 1, sizeof(at.sun_path) - 1, ATTACH_KEPT "%016llx",
+		     (unsigned long long)r);
+	return bind(fd, (struct sockaddr *)&at,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* The end that travels, or -errno. */
+static int ends_open(struct service *s, struct kept *k)
+{
+	int pair[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	k->fd = pair[0];
+	k->cookie = cookie_of(pair[1]);
+	rc = k->cookie != 0 ? name(k->fd) : -ENOTSUP;
+	if (rc == 0 && shutdown(k->fd, SHUT_WR) < 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = service_watch(s, &k->gone, k->fd);
+	if (rc == 0)
+		return pair[1];
+	close(pair[1]);
+	return rc;
+}
+
+/* ---- messages ---- */
+
+static unsigned kept_of(const struct service *s, uid_t uid, unsigned *all)
+{
+	unsigned n = 0;
+
+	*all = 0;
+	LIST_EACH (l, &s->kept) {
+		n += container_of(l, struct kept, link)->uid == uid;
+		++*all;
+	}
+	return n;
+}
+
+static int take(struct service *s, struct app *a, struct attach_msg *m)
+{
+	const struct attach_pass *p = &m->pass;
+	unsigned all, mine = kept_of(s, a->uid, &all);
+	struct kept *k;
+	int rc;
+
+	if (mine >= KEPT_USER_MAX || all >= KEPT_MAX)
+		return -ETOOMANYREFS;
+	if (p->n_image > sizeof(p->image))
+		return -EINVAL;
+	rc = keeper_get(s);
+	k = rc == 0 ? calloc(1, sizeof(*k)) : NULL;
+	if (k == NULL)
+		return rc < 0 ? rc : -ENOMEM;
+	k->gone.ready = kept_gone;
+	k->fd = k->twin = -1;
+	if (m->n_fds == 1) {
+		k->twin = m->fd[0];
+		m->fd[0] = -1;
+	}
+	k->note = p->note;
+	k->uid = a->uid;
+	k->n_image = p->n_image;
+	memcpy(k->image, p->image, sizeof(k->image));
+	list_init(&k->link);
+	list_add_tail(&s->kept, &k->link);
+	rc = share_all(s, a, p->sid, s->keeper, k->sid);
+	if (rc == 0)
+		rc = ends_open(s, k);
+	if (rc >= 0)
+		return rc;
+	drop_all(s, s->keeper, k->sid);
+	kept_free(s, k);
+	return rc;
+}
+
+void keeper_take(struct service *s, struct app *a, struct attach_msg *m)
+{
+	struct attach_pass out = {.id = m->pass.id};
+	int fd = take(s, a, m);
+
+	out.res = fd < 0 ? fd : 0;
+	(void)!attach_send(a->sock, ATTACH_PASSED, &out, sizeof(out), &fd, fd >= 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static struct kept *find(const struct service *s, const struct attach_msg *m)
+{
+	uint64_t cookie = m->n_fds == 1 ? cookie_of(m->fd[0]) : 0;
+
+	LIST_EACH (l, &s->kept) {
+		struct kept *k = container_of(l, struct kept, link);
+
+		if (cookie != 0 && k->cookie == cookie)
+			return k;
+	}
+	return NULL;
+}
+
+void keeper_give(struct service *s, struct app *a, const struct attach_msg *m)
+{
+	struct attach_pass out = {.id = m->pass.id, .res = -ENOENT};
+	struct kept *k = find(s, m);
+
+	_Static_assert(sizeof(out.sid) == sizeof(k->sid), "a name for each core");
+	if (k != NULL) {
+		out.res = share_all(s, s->keeper, k->sid, a, out.sid);
+		out.n_image = k->n_image;
+		out.note = k->note;
+		memcpy(out.image, k->image, sizeof(out.image));
+	}
+	(void)!attach_send(a->sock, ATTACH_REDEEMED, &out, sizeof(out), k != NULL ? &k->twin : NULL,
+			   out.res == 0 && k->twin >= 0);
+}
+
+void keeper_close(struct service *s)
+{
+	while (!list_empty(&s->kept))
+		kept_free(s, container_of(s->kept.next, struct kept, link));
+	if (s->keeper != NULL)
+		app_detach(s, s->keeper, true, NULL);
+}
+
+void keeper_free(struct service *s)
+{
+	if (s->keeper == NULL)
+		return;
+	s->n_apps++;
+	app_free(s, s->keeper);
+	s->keeper = NULL;
+}
