@@ -205,8 +205,8 @@ unsigned dev_kernel_index(const struct dev_kernel *k);
 int dev_kernel_fd(const struct dev_kernel *k, uint16_t queue);
 /* Frames that the kernel sends, checksums complete: at most n. Sets m and flags. */
 unsigned dev_kernel_rx(struct dev_kernel *k, uint16_t queue, struct pkt *p, unsigned n);
-/* A frame for the kernel; flags say CSUM_OK. Takes p->m. False: it did not want it (down, or no
- * memory). */
+/* A frame for the kernel; flags say CSUM_OK as the port did, or L4_CSUM: it has none. Takes p->m.
+ * False: it did not want it (down, or no memory). */
 bool dev_kernel_tx(struct dev_kernel *k, uint16_t queue, struct pkt *p);
 
 struct dev_counters {

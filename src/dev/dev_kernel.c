@@ -7,8 +7,8 @@
  *
  * No part of DPDK: its driver would want to be told before the port is open, whose MAC and MTU are
  * needed. The kernel computes its checksums and cuts its segments itself, as the port may be able
- * to do neither; and a frame whose checksum the port has verified, or that came without one, is
- * said to be good by the header in front of it (struct virtio_net_hdr, VIRTIO 1.1 §5.1.6).
+ * to do neither. What comes from a vhost peer or another tap may have no checksum; that is said in
+ * the header in front of the frame (struct virtio_net_hdr, VIRTIO 1.1 §5.1.6).
  *
  * Not done: virtio-user with the kernel's vhost, which would save a system call for each frame of
  * what is meant to be few of them.
@@ -18,6 +18,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if_arp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -30,7 +31,8 @@
 struct dev_kernel {
 	char name[IF_NAMESIZE];
 	unsigned ifindex;
-	int hide; /* see dev_hide.c, -1: not needed */
+	int hide;	   /* see dev_hide.c, -1: not needed */
+	bool without_sums; /* the port's frames, when it says that they are good */
 	uint16_t n;
 	struct {
 		int fd;
@@ -104,6 +106,7 @@ int dev_kernel_open(const struct dev *port, const struct dev_kernel_cfg *cfg,
 		what = "the kernel takes af_packet's frames itself, and keeping it from that needs "
 		       "CAP_BPF and Linux 6.6; use af_xdp or a NIC";
 		k->hide = dev_hide_open(port);
+		k->without_sums = port->row->none_is_good || port->own_io;
 		rc = k->hide < 0 && k->hide != -ENOENT ? k->hide : 0;
 	}
 	if (rc == 0)
@@ -157,12 +160,27 @@ unsigned dev_kernel_rx(struct dev_kernel *k, uint16_t queue, struct pkt *p, unsi
 	return got;
 }
 
+/* The sum is not there, and not needed: the kernel is told where it would be, and takes it for good
+ * (CHECKSUM_PARTIAL); it would not look at "was verified". */
+static void without_sum(const struct rte_mbuf *m, struct virtio_net_hdr *h)
+{
+	struct dev_layout l;
+
+	if (!dev_layout_read(m, &l) || (l.proto != IPPROTO_TCP && l.proto != IPPROTO_UDP))
+		return;
+	h->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	h->csum_start = (uint16_t)(l.l2 + l.l3);
+	h->csum_offset = l.proto == IPPROTO_UDP ? 6 : 16;
+}
+
 bool dev_kernel_tx(struct dev_kernel *k, uint16_t queue, struct pkt *p)
 {
-	struct virtio_net_hdr h = {.flags = p->flags & PKT_F_CSUM_OK ? VIRTIO_NET_HDR_F_DATA_VALID
-								     : 0};
-	int rc = dev_tap_write(k->q[queue].fd, &h, p->m);
+	struct virtio_net_hdr h = {.flags = 0};
+	int rc;
 
+	if ((p->flags & PKT_F_L4_CSUM) || ((p->flags & PKT_F_CSUM_OK) && k->without_sums))
+		without_sum(p->m, &h);
+	rc = dev_tap_write(k->q[queue].fd, &h, p->m);
 	pkt_free(p->m);
 	return rc == 0;
 }

@@ -68,6 +68,9 @@ struct eth_addr stack_port_mac(const struct stack *s, unsigned port);
  * interface of the kernel's, and what the kernel sends there leaves by the port. k is closed after
  * stack_halt(). -errno. */
 int stack_share(struct stack *s, unsigned port, struct dev_kernel *k, uint16_t queue) must_check;
+/* What our end of a connection to the kernel at a shared address is called there (stack_alias.c).
+ */
+struct ip_addr stack_alias(unsigned port, bool v6);
 /* Adds an address with the route to its prefix. IPv6 addresses pass duplicate address detection. */
 int stack_addr_add(struct stack *s, unsigned ifindex, const struct ip_addr *a,
 		   uint8_t prefix_len) must_check;

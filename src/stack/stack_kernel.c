@@ -223,6 +223,10 @@ void kernel_put(struct stack *s, struct pkt *p)
 	struct stack_kernel *h = s->kernel[p->port];
 
 	s->strangers++;
+	if (p->l3_off == 0 && !alias_out(p, &h->mac)) {
+		pkt_drop(&s->drops, p->m, DROP_TCP_NO_CONN);
+		return;
+	}
 	if ((p->flags & PKT_F_FRAGMENTED) && !mend(p)) {
 		pkt_drop(&s->drops, p->m, DROP_FRAG_BAD);
 		return;
@@ -246,6 +250,13 @@ static void piece_to_kernel(struct stack *s, struct stack_kernel *h)
 
 /* ---- both ways ---- */
 
+static bool is_to(const struct pkt *p, const struct eth_addr *mac)
+{
+	const struct wire_eth *h = (const void *)pkt_data(p->m);
+
+	return p->m->data_len >= sizeof(*h) && eth_addr_eq(&h->dst, mac);
+}
+
 /* Frames of the kernel's: no more than find room at the port. */
 static unsigned from_kernel(struct stack *s, struct stack_kernel *h, unsigned port)
 {
@@ -258,7 +269,10 @@ static unsigned from_kernel(struct stack *s, struct stack_kernel *h, unsigned po
 		h->look_ns = s->now + LOOK_NS;
 	for (unsigned i = 0; i < n; i++) {
 		p[i].port = (uint8_t)port;
-		stack_out(s, &p[i], NEXT_TX, 0);
+		if (unlikely(is_to(&p[i], &h->mac)))
+			alias_in(s, &p[i]);
+		else
+			stack_out(s, &p[i], NEXT_TX, 0);
 	}
 	s->from_kernel += n;
 	return n;

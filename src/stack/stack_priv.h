@@ -6,7 +6,8 @@
  *   stack_rx.c     the road of a received packet; with stack_tx.c the only switchboard
  *   stack_tx.c     the road of a sent one
  *   stack_self.c   TCP to ourselves
- *   stack_kernel.c  the kernel's side of a shared port
+ *   stack_kernel.c the kernel's side of a shared port
+ *   stack_alias.c  TCP from us to the kernel at a shared address
  *   stack_event.c  what the neighbours' room and ICMP report
  *   stack_wait.c   sleeping and waking
  *   stack.c        making, addresses, applications
@@ -103,6 +104,15 @@ unsigned kernel_turn(struct stack *s, unsigned done) slow_path;
 bool kernel_pending(const struct stack *s);
 void kernel_halt(struct stack *s);
 
+/* ---- stack_alias.c ---- */
+/* The shared port with this address of ours; false: there is none. */
+bool alias_port(const struct stack *s, const struct ip_addr *own, uint8_t *port);
+/* Makes a frame for the kernel of a segment from and to an address of ours; m has room in front.
+ * False: it can't be. */
+bool alias_out(struct pkt *p, const struct eth_addr *mac);
+/* A frame that the kernel sends to our MAC. Takes p->m. */
+void alias_in(struct stack *s, struct pkt *p);
+
 /* ---- stack_tx.c ---- */
 /* Sends on a packet from NEXT_IP_OUT, NEXT_NEIGH_OUT (on ifindex) or NEXT_TX; counts a NEXT_DROP.
  * Takes p->m. */
@@ -113,8 +123,9 @@ bool stack_tx_pending(const struct stack *s);
 
 /* ---- stack_self.c ---- */
 bool stack_is_own(const struct stack *s, const struct ip_addr *a);
-/* Takes p->m, a segment for such an address; false: no room now, p is unchanged. */
-bool stack_self_put(struct stack *s, struct pkt *p);
+/* Takes p->m, a segment for such an address; false: no room now, p is unchanged. kernel: it may be
+ * for the kernel, where that has the address, too. */
+bool stack_self_put(struct stack *s, struct pkt *p, bool kernel);
 unsigned stack_self_take(struct stack *s, struct pkt *p, unsigned n);
 
 /* ---- stack_event.c ---- */

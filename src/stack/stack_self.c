@@ -15,7 +15,7 @@ bool stack_is_own(const struct stack *s, const struct ip_addr *a)
 	return ip_addr_is_loopback(a) || ip_addr_find(s->ip, a) != NULL;
 }
 
-bool stack_self_put(struct stack *s, struct pkt *p)
+bool stack_self_put(struct stack *s, struct pkt *p, bool kernel)
 {
 	struct stack_self *l = &s->self;
 	struct pkt *in = &l->p[(l->head + l->n) % STACK_SELF_SEGMENTS];
@@ -36,6 +36,8 @@ bool stack_self_put(struct stack *s, struct pkt *p)
 		pkt_drop(&s->drops, p->m, DROP_NO_MBUF);
 		return true;
 	}
+	if (unlikely(s->n_kernels != 0) && kernel && alias_port(s, &p->dst, &in->port))
+		in->flags |= PKT_F_SHARED;
 	l->n++;
 	s->copied_bytes += p->m->pkt_len;
 	pkt_free(p->m);

@@ -174,7 +174,7 @@ static unsigned segments_send(struct stack *s, struct tcp_tx *tx, unsigned n)
 			r.p[r.n++] = tx[i].p;
 			continue;
 		}
-		if (next == NEXT_SELF && !stack_self_put(s, &tx[i].p)) {
+		if (next == NEXT_SELF && !stack_self_put(s, &tx[i].p, true)) {
 			run_send(s, &r, &taken);
 			return taken < i ? taken : i;
 		}

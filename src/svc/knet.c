@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <linux/if_addr.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -24,6 +25,7 @@ struct request {
 	union {
 		struct ifaddrmsg addr;
 		struct rtmsg route;
+		struct ndmsg neigh;
 		char room[256];
 	};
 };
@@ -114,17 +116,20 @@ int knet_addr_del(const struct knet_addr *a)
 static int route_change(uint16_t type, uint16_t flags, const struct knet_route *k)
 {
 	uint32_t metric = ROUTE_METRIC, out = k->ifindex;
+	bool on_link = ip_addr_is_any(&k->gateway);
 	struct request r;
 
 	begin(&r, type, flags, sizeof(r.route));
-	r.route.rtm_family = ip_addr_is_v4(&k->gateway) ? AF_INET : AF_INET6;
+	r.route.rtm_family = ip_addr_is_v4(&k->prefix) ? AF_INET : AF_INET6;
+	r.route.rtm_scope = on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
 	r.route.rtm_dst_len = k->prefix_len;
 	r.route.rtm_table = RT_TABLE_MAIN;
 	r.route.rtm_protocol = RTPROT_STATIC;
 	r.route.rtm_type = RTN_UNICAST;
 	if (k->prefix_len > 0)
 		addr_attribute(&r, RTA_DST, &k->prefix);
-	addr_attribute(&r, RTA_GATEWAY, &k->gateway);
+	if (!on_link)
+		addr_attribute(&r, RTA_GATEWAY, &k->gateway);
 	attribute(&r, RTA_OIF, &out, sizeof(out));
 	attribute(&r, RTA_PRIORITY, &metric, sizeof(metric));
 	return ask(&r);
@@ -138,6 +143,19 @@ int knet_route_add(const struct knet_route *r)
 int knet_route_del(const struct knet_route *r)
 {
 	return route_change(RTM_DELROUTE, 0, r);
+}
+
+int knet_neigh_add(const struct knet_neigh *n)
+{
+	struct request r;
+
+	begin(&r, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, sizeof(r.neigh));
+	r.neigh.ndm_family = ip_addr_is_v4(&n->addr) ? AF_INET : AF_INET6;
+	r.neigh.ndm_ifindex = (int)n->ifindex;
+	r.neigh.ndm_state = NUD_PERMANENT;
+	addr_attribute(&r, NDA_DST, &n->addr);
+	attribute(&r, NDA_LLADDR, n->mac.b, sizeof(n->mac.b));
+	return ask(&r);
 }
 
 int knet_up(const char *ifname)

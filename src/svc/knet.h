@@ -21,7 +21,15 @@ struct knet_addr {
 int knet_addr_add(const struct knet_addr *a) must_check;
 int knet_addr_del(const struct knet_addr *a);
 
-/* len bits of prefix, of the gateway's family. */
+/* A neighbour that is always there. */
+struct knet_neigh {
+	unsigned ifindex;
+	struct ip_addr addr;
+	struct eth_addr mac;
+};
+int knet_neigh_add(const struct knet_neigh *n) must_check;
+
+/* len bits of prefix, of its own family; gateway any: on the link. */
 struct knet_route {
 	unsigned ifindex;
 	struct ip_addr prefix, gateway;

@@ -129,13 +129,33 @@ int shared_open(struct service *s, const struct svc_err *err)
 	return rc;
 }
 
-static int iface_up(const struct shared_iface *f, const struct svc_err *err)
+/* Our end of connections to the kernel, as it knows it (stack_alias.c): a neighbour, which IPv4
+ * needs a route to. Without IPv6 in the kernel there is none of its family. */
+static int alias_add(const struct service *s, const struct shared_iface *f)
+{
+	struct knet_neigh n = {.ifindex = dev_kernel_index(f->kernel),
+			       .addr = stack_alias(f->cfg.port, false),
+			       .mac = stack_port_mac(s->node.core[0].stack, f->cfg.port)};
+	struct knet_route r = {n.ifindex, n.addr, ip_addr_v4(be32(0)), 32};
+	int rc = knet_route_add(&r);
+
+	if (rc == 0)
+		rc = knet_neigh_add(&n);
+	n.addr = stack_alias(f->cfg.port, true);
+	(void)!knet_neigh_add(&n);
+	return rc;
+}
+
+static int iface_up(const struct service *s, const struct shared_iface *f,
+		    const struct svc_err *err)
 {
 	int rc;
 
 	/* Its link-local address is the stack's, which has seen to it that it is nobody else's. */
 	knet_set6(f->cfg.iface, "accept_dad", 0);
 	rc = knet_up(f->cfg.iface);
+	if (rc == 0)
+		rc = alias_add(s, f);
 	return rc < 0 ? svc_fail(err, rc, "--share %s: cannot be brought up: %s", f->text,
 				 strerror(-rc))
 		      : 0;
@@ -148,7 +168,7 @@ int shared_start(struct service *s, const struct svc_err *err)
 	if (s->shared == NULL)
 		return 0;
 	for (unsigned i = 0; rc == 0 && i < s->shared->n_ifaces; i++)
-		rc = iface_up(&s->shared->iface[i], err);
+		rc = iface_up(s, &s->shared->iface[i], err);
 	return rc == 0 ? shared_addrs_start(s, err) : rc;
 }
 

@@ -97,7 +97,9 @@ static void kernel_route(struct service *s, const char *prefix, const char *via,
 	if (svc_gateway_parse(via, &r.gateway, why, sizeof(why)) < 0 ||
 	    (strcmp(prefix, "default") != 0 && svc_addr_parse(prefix, &a, why, sizeof(why)) < 0))
 		return;
-	r.prefix = a.addr;
+	r.prefix = strcmp(prefix, "default") != 0 ? a.addr
+		   : ip_addr_is_v4(&r.gateway)	  ? ip_addr_v4(be32(0))
+						  : (struct ip_addr){0};
 	r.prefix_len = a.prefix_len;
 	f = iface_towards(s->shared, &r.gateway);
 	if (f == NULL)

@@ -508,6 +508,27 @@ def an_unmodified_server_is_at_loopback_too():
 
 
 @case
+def programs_of_ours_reach_the_kernels_at_the_shared_address():
+    """And those of ours, where they have the port."""
+    with shared() as s, kernel_server(2222), App(s, "echo", 7), Sockets(s) as z:
+        data = pattern(1 << 20)
+        path = os.path.join(service.folder, "self")
+        with open(path, "wb") as f:
+            f.write(data)
+        for addr in BOTH:
+            before = counters(s)["kernel_rx_packets"]
+            for port in (2222, 7):
+                with open(path, "rb") as f, App(s, "client", addr, port, ready=None, stdin=f) as c:
+                    check(c.wait() == 0, f"{addr} {port}: {c.errors()}")
+                    c.log.seek(0)
+                    check(c.log.read() == data, f"{addr} {port}: other bytes came back")
+            check(counters(s)["kernel_rx_packets"] > before + 100, "it was not the kernel")
+            check(z("connect", addr, 4444)[0] == -errno.ECONNREFUSED, "nobody listens there")
+            check_echo(connect(addr, 2222), pattern(1000))
+            check_echo(connect(addr, 7), pattern(1000))
+
+
+@case
 def several_cores_share_with_the_kernel():
     if len(os.sched_getaffinity(0)) < 2:
         raise peer.Skip("one CPU")

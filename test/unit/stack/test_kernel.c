@@ -284,8 +284,10 @@ static void what_the_kernel_sends_leaves_as_it_is(void **state)
 	static const uint8_t udp[8] = {0, 9, 0x12, 0x34, 0, 8, 0, 0};
 	struct rte_mbuf *m = frame(17, udp, 8), *out;
 	uint8_t was[64];
-	uint32_t len = pkt_copy_out(m, 0, sizeof(was), was);
+	uint32_t len;
 
+	memcpy(pkt_data(m), &peer_mac, sizeof(peer_mac));
+	len = pkt_copy_out(m, 0, sizeof(was), was);
 	kernel.say = m;
 	for (unsigned turn = 0; kernel.say != NULL; turn++) {
 		assert_true(turn < 1000000); /* it looks at the interface every now and then */
@@ -296,6 +298,74 @@ static void what_the_kernel_sends_leaves_as_it_is(void **state)
 	assert_int_equal(out->pkt_len, len);
 	assert_memory_equal(pkt_data(out), was, len);
 	pkt_free(out);
+}
+
+/* A segment from our port 2000 to port 22 of our own address, as the engine sends it. */
+static void send_to_self(uint8_t flags)
+{
+	struct tcp_hdr h = {.sport = be16(2000), .dport = be16(22), .off = 5 << 4, .flags = flags};
+	struct pkt p = {.m = pkt_alloc_hdr(&pools),
+			.proto = IP_PROTO_TCP,
+			.src = ip_addr_v4(be32(0x0a000002)),
+			.dst = ip_addr_v4(be32(0x0a000002))};
+
+	assert_non_null(p.m);
+	memcpy(pkt_put(p.m, sizeof(h)), &h, sizeof(h));
+	assert_true(stack_self_put(s, &p, true));
+	stack_poll(s);
+}
+
+/* The kernel got one segment with these flags from the alias, to our address's port 22. */
+static void check_from_alias(uint8_t flags)
+{
+	static const uint8_t addrs[] = {169, 254, 255,	     1,		 10, 0,
+					0,   2,	  2000 >> 8, 2000 & 255, 0,  22};
+	const uint8_t *f;
+
+	assert_int_equal(kernel.n, 1);
+	f = pkt_data(kernel.got[0]);
+	assert_memory_equal(f + 26, addrs, sizeof(addrs));
+	assert_int_equal(f[47], flags);
+	assert_int_equal(csum_fold(csum_add(0, f + 14, 20)), 0xffff);
+	assert_true(kernel.flags[0] & PKT_F_L4_CSUM);
+	assert_null(sent());
+}
+
+static void we_come_to_the_kernel_from_an_alias(void **state)
+{
+	struct tcp_hdr h = {.sport = be16(22),
+			    .dport = be16(2000),
+			    .ack = be32(1),
+			    .off = 5 << 4,
+			    .flags = TCP_SYN | TCP_ACK};
+	struct rte_mbuf *m = frame(6, &h, sizeof(h));
+	static const uint8_t addrs[] = {10, 0, 0, 2, 169, 254, 255, 1};
+
+	send_to_self(TCP_SYN);
+	check_from_alias(TCP_SYN);
+	/* Its answer arrives, as from the shared address; nobody waits for it, and it is told. */
+	kernel_forget();
+	memcpy(pkt_data(m) + 26, addrs, sizeof(addrs));
+	kernel.say = m;
+	for (unsigned turn = 0; kernel.n == 0; turn++) {
+		assert_true(turn < 1000000);
+		stack_poll(s);
+	}
+	check_from_alias(TCP_RST);
+}
+
+static void what_the_kernel_sends_to_our_mac_is_for_the_alias_or_nobody(void **state)
+{
+	static const uint8_t udp[8] = {0, 9, 0x12, 0x34, 0, 8, 0, 0};
+
+	kernel.say = frame(17, udp, 8);
+	for (unsigned turn = 0; kernel.say != NULL; turn++) {
+		assert_true(turn < 1000000);
+		stack_poll(s);
+	}
+	stack_poll(s);
+	assert_null(sent());
+	assert_int_equal(s->drops.n[DROP_IP_NOT_OURS], 1);
 }
 
 /* H24: the kernel takes 100 us for each frame, and more come all the time. Beside other work, a
@@ -342,6 +412,8 @@ int main(void)
 		T(fragments_go_to_the_kernel_as_one_datagram),
 		T(fragments_of_ipv6_keep_a_header_that_cuts_nothing),
 		T(what_the_kernel_sends_leaves_as_it_is),
+		T(we_come_to_the_kernel_from_an_alias),
+		T(what_the_kernel_sends_to_our_mac_is_for_the_alias_or_nobody),
 		T(h24_strangers_get_a_part_of_the_time_only),
 	};
 
