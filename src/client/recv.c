@@ -290,19 +290,22 @@ int recv_wait_dgram(struct csock *s, int flags)
 	return 1;
 }
 
+/* As Linux: what there is no place for is cut, or left out if there is none for its head. */
 static void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data,
 		     size_t len)
 {
 	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
 	char *at = (char *)m->msg_control + *used;
+	size_t room = m->msg_controllen - *used;
 
-	if (CMSG_SPACE(len) > m->msg_controllen - *used) {
+	if (room < CMSG_LEN(len))
 		m->msg_flags |= MSG_CTRUNC;
+	if (room < sizeof(h))
 		return;
-	}
+	h.cmsg_len = room < h.cmsg_len ? room : h.cmsg_len;
 	memcpy(at, &h, sizeof(h));
-	memcpy(at + CMSG_LEN(0), data, len);
-	*used += CMSG_SPACE(len);
+	memcpy(at + CMSG_LEN(0), data, h.cmsg_len - CMSG_LEN(0));
+	*used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
 }
 
 static void cmsg_v4(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
@@ -401,6 +404,14 @@ static ssize_t recv_dgram(struct csock *s, struct recv_args *a)
 
 /* ---- the calls ---- */
 
+/* A stream has no control messages. */
+static inline ssize_t no_cmsgs(struct recv_args *a, ssize_t n)
+{
+	if (a->msg != NULL && n >= 0 && a->msg->msg_control != NULL)
+		a->msg->msg_controllen = 0;
+	return n;
+}
+
 static ssize_t recv_any(int fd, struct recv_args *a)
 {
 	struct csock *s;
@@ -416,9 +427,9 @@ static ssize_t recv_any(int fd, struct recv_args *a)
 	else if (unlikely(a->flags & MSG_ERRQUEUE))
 		n = errqueue_recv(s, a->msg);
 	else if (unlikely(a->flags & MSG_OOB))
-		n = recv_urgent(s, a);
+		n = no_cmsgs(a, recv_urgent(s, a));
 	else if (likely(s->type == SOCK_STREAM))
-		n = recv_stream(s, a);
+		n = no_cmsgs(a, recv_stream(s, a));
 	else
 		n = recv_dgram(s, a);
 	/* A stream has no sender's address to tell (POSIX leaves it, Linux says length 0). */
@@ -506,17 +517,11 @@ ssize_t zs_recvmsg(int fd, struct msghdr *msg, int flags)
 		.addrlen = &msg->msg_namelen,
 		.msg = msg,
 	};
-	size_t room = msg->msg_controllen;
-	ssize_t n;
 
 	if (msg->msg_iovlen > IOV_COUNT_MAX)
 		return -EMSGSIZE;
 	if (iov_start(&a.it, msg->msg_iov, msg->msg_iovlen) < 0)
 		return -EINVAL;
 	msg->msg_flags = 0;
-	n = recv_any(fd, &a);
-	/* A stream has no control messages. */
-	if (n >= 0 && msg->msg_controllen == room && msg->msg_control != NULL)
-		msg->msg_controllen = 0;
-	return n;
+	return recv_any(fd, &a);
 }
