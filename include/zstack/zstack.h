@@ -166,7 +166,9 @@ ssize_t zs_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *a
 ssize_t zs_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
 		  socklen_t addrlen);
 /* Control messages received: IP_PKTINFO and IPV6_PKTINFO (the local address of a datagram), when
- * IP_PKTINFO or IPV6_RECVPKTINFO was set. To be sent: none; -EINVAL. */
+ * IP_PKTINFO or IPV6_RECVPKTINFO was set. To be sent: IP_PKTINFO, IPV6_PKTINFO, the own address that a
+ * datagram is to come from; others are -EINVAL. An address that is not the stack's is the socket's
+ * next error, EINVAL. */
 ssize_t zs_recvmsg(int fd, struct msghdr *msg, int flags);
 ssize_t zs_sendmsg(int fd, const struct msghdr *msg, int flags);
 

@@ -163,6 +163,7 @@ enum {
 	CHAN_SEND_OOB = 1 << 1,	   /* TCP: the last byte is urgent */
 	CHAN_SEND_COPIED = 1 << 2, /* from a copying call */
 	CHAN_SEND_PART = 1 << 3,   /* datagram: further pieces follow */
+	CHAN_SEND_FROM = 1 << 4,   /* datagram: from[] is valid */
 };
 
 enum { CHAN_DUMP_SOCKETS, CHAN_DUMP_COUNTERS, CHAN_DUMP_NEIGH, CHAN_DUMP_ROUTES, CHAN_DUMP_PORTS };
@@ -194,7 +195,9 @@ struct chan_sqe {
 		struct {
 			uint8_t addr[16]; /* IPv4 mapped */
 			uint32_t scope;	  /* of a link-local address: interface, from 1; 0 = any */
-			uint32_t pad[3];
+			/* The last bytes of the own address to send from: no two own
+			 * addresses have the same. */
+			uint8_t from[12];
 		};
 		int32_t arg[8];
 		uint8_t data[CHAN_DATA_MAX];

@@ -6,6 +6,7 @@
  * that limit a send needs a token, a block and a place in the ring, which all sockets of a core
  * share: a socket that finds none is remembered, and woken when something came back.
  */
+#define _GNU_SOURCE
 #include <netinet/in.h>
 #include <sched.h>
 #include <string.h>
@@ -209,7 +210,9 @@ void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to)
 	q->scope = to->scope;
 }
 
-static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const struct endpoint *to)
+/* from: the own address to send from, or NULL. */
+static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const struct endpoint *to,
+			  const uint8_t *from)
 {
 	uint32_t n = (uint32_t)it->left;
 	struct chan_sqe *q;
@@ -232,46 +235,58 @@ static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const s
 	if (flags & MSG_MORE)
 		q->flags |= CHAN_SEND_PART;
 	send_dgram_fill(q, to);
+	if (unlikely(from != NULL)) {
+		q->flags |= CHAN_SEND_FROM;
+		memcpy(q->from, from + 16 - sizeof(q->from), sizeof(q->from));
+	}
 	cmd_push(c);
 	return n;
 }
 
-static ssize_t dgram(struct csock *s, struct iov_it *it, int flags, const struct sockaddr *addr,
-		     socklen_t addrlen)
+struct send_args {
+	struct iov_it it;
+	int flags;
+	const struct sockaddr *addr; /* or NULL */
+	socklen_t addrlen;
+	bool has_from;
+	uint8_t from[16]; /* IPv4 mapped */
+};
+
+static ssize_t dgram(struct csock *s, struct send_args *a)
 {
 	struct endpoint to;
 	ssize_t r;
 
-	if (flags & MSG_OOB)
+	if (a->flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (it->left > DGRAM_MAX)
+	if (a->it.left > DGRAM_MAX)
 		return -EMSGSIZE;
-	r = send_dgram_to(s, addr, addrlen, &to);
+	r = send_dgram_to(s, a->addr, a->addrlen, &to);
 	if (r == 0)
 		r = send_autobind(s);
 	if (r == 0)
-		r = send_dgram(s, it, flags, addr != NULL ? &to : NULL);
+		r = send_dgram(s, &a->it, a->flags, a->addr != NULL ? &to : NULL,
+			       a->has_from ? a->from : NULL);
 	return r < 0 ? send_result(s, 0, (int)r) : r;
 }
 
-static ssize_t send_any(int fd, struct iov_it *it, int flags, const struct sockaddr *addr,
-			socklen_t addrlen)
+static ssize_t send_any(int fd, struct send_args *a)
 {
 	struct csock *s;
 	ssize_t n = 0;
 	int err;
 
-	if (unlikely((flags & ~SENDMSG_FLAGS) != 0))
+	if (unlikely((a->flags & ~SENDMSG_FLAGS) != 0))
 		return -EOPNOTSUPP;
 	client_lock();
 	s = fd_csock(fd, &err);
 	if (unlikely(s == NULL))
 		n = err;
 	else if (likely(s->type == SOCK_STREAM))
-		n = send_stream(s, it, flags);
+		n = send_stream(s, &a->it, a->flags);
 	else
-		n = dgram(s, it, flags, addr, addrlen);
-	if (unlikely(flags & MSG_ZEROCOPY) && n > 0 && (s->flags & CSOCK_ZEROCOPY))
+		n = dgram(s, a);
+	if (unlikely(a->flags & MSG_ZEROCOPY) && n > 0 && (s->flags & CSOCK_ZEROCOPY))
 		errqueue_sent(s);
 	client_unlock();
 	return n;
@@ -281,9 +296,9 @@ ssize_t zs_sendto(int fd, const void *buf, size_t len, int flags, const struct s
 		  socklen_t addrlen)
 {
 	struct iovec v = {(void *)(uintptr_t)buf, len};
-	struct iov_it it;
+	struct send_args a = {.flags = flags, .addr = addr, .addrlen = addrlen};
 
-	return iov_start(&it, &v, 1) < 0 ? -EINVAL : send_any(fd, &it, flags, addr, addrlen);
+	return iov_start(&a.it, &v, 1) < 0 ? -EINVAL : send_any(fd, &a);
 }
 
 /* Nothing is in the way of a send of len bytes as one block: no error, no limit, no wish. */
@@ -342,21 +357,57 @@ ssize_t zs_write(int fd, const void *buf, size_t len)
 
 ssize_t zs_writev(int fd, const struct iovec *iov, int n)
 {
-	struct iov_it it;
+	struct send_args a = {.flags = 0};
 
-	if (n < 0 || iov_start(&it, iov, (size_t)n) < 0)
+	if (n < 0 || iov_start(&a.it, iov, (size_t)n) < 0)
 		return -EINVAL;
-	return send_any(fd, &it, 0, NULL, 0);
+	return send_any(fd, &a);
+}
+
+/* IP_PKTINFO and IPV6_PKTINFO (ip(7), RFC 3542 §6.2): the own address; zero chooses none. The
+ * interface is not looked at. */
+static int source_from(struct send_args *a, const struct cmsghdr *h)
+{
+	static const uint8_t zero[16];
+	struct in6_pktinfo six;
+	struct in_pktinfo four;
+
+	if (h->cmsg_level == IPPROTO_IP && h->cmsg_type == IP_PKTINFO &&
+	    h->cmsg_len == CMSG_LEN(sizeof(four))) {
+		memcpy(&four, CMSG_DATA(h), sizeof(four));
+		a->has_from = four.ipi_spec_dst.s_addr != 0;
+		a->from[10] = a->from[11] = 0xff;
+		memcpy(a->from + 12, &four.ipi_spec_dst, 4);
+		return 0;
+	}
+	if (h->cmsg_level == IPPROTO_IPV6 && h->cmsg_type == IPV6_PKTINFO &&
+	    h->cmsg_len == CMSG_LEN(sizeof(six))) {
+		memcpy(&six, CMSG_DATA(h), sizeof(six));
+		memcpy(a->from, &six.ipi6_addr, 16);
+		a->has_from = memcmp(a->from, zero, 16) != 0;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 ssize_t zs_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
-	struct iov_it it;
+	struct send_args a = {.flags = flags, .addrlen = msg->msg_namelen};
+	struct cmsghdr *h;
 
 	if (msg->msg_iovlen > IOV_COUNT_MAX)
 		return -EMSGSIZE;
-	if (iov_start(&it, msg->msg_iov, msg->msg_iovlen) < 0 || msg->msg_controllen != 0)
+	if (iov_start(&a.it, msg->msg_iov, msg->msg_iovlen) < 0)
 		return -EINVAL;
-	return send_any(fd, &it, flags, msg->msg_namelen > 0 ? msg->msg_name : NULL,
-			msg->msg_namelen);
+	if (unlikely(msg->msg_controllen > 0)) {
+		h = CMSG_FIRSTHDR(msg);
+		if (h == NULL)
+			return -EINVAL;
+		for (; h != NULL; h = CMSG_NXTHDR((struct msghdr *)(uintptr_t)msg, h)) {
+			if (source_from(&a, h) < 0)
+				return -EINVAL;
+		}
+	}
+	a.addr = msg->msg_namelen > 0 ? msg->msg_name : NULL;
+	return send_any(fd, &a);
 }

@@ -184,6 +184,22 @@ static bool is_broadcast(struct ip *ip, const struct ip_addr *dst)
 	return d == UINT32_MAX;
 }
 
+/* The own address that the application named by its last bytes. */
+static int named_source(const struct sock_cmd *c, struct ip_addr *src)
+{
+	const struct ip_ifaddr *own;
+
+	for (unsigned i = 0; (own = ip_addr_at(c->s->cfg.ip, i)) != NULL; i++) {
+		const uint8_t *b = own->addr.b + sizeof(own->addr.b) - sizeof(c->q->from);
+
+		if (own->tentative || memcmp(b, c->q->from, sizeof(c->q->from)) != 0)
+			continue;
+		*src = own->addr;
+		return 0;
+	}
+	return -EINVAL;
+}
+
 static int destination(const struct sock_cmd *c, struct pkt *p)
 {
 	const struct udp_bind *b = udp_binding(c->k->pcb);
@@ -211,7 +227,13 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 			return -EACCES;
 		p->flags |= PKT_F_BCAST;
 	}
-	err = choose_source(c->k, &p->dst, scope, &p->src);
+	if (unlikely(c->q->flags & CHAN_SEND_FROM)) {
+		err = named_source(c, &p->src);
+		if (err == 0 && ip_addr_is_v4(&p->src) != ip_addr_is_v4(&p->dst))
+			err = -EINVAL;
+	} else {
+		err = choose_source(c->k, &p->dst, scope, &p->src);
+	}
 	return err != 0 || (p->flags & PKT_F_BCAST) || ip_addr_is_multicast(&p->dst)
 		       ? err
 		       : sock_check_route(c->k, &p->dst);

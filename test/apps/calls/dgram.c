@@ -116,6 +116,11 @@ static void messages(void)
 	show(c != NULL && c->cmsg_type == IP_PKTINFO);
 	m = (struct msghdr){
 		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = out, .msg_iovlen = 2};
+	/* What came to an address is answered from it. */
+	memcpy(CMSG_DATA(c), &(struct in_pktinfo){.ipi_spec_dst.s_addr = inet_addr(OWN)},
+	       sizeof(struct in_pktinfo));
+	m.msg_control = control;
+	m.msg_controllen = CMSG_SPACE(sizeof(struct in_pktinfo));
 	show(sendmsg(fd, &m, 0));
 	show(readable(fd));
 	m = (struct msghdr){.msg_iov = in, .msg_iovlen = 1};

@@ -157,6 +157,40 @@ static void icmp_error_is_told_once(void **state)
 	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
 }
 
+/* RFC 3542 §6.2, ip(7). */
+static void own_address_goes_along_when_named(void **state)
+{
+	static const uint8_t tail[12] = "\0\0\0\0\0\0\xff\xff\x0a\0\0\x09";
+	struct in_pktinfo pi = {.ipi_spec_dst.s_addr = htonl(0x0a000009)};
+	union {
+		struct cmsghdr h;
+		char bytes[CMSG_SPACE(sizeof(pi))];
+	} control = {.h = {.cmsg_len = CMSG_LEN(sizeof(pi)),
+			   .cmsg_level = IPPROTO_IP,
+			   .cmsg_type = IP_PKTINFO}};
+	struct sockaddr_in to = fake_addr(53);
+	struct iovec v = {buf, 10};
+	struct msghdr m = {.msg_name = &to,
+			   .msg_namelen = sizeof(to),
+			   .msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = sizeof(control)};
+	int fd = udp_socket(SOCK_NONBLOCK);
+
+	memcpy(CMSG_DATA(&control.h), &pi, sizeof(pi));
+	assert_int_equal(zs_sendmsg(fd, &m, 0), 10);
+	zs_process(0);
+	assert_true(fake_last(core0, CHAN_OP_SENDTO)->flags & CHAN_SEND_FROM);
+	assert_memory_equal(fake_last(core0, CHAN_OP_SENDTO)->from, tail, sizeof(tail));
+	memset(CMSG_DATA(&control.h), 0, sizeof(pi));
+	assert_int_equal(zs_sendmsg(fd, &m, 0), 10);
+	zs_process(0);
+	assert_false(fake_last(core0, CHAN_OP_SENDTO)->flags & CHAN_SEND_FROM);
+	control.h.cmsg_type = IP_TTL;
+	assert_int_equal(zs_sendmsg(fd, &m, 0), -EINVAL);
+}
+
 static void control_messages_come_when_asked_for(void **state)
 {
 	union {
@@ -276,6 +310,7 @@ int main(void)
 		T(send_needs_a_destination),
 		T(more_makes_pieces_of_one_datagram),
 		T(icmp_error_is_told_once),
+		T(own_address_goes_along_when_named),
 		T(control_messages_come_when_asked_for),
 		T(zero_copy_echo_of_pieces),
 		T(zero_copy_datagram_goes_whole_or_not_at_all),

@@ -68,6 +68,28 @@ static void datagram_arrives_with_its_addresses(void **state)
 	assert_int_equal(e.aux, CHAN_DGRAM_AUX(0, 64, 0));
 }
 
+/* RFC 3542 §6.2: the application chooses the own address. */
+static void datagram_comes_from_the_address_that_is_named(void **state)
+{
+	struct chan_sqe q;
+
+	two_sockets();
+	fill(A, 0, 100);
+	q = with_addr(CHAN_OP_SENDTO, a, &B->addr, 53);
+	q.len = 100;
+	q.token = 4;
+	q.flags = CHAN_SEND_FROM;
+	memcpy(q.from, A->addr.b + 4, sizeof(q.from));
+	submit(A, q);
+	assert_memory_equal(receive(B, b, 100).addr, &A->addr, 16);
+	assert_true(took_token(A, 4));
+	q.token = 5;
+	memcpy(q.from, B->addr.b + 4, sizeof(q.from));
+	submit(A, q);
+	assert_int_equal(await(A, CHAN_EV_ERROR, a, 5).res, -EINVAL);
+	assert_true(took_token(A, 5));
+}
+
 static void empty_datagram_arrives(void **state)
 {
 	struct chan_cqe e;
@@ -422,6 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(datagram_arrives_with_its_addresses),
+		T(datagram_comes_from_the_address_that_is_named),
 		T(empty_datagram_arrives),
 		T(pieces_make_one_datagram),
 		T(largest_datagram_arrives_and_larger_fails),
