@@ -98,7 +98,8 @@ int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 		r = 0;
 	if (r >= 0) {
 		r = (int)known.n;
-		memcpy(a, known.addr, (max < known.n ? max : known.n) * sizeof(*a));
+		for (unsigned i = 0; i < known.n && i < max; i++)
+			a[i] = known.addr[i];
 		if (default_routes != NULL)
 			*default_routes = known.routes;
 	}

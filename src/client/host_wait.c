@@ -129,13 +129,13 @@ static int wait_with(struct call *c, struct kwait *k, struct pollfd *few)
 		fds = malloc((w->n_kernel + KWAIT_ROOM) * sizeof(*fds));
 	if (fds != NULL && c->link != NULL) {
 		*k = (struct kwait){.fd = fds, .n = w->n_kernel, .mask = w->sigmask};
-		memcpy(fds, w->kernel, w->n_kernel * sizeof(*fds));
 		for (unsigned i = 0; i < k->n; i++)
-			fds[i].revents = 0;
+			fds[i] = (struct pollfd){w->kernel[i].fd, w->kernel[i].events, 0};
 		client_lock();
 		r = wait_inside(c);
 		client_unlock();
-		memcpy(w->kernel, fds, w->n_kernel * sizeof(*fds));
+		for (unsigned i = 0; i < k->n; i++)
+			w->kernel[i].revents = fds[i].revents;
 	}
 	if (fds != few)
 		free(fds);
