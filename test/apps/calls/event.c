@@ -4,6 +4,7 @@
  * sets, copies of sockets and sets, threads, signals, time-outs.
  */
 #include <pthread.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -579,6 +580,89 @@ static void threads(void)
 	puts(said != NULL ? (char *)said : "written");
 }
 
+/* Listens at all addresses: this host's and the stack's. */
+static int listener_for_all(int *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	if (bind(l, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(l, 8) != 0 ||
+	    getsockname(l, (struct sockaddr *)&a, &len) != 0)
+		show_result("a listener", -1);
+	*port = ntohs(a.sin_port);
+	return l;
+}
+
+/* A connection from this host, or from the peer. */
+static int come(int port, bool local)
+{
+	int c = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (!local)
+		return call_me(port);
+	if (connect(c, AT("127.0.0.1", port)) != 0)
+		show_result("connecting to the listener", -1);
+	return c;
+}
+
+static void wildcard_triggers(void)
+{
+	int port, l = listener_for_all(&port), ep = epoll_create1(0), two = dup(l), n = 0;
+
+	show(ctl(ep, EPOLL_CTL_ADD, l, EPOLLIN | EPOLLONESHOT, 1));
+	show(ctl(ep, EPOLL_CTL_ADD, l, EPOLLIN, 1));
+	for (int i = 0; i < 4; i++) {
+		come(port, i % 2 == 0);
+		look(ep, 4, 2000);
+		come(port, i % 2 != 0);
+		show(readable(l));
+		look(ep, 4, 20);
+		show(ctl(ep, EPOLL_CTL_MOD, l, EPOLLIN | EPOLLONESHOT, 2));
+		look(ep, 4, 2000);
+		for (int k = 0; k < 400 && n < 2; k++) {
+			n += accept(l, NULL, NULL) >= 0;
+			usleep(n < 2 ? 1000 : 0);
+		}
+		show(n);
+		n = 0;
+		show(ctl(ep, EPOLL_CTL_MOD, l, EPOLLIN | EPOLLONESHOT, 3));
+		look(ep, 4, 0);
+	}
+	show(ctl(ep, EPOLL_CTL_DEL, l, 0, 0));
+	show(ctl(ep, EPOLL_CTL_DEL, l, 0, 0));
+	show(ctl(ep, EPOLL_CTL_ADD, two, EPOLLIN | EPOLLEXCLUSIVE, 4));
+	show(close(l));
+	come(port, true);
+	look(ep, 4, 2000);
+	show(accept(two, NULL, NULL) >= 0);
+	come(port, false);
+	look(ep, 4, 2000);
+	show(close(two));
+	look(ep, 4, 0);
+}
+
+/* A set in a set, reported once. */
+static void nested_oneshot(void)
+{
+	int fd = with_data("abcd"), in = epoll_create1(0), out = epoll_create1(0), p[2];
+
+	show(pipe(p));
+	show(write(p[1], "x", 1));
+	show(ctl(in, EPOLL_CTL_ADD, fd, EPOLLIN, 1));
+	show(ctl(in, EPOLL_CTL_ADD, p[0], EPOLLIN, 2));
+	show(ctl(out, EPOLL_CTL_ADD, in, EPOLLIN | EPOLLONESHOT, 3));
+	look(out, 4, 0);
+	look(out, 4, 0);
+	show(ctl(out, EPOLL_CTL_MOD, in, EPOLLIN, 4));
+	look(out, 4, 0);
+	look(out, 4, 0);
+	show(ctl(in, EPOLL_CTL_DEL, fd, 0, 0));
+	look(out, 4, 0);
+	show(ctl(in, EPOLL_CTL_DEL, p[0], 0, 0));
+	look(out, 4, 0);
+}
+
 const struct call_case event_cases[] = {
 	{"event_errors", errors},
 	{"triggers", triggers},
@@ -593,6 +677,8 @@ const struct call_case event_cases[] = {
 	{"selects", selects},
 	{"large_select", large_select},
 	{"polls", polls},
-	{"threads", threads},
+	{"event_threads", threads},
+	{"wildcard_triggers", wildcard_triggers},
+	{"nested_oneshot", nested_oneshot},
 	{NULL, NULL},
 };
