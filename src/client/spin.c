@@ -29,7 +29,8 @@
 #define HOG_NS	   1800000
 #define SHORT_NS   5000 /* of a call of sched_yield() that found nobody */
 #define MISSES_MAX 6
-#define MISSES_HOG 10
+#define HOG_MISSES 3
+#define HOG_MAX	   10
 
 /* Looking for work needs a CPU that nobody else of us needs: beside those of the stack's threads.
  * In mode poll there is one thread, which works itself: it spins, unless the machine has a single
@@ -66,8 +67,10 @@ void spin_begin(struct spin *s, bool signals)
 	s->budget_ns = 0;
 }
 
-static void miss(struct spin *s, unsigned misses)
+static void miss(struct spin *s, unsigned more, unsigned most)
 {
+	unsigned misses = client.misses + more < most ? client.misses + more : most;
+
 	s->budget_ns = 0;
 	client.misses = (uint8_t)misses;
 	client.skip = (uint16_t)((1u << misses) - 1);
@@ -88,7 +91,7 @@ static void give_way(struct spin *s, int64_t now)
 	if (took > SHORT_NS)
 		s->quiet_ns += took;
 	if (took > HOG_NS)
-		miss(s, MISSES_HOG);
+		miss(s, HOG_MISSES, HOG_MAX);
 }
 
 static void let_signals(struct spin *s)
@@ -104,7 +107,7 @@ bool spin_on(struct spin *s, int64_t now, bool busy)
 		s->quiet_ns = now;
 	if (!busy && now - s->quiet_ns >= s->budget_ns) {
 		if (client.yields && s->budget_ns != 0)
-			miss(s, client.misses < MISSES_MAX ? client.misses + 1u : MISSES_MAX);
+			miss(s, 1, MISSES_MAX);
 		let_signals(s);
 		return false;
 	}

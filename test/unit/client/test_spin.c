@@ -62,6 +62,19 @@ static void waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once(vo
 	assert_int_equal(slept, 7); /* 2^3 - 1 */
 }
 
+/* The time of the look is so long past that the turn which follows was one of 10 ms. */
+static void others_that_keep_the_cpu_count_as_several_misses(void **state)
+{
+	for (unsigned turn = 0; turn < 5; turn++) {
+		client.skip = 0;
+		spin_begin(&spin, false);
+		assert_true(spin_on(&spin, now_ns() - 10000000, false));
+		spin_end(&spin, true); /* what came may have waited for them */
+		assert_true(client.misses == (turn < 3 ? 3 * (turn + 1) : 10));
+		assert_int_equal(client.skip, (1u << client.misses) - 1);
+	}
+}
+
 static void a_look_that_paid_forgets_the_misses(void **state)
 {
 	client.misses = 5;
@@ -121,6 +134,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once),
+		TEST(others_that_keep_the_cpu_count_as_several_misses),
 		TEST(a_look_that_paid_forgets_the_misses),
 		TEST(work_begins_the_time_anew),
 		TEST(a_signal_of_the_others_turn_is_handled_and_seen_afterwards),
