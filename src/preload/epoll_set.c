@@ -11,15 +11,9 @@
  * What may move is remembered (struct member), since neither side tells what it holds: undecided
  * sockets, those that are both, and sets.
  *
- * A thread that sleeps in the kernel when the first member of ours comes has to be woken to look at
- * both sides from then on: an eventfd in the kernel's set does it, which stays readable until the
- * last of them has left.
- *
  * All is under number_lock(), but counters.
  */
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/single_threaded.h>
 
 #include "preload/epoll_set.h"
 
@@ -37,14 +31,6 @@ struct member {
 };
 static struct member *members[BUCKETS];
 static _Atomic unsigned n_members;
-
-/* The kick's data: an address of ours is none of the program's. */
-static char kick_mark;
-
-static uint64_t kick_data(void)
-{
-	return (uint64_t)(uintptr_t)&kick_mark;
-}
 
 struct eset *eset_of(int epfd)
 {
@@ -210,70 +196,6 @@ static int member_ctl(struct eset *e, int op, int fd, struct epoll_event *ev)
 
 /* ---- the first member of ours ---- */
 
-/* Those that sleep in the kernel look at both sides from now on. */
-static void kick_make(struct eset *e)
-{
-	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = kick_data()};
-	int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC), high;
-
-	high = fd >= 0 ? real.fcntl(fd, F_DUPFD_CLOEXEC, own_min()) : -1;
-	if (fd >= 0)
-		real.close(fd);
-	if (high < 0)
-		return;
-	fd_set_kind(high, FD_OWN);
-	e->kicked = true;
-	e->kick = high;
-	real.epoll_ctl(e->fd, EPOLL_CTL_ADD, high, &ev);
-}
-
-static void kick_close(struct eset *e)
-{
-	int fd = atomic_exchange(&e->kick, -1);
-
-	if (fd < 0)
-		return;
-	fd_set_kind(fd, FD_KERNEL);
-	real.close(fd);
-}
-
-bool eset_sleep(struct eset *e, int epfd)
-{
-	if (__libc_single_threaded)
-		return true;
-	atomic_fetch_add(&e->asleep, 1);
-	if (likely(fd_kind(epfd) == FD_EVENTS))
-		return true;
-	eset_woke(e);
-	return false;
-}
-
-void eset_woke(struct eset *e)
-{
-	/* A thread was made meanwhile, if it did not count itself. */
-	if (atomic_load(&e->asleep) == 0)
-		return;
-	if (atomic_fetch_sub(&e->asleep, 1) > 1 || atomic_load(&e->kick) < 0)
-		return;
-	number_lock();
-	if (e->asleep == 0)
-		kick_close(e);
-	number_unlock();
-}
-
-int eset_strip(const struct eset *e, struct epoll_event *ev, int n)
-{
-	int kept = 0;
-
-	if (likely(!atomic_load_explicit(&e->kicked, memory_order_relaxed)))
-		return n;
-	for (int i = 0; i < n; i++) {
-		if (ev[i].data.u64 != kick_data())
-			ev[kept++] = ev[i];
-	}
-	return kept;
-}
-
 static int set_at(int epfd)
 {
 	int r = host_epoll_at(epfd);
@@ -318,9 +240,9 @@ static int ours_need(struct eset *e)
 	(void)host_epoll_kernel(e->fd, e->kernel > 0);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (e->asleep > 0)
-		kick_make(e);
+		eset_kick(e);
 	if (e->asleep == 0)
-		kick_close(e);
+		eset_unkick(e);
 	r = 0;
 	do {
 		r = r == 0 ? outer_tell(n) : r;
@@ -460,7 +382,7 @@ static void set_forget(struct eset *e, int epfd)
 				at = &(*at)->next;
 		}
 	}
-	kick_close(e);
+	eset_unkick(e);
 	/* A thread that still sleeps in it keeps it for good. */
 	if (e->asleep > 0)
 		return;

@@ -33,15 +33,21 @@ int eset_ctl(int epfd, int op, int fd, struct epoll_event *ev) must_check;
 /* Members of the kernel alone come and go: it was told, and said 0. */
 void eset_kernel_ctl(struct eset *e, int op);
 
+/* Of n events the first `ours` are the client's: what is on both sides is told once, and disarmed
+ * on both if it is EPOLLONESHOT. How many stay. */
+int eset_join(struct eset *e, struct epoll_event *ev, int ours, int n);
+
+/* ---- epoll_kick.c ---- */
+
 /* Around a sleep in the kernel of a thread that knows of no member of ours. False: there are some
  * now. */
 bool eset_sleep(struct eset *e, int epfd) must_check;
 void eset_woke(struct eset *e);
 /* Takes the kick out of n events; how many stay. */
 int eset_strip(const struct eset *e, struct epoll_event *ev, int n);
-/* Of n events the first `ours` are the client's: what is on both sides is told once, and disarmed
- * on both if it is EPOLLONESHOT. How many stay. */
-int eset_join(struct eset *e, struct epoll_event *ev, int ours, int n);
+/* Members of ours have come; those that sleep without knowing it are woken. */
+void eset_kick(struct eset *e);
+void eset_unkick(struct eset *e);
 
 #pragma GCC visibility pop
 

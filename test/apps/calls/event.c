@@ -668,7 +668,7 @@ const struct call_case event_cases[] = {
 	{"triggers", triggers},
 	{"beside_kernel", beside_kernel},
 	{"short_array", short_array},
-	{"copies", copies},
+	{"event_copies", copies},
 	{"copied_early", copied_early},
 	{"nested", nested},
 	{"others_add", others_add},
