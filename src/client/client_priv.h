@@ -469,6 +469,14 @@ void shared_forget(struct csock *s);
 /* Asks for a connection, which stands in the listener's queue then: 0; -EAGAIN. */
 int shared_accept(struct csock *l) must_check;
 void shared_event(struct csock *s, const struct chan_cqe *e);
+/* A stream that others write to as well: returns when the service has taken what was sent, so that
+ * what another process sends after this comes after it. */
+void shared_flush(struct csock *s);
+static inline void shared_sent(struct csock *s)
+{
+	if (unlikely(s->flags & CSOCK_SHARED) && s->type == SOCK_STREAM)
+		shared_flush(s);
+}
 /* Is any socket of its descriptor shared? */
 static inline bool csock_shared(const struct csock *s)
 {

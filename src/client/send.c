@@ -91,8 +91,10 @@ int send_wait(struct csock *s, int flags, uint32_t tokens, int64_t deadline)
  * stays pending when bytes are reported instead. */
 ssize_t send_result(struct csock *s, ssize_t done, int r)
 {
-	if (done > 0)
+	if (done > 0) {
+		shared_sent(s);
 		return done;
+	}
 	if (r < 0 && r != -EBADF && r == s->err)
 		s->err = 0;
 	return r;

@@ -106,6 +106,14 @@ int shared_accept(struct csock *l)
 	return r;
 }
 
+void shared_flush(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_NOP};
+	struct chan_cqe e;
+
+	(void)!cmd_call(csock_core(s), NULL, &cmd, &e);
+}
+
 void shared_event(struct csock *s, const struct chan_cqe *e)
 {
 	if (s->state == CSOCK_CLOSED)
