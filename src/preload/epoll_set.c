@@ -160,21 +160,35 @@ static int client_ctl(struct eset *e, int op, int fd, struct epoll_event *ev)
 	return fd_kind(e->fd) == FD_EPOLL ? zs_epoll_ctl(e->fd, op, fd, ev) : -ENOENT;
 }
 
+static int both_del(struct eset *e, int fd, int kernel_fd)
+{
+	int kernel = kernel_ctl(e, EPOLL_CTL_DEL, kernel_fd, NULL);
+	int client = client_ctl(e, EPOLL_CTL_DEL, fd, NULL);
+
+	if (client < 0)
+		return kernel;
+	e->doubles--;
+	return 0;
+}
+
 /* A member of both: in one or in none. */
 static int both_ctl(struct eset *e, int op, int fd, int kernel_fd, struct epoll_event *ev)
 {
-	int r = kernel_ctl(e, op, kernel_fd, ev);
+	int r;
 
+	if (op == EPOLL_CTL_DEL)
+		return both_del(e, fd, kernel_fd);
+	r = kernel_ctl(e, op, kernel_fd, ev);
 	if (r < 0)
 		return r;
 	r = client_ctl(e, op, fd, ev);
-	if (op == EPOLL_CTL_ADD && r == 0)
+	if (op != EPOLL_CTL_ADD)
+		return r;
+	if (r == 0)
 		e->doubles++;
-	if (op == EPOLL_CTL_DEL)
-		e->doubles--;
-	if (r < 0 && op == EPOLL_CTL_ADD)
+	else
 		(void)!kernel_ctl(e, EPOLL_CTL_DEL, kernel_fd, NULL);
-	return op == EPOLL_CTL_DEL ? 0 : r;
+	return r;
 }
 
 /* Where a member of this kind belongs. */
