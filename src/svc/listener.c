@@ -195,13 +195,16 @@ int listener_open(struct service *s, const struct svc_err *err)
 	const char *path = s->cfg.socket;
 	struct sockaddr_un at;
 	socklen_t len;
-	int rc = attach_address(path, &at, &len);
+	int rc = attach_address(path, &at, &len), one = 1;
 
 	if (rc < 0)
 		return svc_fail(err, rc, "--socket %s: too long", path);
 	s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->listener < 0)
 		return svc_fail(err, -errno, "no socket: %s", strerror(errno));
+	/* Connections inherit it: what is sent between accept() and the option of its own would
+	 * come from nobody. */
+	(void)setsockopt(s->listener, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	rc = path[0] == '@' ? listener_bind(s, &at, len, err)
 			    : listener_bind_locked(s, &at, len, err);
 	if (rc < 0)
