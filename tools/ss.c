@@ -117,11 +117,16 @@ static void print_socket(void *arg, json_t *o)
 		printf("%-5s %-12s %7s %7s %-28s %-28s %s\n", "Netid", "State", "Recv-Q", "Send-Q",
 		       "Local Address:Port", "Peer Address:Port", "Program");
 	s->head = true;
-	printf("%-5s %-12s %7lld %7lld %-28s %-28s", text_of(o, "proto"), text_of(o, "state"),
+	printf("%-5s %-12s %7lld %7lld %-28s %-28s",
+	       number_of(o, "link") != 0 ? "link" : text_of(o, "proto"), text_of(o, "state"),
 	       (long long)number_of(o, "recv_q"), (long long)number_of(o, "send_q"),
 	       end_of(o, "local", "local_port", local), end_of(o, "peer", "peer_port", peer));
 	if (json_object_get(o, "program") != NULL)
 		printf(" %s,pid=%lld", text_of(o, "program"), (long long)number_of(o, "pid"));
+	if (number_of(o, "link") != 0)
+		printf(" link:%lld out:%lld in:%lld", (long long)number_of(o, "link"),
+		       (long long)number_of(o, "link_out_bytes"),
+		       (long long)number_of(o, "link_in_bytes"));
 	putchar('\n');
 	if (s->info && json_object_get(o, "info") != NULL)
 		print_info(json_object_get(o, "info"));

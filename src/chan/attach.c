@@ -115,6 +115,15 @@ static size_t least(uint16_t type)
 	case ATTACH_REDEEM:
 	case ATTACH_REDEEMED:
 		return sizeof(struct attach_pass);
+	case ATTACH_LINK:
+		return sizeof(struct attach_link);
+	case ATTACH_LINKED:
+	case ATTACH_LINK_END:
+	case ATTACH_LINK_BAD:
+		return sizeof(struct attach_linked);
+	case ATTACH_REGION:
+	case ATTACH_REGION_IS:
+		return sizeof(struct attach_region);
 	case ATTACH_MAPPED:
 	case ATTACH_READY:
 	case ATTACH_BYE:

@@ -20,6 +20,12 @@
  *	                  <--   PASSED another program, which hands it in
  *	REDEEM            -->   and gets the socket
  *	                  <--   REDEEMED
+ *	                  <--   LINK: memory that it shares with another program (link.h)
+ *	LINKED            -->   mapped, or not wanted; when both have said so it is used
+ *	                  <--   LINK_END: the other is gone
+ *	LINK_BAD          -->   the other does what it may not
+ *	REGION            -->   memory of a third program, which a neighbour passes on
+ *	                  <--   REGION_IS
  *	BYE               -->   closes its sockets in order
  *
  * The connection's end alone tells nobody that the other is gone: the service watches the process
@@ -74,6 +80,12 @@ enum attach_type {
 	ATTACH_PASSED,
 	ATTACH_REDEEM, /* with that descriptor: the socket is this application's, too */
 	ATTACH_REDEEMED,
+	ATTACH_LINK,
+	ATTACH_LINKED,
+	ATTACH_LINK_END,
+	ATTACH_LINK_BAD,
+	ATTACH_REGION,
+	ATTACH_REGION_IS,
 };
 
 struct attach_head {
@@ -89,12 +101,14 @@ struct attach_piece {
 	char bytes[ATTACH_PIECE_MAX];
 };
 
+#define ATTACH_NO_LINKS 1u /* no memory shared with other programs */
+
 struct attach_hello {
 	struct attach_head head;
 	/* Wanted on each core, at most; 0 = the service's default. Who attaches again has tables of
 	 * these sizes. */
 	uint32_t max_sockets, max_loans, max_tokens;
-	uint32_t pad;
+	uint32_t flags; /* ATTACH_NO_LINKS */
 	uint64_t arena_bytes; /* wanted for each core; 0 = the service's default */
 	char program[64];     /* for people */
 };
@@ -153,6 +167,32 @@ struct attach_pass {
 
 /* What the descriptor is connected to: a name of the abstract namespace begins with this. */
 #define ATTACH_KEPT "zstack-kept/"
+/* Descriptors: the memory; a stream socket, to sleep on and to ring the other by a byte; the other's
+ * process; its arenas. */
+#define ATTACH_LINK_FDS 3u
+struct attach_link {
+	struct attach_head head;
+	uint32_t id;
+	uint32_t side;
+	uint32_t app; /* the other's number */
+	uint32_t n_cores;
+	uint64_t bytes, arena_bytes;
+};
+
+/* LINKED, LINK_END, LINK_BAD. */
+struct attach_linked {
+	struct attach_head head;
+	uint32_t id;
+	int32_t res; /* LINKED: 0 or -errno */
+};
+
+/* REGION; REGION_IS with a descriptor, or bytes 0. */
+struct attach_region {
+	struct attach_head head;
+	uint32_t id; /* see link_region() */
+	uint32_t pad;
+	uint64_t bytes;
+};
 
 /* A message as it came. */
 struct attach_msg {
@@ -164,6 +204,9 @@ struct attach_msg {
 		struct attach_grant grant;
 		struct attach_granted granted;
 		struct attach_pass pass;
+		struct attach_link link;
+		struct attach_linked linked;
+		struct attach_region region;
 		char bytes[ATTACH_MSG_MAX];
 	};
 	size_t len;

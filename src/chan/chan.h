@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 2
+#define CHAN_VERSION 3
 
 /* ---- names ---- */
 
@@ -137,7 +137,8 @@ enum chan_op {
 	 * connects, or lingers. */
 	CHAN_OP_SHARE,
 	/* Of a shared connection, after SHARE or UNACCEPT: loan was not read to its end, off =
-	 * bytes of it that were. In the stream's order. The loan is given back by this. */
+	 * bytes of it that were. In the stream's order. The loan is given back by this. LOAN_NONE:
+	 * the bytes came over a link, and lie at off, len in the arena. */
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
@@ -152,6 +153,13 @@ enum chan_op {
 	 * shared. No news of it come after the result. Then UNREAD for each loan, and CLOSE, which
 	 * gives it to the next that accepts. */
 	CHAN_OP_UNACCEPT,
+	/* Same-node streams (docs/design/013). arg[0] = a link that was offered, arg[1], arg[2] =
+	 * what the stream is called there: the socket can receive over the link; the other end is
+	 * told. arg[0] = 0: it does not want to any more. */
+	CHAN_OP_LINK_TAKE,
+	/* From here on what the socket sends goes over link arg[0]; 0: by sends again. The other
+	 * end is told when it has been given all that was sent before. */
+	CHAN_OP_LINK_SWITCH,
 	CHAN_OP_MAX,
 };
 
@@ -243,6 +251,13 @@ enum chan_ev {
 	CHAN_EV_READABLE,
 	/* The socket is shared no more: what is unread is pushed from here on. */
 	CHAN_EV_SOLE,
+	/* The other end belongs to a program at the other side of link aux. */
+	CHAN_EV_LINK_OFFER,
+	/* The other end receives over link aux, where the stream is called as the lower and upper
+	 * half of off say; aux = 0: it does not want to any more. */
+	CHAN_EV_LINK_TX,
+	/* In the stream's order: what follows comes over link aux, 0: by DATA. */
+	CHAN_EV_LINK_RX,
 };
 
 /* DGRAM's aux: index of the interface, TTL and TOS of the first fragment. */

@@ -36,7 +36,7 @@ const char *attach_path(const char *configured)
 
 /* ---- memory ---- */
 
-static int map(struct mapping *m, int fd, uint64_t bytes, int prot)
+int mapping_map(struct mapping *m, int fd, uint64_t bytes, int prot)
 {
 	struct stat st;
 	void *p = MAP_FAILED;
@@ -52,7 +52,7 @@ static int map(struct mapping *m, int fd, uint64_t bytes, int prot)
 	return 0;
 }
 
-static void unmap(struct mapping *m)
+void mapping_unmap(struct mapping *m)
 {
 	if (m->at != NULL)
 		munmap(m->at, m->bytes);
@@ -71,7 +71,7 @@ int fd_high(int fd)
 	return high;
 }
 
-static int fd_take(struct attach_msg *m, unsigned i)
+int fd_take(struct attach_msg *m, unsigned i)
 {
 	int fd = m->fd[i];
 
@@ -100,7 +100,7 @@ static int arena_map(struct attached *a, unsigned i, struct attach_msg *m, unsig
 
 	if (i < a->n_kept)
 		return a->arena[i].bytes == bytes ? 0 : -EPROTO;
-	if (map(&a->arena[i], m->fd[at], bytes, PROT_READ | PROT_WRITE) < 0)
+	if (mapping_map(&a->arena[i], m->fd[at], bytes, PROT_READ | PROT_WRITE) < 0)
 		return -ENOMEM;
 	a->arena_fd[i] = fd_take(m, at);
 	a->n_arenas = i + 1;
@@ -112,7 +112,7 @@ static int map_core(struct attached *a, unsigned i, struct chan_map *c, struct a
 {
 	unsigned at = 1 + 4 * i;
 	struct chan_hdr hdr;
-	int r = map(&a->rings[i], m->fd[at], m->welcome.rings_bytes, PROT_READ | PROT_WRITE);
+	int r = mapping_map(&a->rings[i], m->fd[at], m->welcome.rings_bytes, PROT_READ | PROT_WRITE);
 
 	if (r == 0)
 		r = arena_map(a, i, m, at + 1);
@@ -142,11 +142,12 @@ static int map_all(struct attached *a, struct attach_msg *m, struct chan_map *ma
 	if (w->n_cores == 0 || w->n_cores > EMBED_CORES_MAX ||
 	    m->n_fds != 1 + 4 * w->n_cores + extra)
 		return -EPROTO;
-	r = map(&a->packets, m->fd[0], w->pkt_bytes, PROT_READ);
+	r = mapping_map(&a->packets, m->fd[0], w->pkt_bytes, PROT_READ);
 	for (unsigned i = 0; i < w->n_cores && r == 0; i++)
 		r = map_core(a, i, &maps[i], m);
 	a->free_ports_from = w->free_ports_from;
 	a->shared = (w->flags & ATTACH_F_SHARED) != 0;
+	a->app = w->app;
 	return r;
 }
 
@@ -157,12 +158,17 @@ static int message_wait(int sock, struct attach_msg *m)
 	struct pollfd p = {.fd = sock, .events = POLLIN};
 	int n;
 
-	do {
-		n = poll(&p, 1, ANSWER_MS);
-	} while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n == 0 ? -ETIMEDOUT : -errno;
-	return attach_recv(sock, m, MSG_DONTWAIT);
+	for (;;) {
+		do {
+			n = poll(&p, 1, ANSWER_MS);
+		} while (n < 0 && errno == EINTR);
+		if (n <= 0)
+			return n == 0 ? -ETIMEDOUT : -errno;
+		n = attach_recv(sock, m, MSG_DONTWAIT);
+		if (n < 0 || !links_message(m))
+			return n;
+		attach_close_fds(m); /* what came in between */
+	}
 }
 
 /* What is not the message that was expected. */
@@ -234,6 +240,7 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 	struct attach_hello hello = {.max_sockets = want->max_sockets,
 				     .max_loans = want->max_loans,
 				     .max_tokens = want->max_tokens,
+				     .flags = want->flags,
 				     .arena_bytes = want->arena_bytes};
 	int rc = attach_dial(a, want->path, flags);
 
@@ -366,11 +373,11 @@ void attach_close(struct attached *a, struct chan_map *maps, bool in_order)
 	if (a->pidfd >= 0)
 		close(a->pidfd);
 	a->sock = a->pidfd = -1;
-	unmap(&a->packets);
+	mapping_unmap(&a->packets);
 	for (unsigned i = 0; i < EMBED_CORES_MAX; i++)
-		unmap(&a->rings[i]);
+		mapping_unmap(&a->rings[i]);
 	for (unsigned i = a->n_kept; i < a->n_arenas; i++) {
-		unmap(&a->arena[i]);
+		mapping_unmap(&a->arena[i]);
 		close(a->arena_fd[i]);
 	}
 	for (unsigned i = 0; maps != NULL && i < a->n_cores; i++) {

@@ -6,6 +6,7 @@
  *	┌────────┬────────┬───────────────┬────────────────────────────────┐
  *	│ LENT   │  core  │     epoch     │ the loan's name                │
  *	│ EMPTY  │  core  │       0       │ row of an empty datagram       │
+ *	│ LINK   │  core  │  generation   │ row of what a neighbour sent   │
  *	│ OWN    │  core  │  generation   │ the block's offset, in units   │
  *	└────────┴────────┴───────────────┴────────────────────────────────┘
  *
@@ -19,6 +20,7 @@
 #define HANDLE_LENT  1u
 #define HANDLE_OWN   2u
 #define HANDLE_EMPTY 3u
+#define HANDLE_LINK  4u
 #define HOLDS_MAX    INT16_MAX
 
 uint64_t loan_handle(const struct core *c, uint32_t row)
@@ -28,6 +30,9 @@ uint64_t loan_handle(const struct core *c, uint32_t row)
 
 	if (likely(row < c->own_rows))
 		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)client.epoch << 32 | l->name;
+	if (loan_is_link(c, row))
+		return (uint64_t)HANDLE_LINK << 56 | core | (uint64_t)link_row_gen(c, row) << 32 |
+		       row;
 	if (loan_is_gone(c, row))
 		return (uint64_t)HANDLE_LENT << 56 | core | (uint64_t)c->dgram[row].epoch << 32 |
 		       l->name;
@@ -51,6 +56,10 @@ void loan_put_slow(struct core *c, uint32_t row)
 	if (row < c->own_rows) {
 		l->name = LOAN_NONE;
 		client.stats.bad_events++;
+		return;
+	}
+	if (loan_is_link(c, row)) {
+		link_row_put(c, row);
 		return;
 	}
 	if (loan_is_gone(c, row)) {
@@ -142,6 +151,21 @@ static int find_lent(const struct zs_buf *b, struct buf_ref *r)
 	return r->off <= l->len && b->len <= l->len - r->off ? 0 : -ERANGE;
 }
 
+static int find_link(const struct zs_buf *b, struct buf_ref *r)
+{
+	uint32_t row = (uint32_t)b->handle;
+	const struct core *c = r->core;
+	const struct loan *l = &c->loan[row];
+
+	if (row < c->link_rows || row - c->link_rows >= c->link_fresh || l->holds == 0 ||
+	    link_row_gen(c, row) != (uint16_t)(b->handle >> 32))
+		return -EINVAL;
+	r->lent = true;
+	r->what = row;
+	r->off = (uint64_t)((const uint8_t *)b->data - l->base);
+	return r->off <= l->len && b->len <= l->len - r->off ? 0 : -ERANGE;
+}
+
 static int find_own(const struct zs_buf *b, struct buf_ref *r)
 {
 	struct core *c = r->core;
@@ -174,6 +198,8 @@ int buf_find(const struct zs_buf *b, struct buf_ref *r)
 		return find_lent(b, r);
 	case HANDLE_OWN:
 		return find_own(b, r);
+	case HANDLE_LINK:
+		return find_link(b, r);
 	}
 	return -EINVAL;
 }
@@ -382,18 +408,28 @@ static void space_back(struct csock *s)
 
 void token_done(struct core *c, uint32_t i)
 {
+	const struct token *t = &c->token[i];
+
+	if (unlikely(i >= c->max_tokens || t->kind == TOKEN_FREE || t->link != 0))
+		client.stats.bad_events++;
+	else
+		token_home(c, i);
+}
+
+void token_home(struct core *c, uint32_t i)
+{
 	struct token *t = &c->token[i];
 	struct csock *s;
 
-	if (unlikely(i >= c->max_tokens || t->kind == TOKEN_FREE)) {
-		client.stats.bad_events++;
-		return;
-	}
 	send_over(c, t);
 	t->kind = TOKEN_FREE;
-	t->what = c->token_free;
-	c->token_free = i;
-	c->tokens_left++;
+	t->link = 0;
+	/* One of a service that is gone may be more than this one has. */
+	if (likely(i < c->max_tokens)) {
+		t->what = c->token_free;
+		c->token_free = i;
+		c->tokens_left++;
+	}
 	s = csock_find(c, t->sid);
 	if (s != NULL)
 		s->inflight -= t->len;

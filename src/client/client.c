@@ -242,6 +242,7 @@ void zs_stop(void)
 		others_leave();
 		say_all();
 		client.running = false;
+		links_fini();
 		cores_fini();
 		fd_fini();
 		lost_fini();

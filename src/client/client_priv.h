@@ -54,8 +54,11 @@
  *	0 …           by loan index, at most own_rows
  *	own_rows …    EMPTY_ROWS, for empty datagrams
  *	gone_rows …   GONE_TIMES * own_rows, for what services lent that are gone; where a row moves
- *	              to is near its own index, so that it is found again */
+ *	              to is near its own index, so that it is found again
+ *	link_rows …   LINK_ROWS, for what came from neighbours (link.h); their name is 1 */
 #define GONE_TIMES 4u
+#define LINKS_MAX  64u
+#define LINK_ROWS  (LINKS_MAX * 4096u)
 struct loan {
 	const uint8_t *base; /* what was lent, whole */
 	uint32_t name;	     /* to return it; 0 = not lent */
@@ -98,6 +101,7 @@ struct token {
 	uint32_t what;	 /* by kind; TOKEN_FREE: next free one */
 	uint32_t cookie; /* row, or NIL */
 	uint8_t kind;
+	uint8_t link; /* 0: at the service; else 1 + that of the neighbour's link */
 };
 
 struct cookie {
@@ -124,7 +128,7 @@ struct waiter {
 
 /* What a waiter waits for in the kernel (kwait.c). What the client sleeps on itself stands behind
  * it, so that one system call waits for all. */
-#define KWAIT_ROOM (EMBED_CORES_MAX + 1 + REJOIN_FDS)
+#define KWAIT_ROOM (EMBED_CORES_MAX + 2 + REJOIN_FDS)
 struct kwait {
 	struct pollfd *fd; /* n, and room for KWAIT_ROOM */
 	unsigned n;
@@ -175,8 +179,11 @@ enum {
 	CSOCK_LISTENED = 1 << 22, /* shut down: connections may still be announced */
 	CSOCK_ZEROCOPY = 1 << 23, /* SO_ZEROCOPY */
 	CSOCK_ERRQUEUE = 1 << 24, /* zc_untold is not 0 */
+	CSOCK_LINKED = 1 << 25,	  /* has to do with a link (link.h) */
+	CSOCK_LINK = 1 << 26,	  /* what it sends goes over one */
+	CSOCK_OFFER = 1 << 27,	  /* it may go over to one when it is next used */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED |
-			CSOCK_ERRQUEUE,
+			CSOCK_ERRQUEUE | CSOCK_OFFER,
 };
 
 #define SHUT_RD_BIT 1
@@ -285,7 +292,10 @@ struct core {
 	struct loan *loan;
 	struct dgram *dgram;
 	uint32_t max_loans;
-	uint32_t own_rows, gone_rows; /* see struct loan */
+	uint32_t own_rows, gone_rows, link_rows; /* see struct loan */
+	uint32_t link_free, link_fresh;		 /* rows of the last part */
+	struct link_row *link_row;		 /* beside them, NULL until there is a link */
+	uint8_t *link_data;			 /* small payload that came with its entry */
 	uint32_t empty_free;
 	struct token *token;
 	struct cookie *cookie;
@@ -315,7 +325,8 @@ struct fd_id {
 	uint64_t dev, ino;
 };
 struct attached {
-	int sock;  /* the control connection */
+	uint32_t app; /* our number */
+	int sock;     /* the control connection */
 	int pidfd; /* the service, -1: not to be had */
 	struct fd_id sock_id, pidfd_id;
 	int pid;
@@ -337,6 +348,7 @@ struct attach_want {
 	const char *path;
 	uint32_t max_sockets, max_loans, max_tokens; /* 0: as the service likes */
 	uint64_t arena_bytes;
+	uint32_t flags; /* ATTACH_NO_LINKS */
 };
 
 /* The way to another service: see rejoin.c. */
@@ -397,6 +409,9 @@ struct client {
 	int kick_fd;	      /* for the leader that sleeps at a service; -1 */
 	unsigned quiet;	      /* calls that found nothing */
 	struct transport transport;
+	bool no_links;	     /* none to neighbours */
+	struct links *links; /* to neighbours; NULL: none yet */
+	unsigned busy;	     /* calls that found something */
 	struct zs_stats stats; /* what the client counts */
 };
 extern struct client client;
@@ -505,6 +520,11 @@ int attach_open(struct attached *a, const struct attach_want *want, struct chan_
 int attach_resume(struct attached *a, const char *path) must_check;
 /* Its answer: 1 they are there, in `of` and maps; 0 not yet; -errno. The old ones are whoever's. */
 int attach_resumed(struct attached *a, struct attached *of, struct chan_map *maps) must_check;
+/* Memory by a descriptor, which stays the caller's; not for children of fork. */
+int mapping_map(struct mapping *m, int fd, uint64_t bytes, int prot) must_check;
+void mapping_unmap(struct mapping *m);
+/* A message's descriptor, out of the way of the program's. */
+int fd_take(struct attach_msg *m, unsigned i);
 bool fd_is(int fd, const struct fd_id *id);
 /* The same, out of the way of the program's. */
 int fd_high(int fd);
@@ -772,6 +792,8 @@ struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);
 /* The program is done with it: gives back what it has, says CLOSE. Joins no group any more. */
 void csock_close(struct csock *s);
 void csock_free(struct csock *s);
+/* A received buffer goes to the end of its queue. */
+void csock_queue(struct core *c, struct csock *s, uint32_t row);
 void csock_drop_queue(struct csock *s);
 /* What a listener has that nobody accepted. */
 void csock_drop_accepted(struct csock *l);
@@ -824,7 +846,11 @@ static inline void loan_put(struct core *c, uint32_t row)
 uint64_t loan_handle(const struct core *c, uint32_t row);
 static inline bool loan_is_gone(const struct core *c, uint32_t row)
 {
-	return row >= c->gone_rows;
+	return row >= c->gone_rows && row < c->link_rows;
+}
+static inline bool loan_is_link(const struct core *c, uint32_t row)
+{
+	return row >= c->link_rows;
 }
 
 uint64_t block_handle(const struct core *c, uint64_t off);
@@ -878,6 +904,8 @@ static inline uint32_t token_take(struct core *c)
 	return t;
 }
 void token_done(struct core *c, uint32_t token);
+/* Of one that is known to be in flight. */
+void token_home(struct core *c, uint32_t token);
 void sock_starved(struct csock *s);
 
 /* A send's command, with its token; there is room (send_means). The caller fills op, and of off,
@@ -904,6 +932,51 @@ static inline struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t
 	client.stats.tx_bytes += len;
 	return q;
 }
+
+/* ---- link.c and its kin: streams to neighbours, see link.h ---- */
+/* A message of the service's about links; true: it was one. */
+bool links_message(struct attach_msg *m);
+/* Reads what the service says. */
+void links_read(void);
+/* The service is gone: links carry nothing any more. */
+void links_lose(void);
+/* Somebody closed our descriptors. */
+void links_blind(void);
+/* Is any row in the service's packets? */
+bool links_hold_packets(void);
+/* Looks after neighbours of whom no service tells. */
+void links_look(void);
+void links_fini(void);
+/* In a child of fork. */
+void links_forget(void);
+unsigned links_drain(void);
+bool links_idle(void);
+void links_arm(void);
+void links_disarm(void);
+int links_fd(void);
+void links_empty(void);
+/* Everything that stood on a link before this is in the socket's queue. */
+void link_catch_up(struct csock *s);
+void link_event(struct core *c, struct csock *s, const struct chan_cqe *e);
+/* The program uses a socket that was offered a link. */
+void link_use(struct csock *s) slow_path;
+/* Back to TCP, both ways; false: the other end does not answer. */
+bool link_leave(struct csock *s) must_check;
+void link_closed(struct csock *s);
+/* What it sends goes over a link: */
+bool link_room(const struct csock *s, uint32_t n);
+bool link_send_plain(struct csock *s, const void *buf, uint32_t len);
+struct iov_it;
+int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags);
+/* May this buffer be named to the neighbour? */
+bool link_can_name(const struct csock *s, const struct buf_ref *r);
+void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie);
+int link_core_init(struct core *c) must_check;
+void link_core_fini(struct core *c);
+void link_row_put(struct core *c, uint32_t row);
+uint16_t link_row_gen(const struct core *c, uint32_t row);
+/* What links carried. */
+void link_stats(struct zs_stats *all);
 
 /* ---- fd.c ---- */
 struct epset;

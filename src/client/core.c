@@ -30,7 +30,7 @@ static uint64_t blocks_of(const struct core *c)
 
 static uint64_t loans_of(const struct core *c)
 {
-	return (uint64_t)c->gone_rows + GONE_TIMES * c->own_rows;
+	return (uint64_t)c->link_rows + LINK_ROWS;
 }
 
 int socks_init(unsigned zones)
@@ -60,7 +60,7 @@ void socks_fini(void)
 static int tables_init(struct core *c)
 {
 	c->loan = table_new(loans_of(c), sizeof(*c->loan));
-	c->dgram = table_new(loans_of(c), sizeof(*c->dgram));
+	c->dgram = table_new(c->link_rows, sizeof(*c->dgram));
 	c->token = table_new(c->token_rows, sizeof(*c->token));
 	c->cookie = table_new(c->token_rows, sizeof(*c->cookie));
 	c->block = table_new(blocks_of(c), sizeof(*c->block));
@@ -70,12 +70,18 @@ static int tables_init(struct core *c)
 	return arena_init(&c->arena, c->end.hdr.arena_bytes);
 }
 
+/* All but those of links, which come home from there. */
 static void tokens_free(struct core *c)
 {
-	for (uint32_t i = 0; i < c->max_tokens; i++)
-		c->token[i].what = i + 1 < c->max_tokens ? i + 1 : NIL;
-	c->token_free = 0;
-	c->tokens_left = c->max_tokens;
+	c->token_free = NIL;
+	c->tokens_left = 0;
+	for (uint32_t i = c->max_tokens; i-- > 0;) {
+		if (c->token[i].kind != TOKEN_FREE)
+			continue;
+		c->token[i].what = c->token_free;
+		c->token_free = i;
+		c->tokens_left++;
+	}
 }
 
 static void lists_init(struct core *c)
@@ -108,6 +114,8 @@ int core_init(struct core *c, unsigned id, const struct chan_map *map)
 	c->max_socks = hdr.max_sockets;
 	c->max_loans = c->own_rows = hdr.max_loans;
 	c->gone_rows = c->own_rows + EMPTY_ROWS;
+	c->link_rows = c->gone_rows + GONE_TIMES * c->own_rows;
+	c->link_free = NIL;
 	c->max_tokens = c->token_rows = hdr.max_tokens;
 	r = tables_init(c);
 	if (r < 0) {
@@ -169,10 +177,11 @@ void core_fini(struct core *c)
 {
 	table_free(c->row, client.zone_rows, sizeof(*c->row));
 	table_free(c->loan, loans_of(c), sizeof(*c->loan));
-	table_free(c->dgram, loans_of(c), sizeof(*c->dgram));
+	table_free(c->dgram, c->link_rows, sizeof(*c->dgram));
 	table_free(c->token, c->token_rows, sizeof(*c->token));
 	table_free(c->cookie, c->token_rows, sizeof(*c->cookie));
 	table_free(c->block, blocks_of(c), sizeof(*c->block));
+	link_core_fini(c);
 	arena_fini(&c->arena);
 	memset(c, 0, sizeof(*c));
 }

@@ -91,6 +91,8 @@ void csock_free(struct csock *s)
 {
 	struct core *c = csock_core(s);
 
+	if (unlikely(s->flags & CSOCK_LINKED))
+		link_closed(s);
 	s->state = CSOCK_FREE;
 	free(s->opts);
 	s->opts = NULL;
@@ -289,6 +291,8 @@ void csock_drop_cookies(struct csock *s)
 
 void csock_close(struct csock *s)
 {
+	if (unlikely(s->flags & CSOCK_LINKED))
+		link_closed(s);
 	if (s->state == CSOCK_LISTEN)
 		csock_drop_accepted(s);
 	else

@@ -42,7 +42,7 @@ static uint32_t loan_new(struct core *c, const struct chan_cqe *e)
 	return i;
 }
 
-static void queue_append(struct core *c, struct csock *s, uint32_t row)
+void csock_queue(struct core *c, struct csock *s, uint32_t row)
 {
 	if (s->head == NIL)
 		s->head = row;
@@ -53,6 +53,8 @@ static void queue_append(struct core *c, struct csock *s, uint32_t row)
 
 static void end_of_stream(struct csock *s)
 {
+	if (unlikely(s->flags & CSOCK_LINKED))
+		link_catch_up(s);
 	s->shut |= SHUT_RD_BIT;
 	/* EPOLLHUP when the program has ended its side: then this was the other. */
 	csock_notify(s, EPOLLIN | EPOLLRDHUP | EPOLLHUP);
@@ -77,7 +79,7 @@ static void on_data(struct core *c, const struct chan_cqe *e)
 			s->flags |= CSOCK_UNREAD;
 		return;
 	}
-	queue_append(c, s, row);
+	csock_queue(c, s, row);
 	s->unread += (uint32_t)e->res;
 	if (e->flags & CHAN_CQ_FIN)
 		end_of_stream(s);
@@ -125,7 +127,7 @@ static void on_dgram(struct core *c, const struct chan_cqe *e)
 	d->port = e->port;
 	d->aux = e->aux;
 	c->loan[row].more = (e->flags & CHAN_CQ_MORE) != 0;
-	queue_append(c, s, row);
+	csock_queue(c, s, row);
 	if (c->loan[row].more)
 		return;
 	s->unread++;
@@ -186,6 +188,8 @@ static void on_error(struct csock *s, const struct chan_cqe *e)
 	if (s->state == CSOCK_CLOSED)
 		return;
 	if (e->flags & CHAN_CQ_FATAL) {
+		if (s->flags & CSOCK_LINKED)
+			link_catch_up(s);
 		csock_broken(s, e->res);
 		return;
 	}
@@ -210,6 +214,8 @@ static void on_writable(struct csock *s, const struct chan_cqe *e)
 		bad_event(NULL);
 		return;
 	}
+	if (unlikely(s->flags & CSOCK_LINK))
+		return; /* of a way that it does not go */
 	s->limit = e->aux;
 	if (csock_room(s))
 		csock_notify(s, EPOLLOUT);
@@ -258,6 +264,11 @@ void core_event(struct core *c, const struct chan_cqe *e)
 			shared_event(s, e);
 		else
 			bad_event(s);
+		return;
+	case CHAN_EV_LINK_OFFER:
+	case CHAN_EV_LINK_TX:
+	case CHAN_EV_LINK_RX:
+		link_event(c, s, e);
 		return;
 	default:
 		bad_event(s);

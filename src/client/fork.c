@@ -39,6 +39,34 @@ void fork_fence(void)
 		(void)!cmd_call(&client.core[i], NULL, &cmd, &e);
 }
 
+/* What came over a link: the service can't see it where it is. */
+static bool give_back_copy(struct csock *s)
+{
+	struct core *c = csock_core(s);
+	uint32_t row = s->head, n = c->loan[row].len - c->loan[row].head;
+	struct chan_sqe cmd = {.op = CHAN_OP_UNREAD, .len = n};
+	struct chan_cqe e;
+	struct zs_buf b;
+	struct buf_ref r;
+	int err = block_new(c, n, &b);
+
+	if (err == 0)
+		err = buf_find(&b, &r);
+	if (err < 0)
+		return false;
+	memcpy(b.data, c->loan[row].base + c->loan[row].head, n);
+	client.stats.api_copied_bytes += n;
+	cmd.off = r.off;
+	err = cmd_call(c, s, &cmd, &e);
+	buf_put(&r);
+	if (err < 0 || s->head != row)
+		return false;
+	s->head = c->loan[row].next;
+	s->unread -= n;
+	loan_put(c, row);
+	return true;
+}
+
 /* What nobody has read is everybody's again, in the stream's order. */
 static void give_back_unread(struct csock *s)
 {
@@ -46,7 +74,14 @@ static void give_back_unread(struct csock *s)
 
 	while (s->head != NIL) {
 		struct loan *l = &c->loan[s->head];
-		struct chan_sqe *q = cmd_slot(c);
+		struct chan_sqe *q;
+
+		if (loan_is_link(c, s->head)) {
+			if (!give_back_copy(s))
+				return;
+			continue;
+		}
+		q = cmd_slot(c);
 
 		if (q == NULL || s->head == NIL)
 			return; /* another thread read it while there was no room */
@@ -95,6 +130,8 @@ void fork_share(struct csock *s, uint32_t app)
 	struct chan_cqe e;
 
 	s->child_sid = 0;
+	if (unlikely(s->flags & CSOCK_LINKED) && !link_leave(s))
+		return;
 	if (cmd_call(csock_core(s), s, &cmd, &e) < 0)
 		return;
 	s->child_sid = e.aux;
@@ -103,6 +140,9 @@ void fork_share(struct csock *s, uint32_t app)
 
 void fork_shared(struct csock *s)
 {
+	/* Offered again meanwhile: it is nobody's alone. */
+	if (unlikely(s->flags & CSOCK_LINKED))
+		link_closed(s);
 	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);
@@ -165,7 +205,8 @@ static bool take_over(struct csock *s)
 	s->sid = s->unread = s->inflight = s->ticket = s->taken = 0;
 	s->waiters = NULL;
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
-				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE);
+				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE |
+				CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER);
 	if (s->child_sid == 0 || csock_name(c, s->child_sid, s) == NULL)
 		return false;
 	s->flags |= CSOCK_SHARED;
@@ -285,6 +326,7 @@ static void child(void)
 		return;
 	}
 	lost_forget();
+	links_forget();
 	for (unsigned i = 0; i < client.n_tables; i++) {
 		core_fini(&client.core[i]);
 		if (i < client.n_cores)

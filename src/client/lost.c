@@ -202,7 +202,7 @@ static void socks_lose(struct gone *g)
 static void tokens_home(struct core *c)
 {
 	for (uint32_t i = 0; i < c->max_tokens; i++) {
-		if (c->token[i].kind != TOKEN_FREE)
+		if (c->token[i].kind != TOKEN_FREE && c->token[i].link == 0)
 			token_done(c, i);
 	}
 }
@@ -214,6 +214,7 @@ void client_lose(struct mapping *packets)
 	/* What it said last. */
 	for (unsigned i = 0; i < client.n_cores; i++)
 		core_drain(&client.core[i]);
+	links_lose();
 	if (g != NULL) {
 		*g = (struct gone){.next = client.gone, .epoch = client.epoch, .packets = *packets};
 		client.gone = g;
@@ -228,6 +229,8 @@ void client_lose(struct mapping *packets)
 		client.core[i].to_close = NIL;
 		replies_lose(&client.core[i]);
 	}
+	if (g != NULL && links_hold_packets())
+		g->rows++; /* never given back: it stays mapped */
 	if (g != NULL && g->rows == 0)
 		gone_free(g);
 	client.epoch++;

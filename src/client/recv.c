@@ -66,6 +66,8 @@ int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t 
 	bool looked = false;
 	int r;
 
+	if (unlikely(s->flags & CSOCK_OFFER))
+		link_use(s);
 	while (available(s) < target) {
 		if (available(s) > 0 && (s->err != 0 || (s->shut & SHUT_RD_BIT)))
 			return 1;

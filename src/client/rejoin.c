@@ -28,6 +28,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "chan/attach.h"
 #include "client/client_priv.h"
 
 #define LOOK_NS	       5000000 /* between two looks of who does not sleep */
@@ -123,6 +124,7 @@ static void resume_begin(struct rejoin *j, int64_t now)
 	if (fcntl(client.kick_fd, F_GETFD) < 0)
 		client.kick_fd = fd_high(bell_open());
 	j->to = (struct attached){.sock = -1, .pidfd = -1};
+	links_blind();
 }
 
 /* The stack may have work that it was not woken for. */
@@ -190,6 +192,8 @@ static void attached(struct rejoin *j, int64_t now)
 		lost(j, now);
 	else if (look_at(client.transport.service.sock, POLLRDHUP) != 0)
 		wait_for(j, REJOIN_ENDED, now);
+	else if (look_at(client.transport.service.sock, POLLIN) != 0)
+		links_read();
 }
 
 static struct attach_want wanted(const struct rejoin *j)
@@ -202,6 +206,7 @@ static struct attach_want wanted(const struct rejoin *j)
 		.max_loans = c->own_rows,
 		.max_tokens = c->token_rows,
 		.arena_bytes = c->end.hdr.arena_bytes,
+		.flags = client.no_links ? ATTACH_NO_LINKS : 0,
 	};
 }
 
@@ -306,6 +311,8 @@ void rejoin_look(int64_t now, bool news)
 	if (!news && now < j->looked_ns + LOOK_NS && now < rejoin_deadline())
 		return;
 	j->looked_ns = now;
+	if (client.links != NULL)
+		links_look();
 	switch (j->state) {
 	case REJOIN_ATTACHED:
 		attached(j, now);
@@ -355,7 +362,7 @@ unsigned rejoin_poll(struct pollfd *p)
 	if (j->state == REJOIN_ATTACHED || j->state == REJOIN_ENDED)
 		p[0] = (struct pollfd){.fd = a->pidfd, .events = POLLIN};
 	if (j->state == REJOIN_ATTACHED)
-		p[1] = (struct pollfd){.fd = a->sock, .events = POLLRDHUP};
+		p[1] = (struct pollfd){.fd = a->sock, .events = POLLIN | POLLRDHUP};
 	if (j->state == REJOIN_TALK || j->state == REJOIN_RESUME)
 		p[1] = (struct pollfd){.fd = j->to.sock, .events = POLLIN};
 	return REJOIN_FDS;

@@ -39,17 +39,25 @@ static bool ring_room(struct core *c, uint32_t n)
 	return false;
 }
 
+/* On whichever way it goes. */
+static inline bool way_room(const struct csock *s, uint32_t n)
+{
+	return unlikely(s->flags & CSOCK_LINK) ? link_room(s, n) : cmd_room(csock_core(s), n);
+}
+
 int send_means(struct csock *s, uint32_t n)
 {
 	struct core *c = csock_core(s);
 	uint32_t serial = s->serial;
 	bool room;
 
-	if (likely(c->tokens_left >= n && !c->arena_short && cmd_room(c, n)))
+	if (unlikely(s->flags & CSOCK_OFFER))
+		link_use(s);
+	if (likely(c->tokens_left >= n && !c->arena_short && way_room(s, n)))
 		return 0;
 	client_drain();
 	if (c->tokens_left >= n && !c->arena_short) {
-		room = ring_room(c, n);
+		room = unlikely(s->flags & CSOCK_LINK) ? link_room(s, n) : ring_room(c, n);
 		/* Others had the lock: they may have taken the tokens, or closed the descriptor. */
 		if (s->serial != serial || client.stopping)
 			return -EBADF;
@@ -111,6 +119,8 @@ static int send_block(struct csock *s, struct iov_it *it, int flags)
 
 	if (n > room)
 		n = room > CHUNK_MIN ? room : n < CHUNK_MIN ? n : CHUNK_MIN;
+	if (unlikely(s->flags & CSOCK_LINK))
+		return link_send_block(s, it, n, flags);
 	off = block_alloc(c, n);
 	if (unlikely(off == ARENA_NONE)) {
 		sock_starved(s);
@@ -310,16 +320,19 @@ static inline bool send_is_plain(const struct csock *s, size_t len)
 
 	return csock_plain(s) && csock_room(s) && len != 0 && len <= s->limit - s->inflight &&
 	       len <= ARENA_SPAN_BYTES && c->tokens_left != 0 && !c->arena_short &&
-	       ++client.blind <= SENDS_BLIND && cmd_room(c, 1);
+	       ++client.blind <= SENDS_BLIND && way_room(s, 1);
 }
 
 /* False: nothing was done. */
 static inline bool send_plain(struct csock *s, const void *buf, uint32_t len)
 {
 	struct core *c = csock_core(s);
-	uint64_t off = block_alloc(c, len);
 	struct chan_sqe *q;
+	uint64_t off;
 
+	if (unlikely(s->flags & CSOCK_LINK))
+		return link_send_plain(s, buf, len);
+	off = block_alloc(c, len);
 	if (unlikely(off == ARENA_NONE))
 		return false;
 	memcpy((uint8_t *)c->map->arena + off, buf, len);

@@ -172,6 +172,7 @@ int zs_stats(struct zs_stats *stats, size_t size)
 	all = client.stats;
 	for (unsigned i = 0; i < client.n_cores; i++)
 		all.lent_buffers += client.core[i].lent;
+	link_stats(&all);
 	client_unlock();
 	all.pressure_copied_bytes = w[0].value;
 	all.device_copied_bytes = w[1].value;

@@ -26,6 +26,8 @@
 #define DRY_MAX 64
 /* Calls that found nothing between two looks at the clock. */
 #define QUIET_EACH 16
+/* Calls that found something and look after the service all the same. */
+#define BUSY_EACH 256
 
 int64_t now_ns(void)
 {
@@ -54,9 +56,11 @@ unsigned client_drain(void)
 	client.blind = 0;
 	for (unsigned i = 0; i < client.n_cores; i++)
 		n += core_drain(&client.core[i]);
+	if (unlikely(client.links != NULL))
+		n += links_drain();
 	if (unlikely(client.any != NULL) && n != 0)
 		wlink_wake(client.any);
-	if (n == 0 && client.transport.attached)
+	if ((n == 0 || ++client.busy % BUSY_EACH == 0) && client.transport.attached)
 		quiet();
 	return n;
 }
@@ -178,7 +182,7 @@ static bool rings_empty(void)
 		if (chan_ready(&e->cq) != 0 || chan_ready(&e->done) != 0)
 			return false;
 	}
-	return true;
+	return links_idle();
 }
 
 /* What ends a sleep: bells that are rung, and what tells that the service goes or comes. */
@@ -186,7 +190,9 @@ struct sleep_on {
 	struct pollfd own[KWAIT_ROOM];
 	struct pollfd *fd; /* own, or behind those that the waiter brings */
 	unsigned bells, n;
-	bool one; /* fd[0] stands for all */
+	bool one;	/* fd[0] stands for all */
+	unsigned links; /* which is the neighbours', past the last: none */
+	bool rung;	/* by them, perhaps */
 };
 
 static void sleep_on_each(struct sleep_on *o)
@@ -196,6 +202,9 @@ static void sleep_on_each(struct sleep_on *o)
 		o->fd[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
 	if (client.kick_fd >= 0)
 		o->fd[o->bells++] = (struct pollfd){.fd = client.kick_fd, .events = POLLIN};
+	o->links = links_fd() >= 0 ? o->bells : KWAIT_ROOM;
+	if (links_fd() >= 0)
+		o->fd[o->bells++] = (struct pollfd){.fd = links_fd(), .events = POLLIN};
 	o->n = o->bells;
 	if (client.transport.attached)
 		o->n += rejoin_poll(&o->fd[o->n]);
@@ -247,6 +256,7 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 		return n;
 	if (o->one && n > 0) {
 		bells_empty();
+		o->rung = true;
 		return 1;
 	}
 	for (unsigned i = 0; n > 0 && i < o->n; i++) {
@@ -254,6 +264,8 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 			continue;
 		if (i >= o->bells || (o->fd[i].revents & POLLNVAL))
 			news = 1;
+		else if (i == o->links)
+			o->rung = true;
 		else
 			bell_empty(o->fd[i].fd);
 	}
@@ -270,7 +282,7 @@ static uint32_t how_armed(const struct core *c, const struct waiter *w)
 
 static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
 {
-	struct sleep_on o;
+	struct sleep_on o = {.rung = false};
 	int r = 0;
 
 	for (unsigned i = 0; i < client.n_cores; i++) {
@@ -278,6 +290,7 @@ static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
 
 		bell_arm_as(&c->end.sh->bells.app_armed, how_armed(c, w));
 	}
+	links_arm();
 	if (rings_empty()) {
 		sleep_on(&o, w->kernel);
 		client_unlock();
@@ -287,6 +300,9 @@ static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
 	}
 	for (unsigned i = 0; i < client.n_cores; i++)
 		bell_disarm(&client.core[i].end.sh->bells.app_armed);
+	links_disarm();
+	if (o.rung)
+		links_empty();
 	return r;
 }
 

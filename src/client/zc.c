@@ -218,6 +218,14 @@ static void cookie_give_back(struct core *c, uint32_t row)
 	c->cookie_free = row;
 }
 
+/* What a neighbour sent can be named to a neighbour, and not to the service. */
+static inline bool way_can_name(const struct csock *s, const struct buf_ref *r)
+{
+	if (unlikely(s->flags & CSOCK_LINK))
+		return link_can_name(s, r);
+	return !r->lent || !loan_is_link(r->core, r->what);
+}
+
 /* One buffer of a stream: 1 taken, or -errno. */
 static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, int flags)
 {
@@ -232,12 +240,16 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 		buf_put(&r);
 		return 1;
 	}
-	if (unlikely(buf_is_foreign(&r, csock_core(s)))) {
+	if (unlikely(buf_is_foreign(&r, csock_core(s)) || !way_can_name(s, &r))) {
 		err = adopt(s, b, &copy);
 		if (err < 0)
 			return err;
 		buf_put(&r);
 		r = copy;
+	}
+	if (s->flags & CSOCK_LINK) {
+		link_send_buf(s, b->len, &r, cookie);
+		return 1;
 	}
 	q = push_buf(s, b, &r, cookie);
 	if (flags & MSG_MORE)
@@ -332,7 +344,8 @@ static int dgram_adopt(struct csock *s, const struct zs_buf *bufs, int n, struct
 
 	for (i = 0; i < n; i++) {
 		copy[i] = refs[i];
-		if (bufs[i].len == 0 || !buf_is_foreign(&refs[i], csock_core(s)))
+		if (bufs[i].len == 0 || (!buf_is_foreign(&refs[i], csock_core(s)) &&
+					 way_can_name(s, &refs[i])))
 			continue;
 		err = adopt(s, &bufs[i], &copy[i]);
 		if (err < 0)

@@ -42,6 +42,8 @@ struct socks_cfg {
 	/* Writes a text dump for CHAN_OP_DUMP of what sock itself does not know (neighbours,
 	 * ports): whole lines, returns the bytes; *cursor is where to go on, 0 at the end. */
 	int (*dump)(void *stack, int what, uint32_t *cursor, char *out, uint32_t len);
+	/* An eventfd, rung when socks_link_wanted() has something. */
+	int link_bell;
 	void *stack;
 };
 
@@ -69,6 +71,9 @@ struct sock_app_cfg {
 	uint32_t free_ports_from;
 	bool alone; /* its dumps show its own sockets only */
 	bool keeps; /* holds sockets for others, and is told nothing of them */
+	/* Trust domain, from 1, in which it may have links to others (docs/design/013); 0: it may
+	 * not. */
+	unsigned domain;
 	/* Of a process that is about to be forked: its number, and who may give it sockets. */
 	uint32_t id;
 	struct sock_app *parent;
@@ -101,6 +106,18 @@ void socks_drop(struct sock_app *app, uint32_t sid);
 /* The map of a detached application whose last sent buffer came home, so that its memory may be
  * unmapped; NULL when there is none. Each is told once. */
 const struct chan_map *socks_reaped(struct socks *s);
+
+/* ---- links between two applications (sock_link.c) ---- */
+
+/* Two that are connected and have no link yet, by their ids. */
+struct sock_link_wanted {
+	uint32_t app[2];
+};
+bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out);
+/* There is one now: it is offered to the streams that there are, and to those that come. */
+void socks_link_up(struct sock_app *a, struct sock_app *b, uint32_t id);
+/* There is none any more, and none is wanted. */
+void socks_link_down(struct sock_app *a, struct sock_app *b);
 
 /* Returned buffers and commands of every application, at most budget each. Returns how many were
  * done. Datagrams to send are left in the output queue below. */
@@ -142,6 +159,7 @@ struct sock_info {
 	const struct chan_map *map; /* of its application; NULL: no socket */
 	const char *state;
 	bool udp, listens, has_tcp;
+	uint32_t link;		    /* that its stream goes over, one way at least; 0 = none */
 	uint64_t recv_queue, send_queue; /* bytes; of a listener: connections, and how many may be
 					  */
 	struct tcp_key key;		 /* rport 0: no peer */

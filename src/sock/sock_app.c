@@ -80,6 +80,8 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	a->id = cfg->id;
 	a->parent = cfg->parent;
 	a->last_region = CHAN_REGION_PKT;
+	a->domain = cfg->domain;
+	app_link_init(a);
 	list_init(&a->waiting);
 	list_init(&a->link);
 	chan_attach(&a->end, map, &hdr);
@@ -128,6 +130,7 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 		if (b->parent == a)
 			b->parent = NULL;
 	}
+	app_link_fini(a);
 	listeners_reap(a, orderly);
 	for (uint32_t i = 0; i < a->socks.used; i++) {
 		if (slab_is_live(&a->socks, i))

@@ -29,7 +29,8 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_DUMP] = cmd_dump,	   [CHAN_OP_SHARE] = cmd_share,
 	[CHAN_OP_UNREAD] = cmd_unread,	   [CHAN_OP_READ] = cmd_read,
 	[CHAN_OP_ACCEPT] = cmd_accept,	   [CHAN_OP_ADDRS] = cmd_addrs,
-	[CHAN_OP_UNACCEPT] = cmd_unaccept,
+	[CHAN_OP_UNACCEPT] = cmd_unaccept, [CHAN_OP_LINK_TAKE] = cmd_link_take,
+	[CHAN_OP_LINK_SWITCH] = cmd_link_switch,
 };
 
 static bool op_is_send(unsigned op)

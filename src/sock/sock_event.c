@@ -5,7 +5,7 @@
  * list, where it stands once whatever happens to it. So the ring can't overflow, and memory for
  * what is untold is the bits and the protocol's own queues.
  *
- * The common case, data for a connection, is tell_data() and nothing else.
+ * The common case, data for a connection, is sock_tell_data() and nothing else.
  */
 #include "sock/sock_share.h"
 
@@ -67,7 +67,7 @@ static slow_path bool data_unreachable(struct sock *k)
 }
 
 /* Lends what the connection has. True: it has no more. *last: the last event made, if any. */
-static bool tell_data(struct sock *k, struct chan_cqe **last)
+bool sock_tell_data(struct sock *k, struct chan_cqe **last)
 {
 	struct tcp *t = k->app->s->cfg.tcp;
 
@@ -186,7 +186,8 @@ static bool tell_stream(struct sock *k)
 
 	if (k->kind == SOCK_UDP)
 		return udp_sock_tell(k);
-	if (!tell_data(k, &last))
+	if (!(unlikely(k->flags & SOCKF_MARKED) ? sock_link_tell_stream(k, &last)
+						: sock_tell_data(k, &last)))
 		return false;
 	if (last != NULL && (k->news & NEWS_FIN)) {
 		last->flags |= CHAN_CQ_FIN;
@@ -213,6 +214,11 @@ static bool tell(struct sock *k)
 		if (bit == NEWS_CLOSED) {
 			tell_closed(k);
 			return true;
+		}
+		if (bit == NEWS_LINK) {
+			if (!sock_link_tell(k))
+				return false;
+			continue;
 		}
 		if (bit == NEWS_ACCEPT) {
 			if (!tcp_sock_tell_accept(k))

@@ -53,6 +53,7 @@ static bool sock_fill(const struct sock *k, struct sock_info *i)
 	case SOCK_CONN:
 	case SOCK_CONNECTING:
 		conn_fill(k->app->s, k->conn, i);
+		i->link = sock_link_id(k);
 		i->send_queue = k->unacked;
 		break;
 	case SOCK_LISTEN:

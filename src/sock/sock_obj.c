@@ -47,6 +47,7 @@ void sock_free(struct sock *k)
 	list_del(&k->lingering);
 	free(k->opt);
 	k->opt = NULL;
+	sock_link_free(k);
 	k->sid = 0;
 	k->kind = SOCK_FREE;
 	a->s->n_socks--;

@@ -33,6 +33,7 @@
 #define SOCK_BUF_MAX	  (64u << 20) /* most that SO_RCVBUF and SO_SNDBUF give */
 #define SOCK_SPARE_MAX	  64 /* more than the pieces of a datagram, and of one turn of a stream */
 #define SOCK_GRANTS_MAX	  1024
+#define SOCK_WANTED_MAX	  64
 #define SOCK_NEVER	  UINT64_MAX
 
 enum sock_kind {
@@ -57,6 +58,7 @@ enum {
 	NEWS_ACCEPT = 1 << 7,
 	NEWS_CLOSED = 1 << 8,	/* result of a CLOSE that lingered */
 	NEWS_READABLE = 1 << 9, /* shared: worth asking */
+	NEWS_LINK = 1 << 10,	/* see sock_link.c */
 };
 
 /* Options of the socket level, kept for either protocol. */
@@ -75,6 +77,7 @@ enum {
 	SOCKF_DONTROUTE = 1 << 11, /* neighbours only, no gateway */
 	SOCKF_WANT = 1 << 12,	   /* shared: asked in vain, is to be told */
 	SOCKF_PARKED = 1 << 13,	   /* is told nothing, see sock_park.c */
+	SOCKF_MARKED = 1 << 14,	   /* its stream goes over to a link, or comes back: sock_link.c */
 };
 
 /* Address families that a local address stands for. */
@@ -120,6 +123,7 @@ struct sock {
 	struct sock_udp *udp;	 /* UDP */
 	struct list lingering;	 /* on socks->lingering, or parked */
 	struct sock_desc *share; /* NULL: one holder */
+	struct sock_link *link;	 /* NULL: never offered one */
 };
 _Static_assert(offsetof(struct sock, gen) < 64, "the hot part is one cache line");
 _Static_assert(sizeof(struct sock) <= 192, "a million idle ones");
@@ -194,6 +198,8 @@ struct sock_app {
 	uint64_t commands; /* taken so far */
 	bool alone;	   /* sees its own sockets only */
 	bool keeps;	   /* the service's keeper: its sockets are parked */
+	unsigned domain;   /* 0: it has no links */
+	struct list peers; /* sock_link.c */
 	bool dying;	   /* detached: waits for its tokens */
 	struct list link;  /* on socks->apps, dying or reaped */
 };
@@ -215,6 +221,9 @@ struct socks {
 	uint64_t *freed; /* a bit for each port, TCP's first; NULL: nobody wants to know */
 	bool freed_told;
 	struct rand rand;
+	/* Pairs of programs that may want a link: the service is to be told. */
+	struct sock_link_wanted wanted[SOCK_WANTED_MAX];
+	uint32_t n_wanted;
 	struct pkt *out; /* SOCK_OUT_MAX */
 	uint32_t out_head, out_tail;
 	struct socks_counters n;
@@ -368,6 +377,20 @@ static inline uint32_t app_lend_room(struct sock_app *a, uint32_t n)
 	n = all < n ? all : n;
 	return likely(a->own == NULL) ? n : app_spare(a, n);
 }
+
+/* ---- sock_link.c ---- */
+void sock_link_free(struct sock *k);
+void app_link_init(struct sock_app *a);
+void app_link_fini(struct sock_app *a);
+/* The connection has another socket at its other end, perhaps: offers a link, or asks for one. */
+void sock_link_look(struct sock *k);
+/* True: done; false: no room. */
+bool sock_link_tell(struct sock *k);
+/* Of a socket that is MARKED: its stream is told up to the next mark, marks are. As tell_data(). */
+bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last);
+uint32_t sock_link_id(const struct sock *k);
+int cmd_link_take(struct sock_cmd *c);
+int cmd_link_switch(struct sock_cmd *c);
 
 /* ---- sock_send.c ---- */
 int cmd_send(struct sock_cmd *c);

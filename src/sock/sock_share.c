@@ -363,10 +363,58 @@ bool share_tell_sole(struct sock *k)
 	share_free(k);
 	k->flags &= (uint16_t)~SOCKF_WANT;
 	k->news |= news_of(k);
+	sock_link_look(k);
 	return true;
 }
 
 /* ---- reading ---- */
+
+/* Bytes of the arena in buffers as the connection's; NULL: not now. */
+static struct rte_mbuf *copy_in(struct sock_app *a, const uint8_t *from, uint32_t len)
+{
+	struct rte_mbuf *head = NULL, *m;
+
+	while (len > 0) {
+		uint32_t n;
+
+		m = pkt_alloc_rx(a->s->cfg.pools);
+		if (m == NULL || (head != NULL && pkt_chain(head, m) != 0)) {
+			pkt_free(m);
+			pkt_free(head);
+			return NULL;
+		}
+		n = pkt_room(m) < len ? pkt_room(m) : len;
+		memcpy(pkt_put(m, (uint16_t)n), from, n);
+		head = head == NULL ? m : head;
+		from += n;
+		len -= n;
+	}
+	return head;
+}
+
+/* What came over a link and was not read. */
+static int unread_link(struct sock_cmd *c)
+{
+	const struct chan_sqe *q = c->q;
+	struct sock *k = c->k;
+	uint64_t bytes = c->app->end.hdr.arena_bytes;
+	struct rte_mbuf *m;
+
+	if (k->share == NULL || k->kind != SOCK_CONN || q->len == 0 || q->len > CHAN_SEND_MAX ||
+	    q->off > bytes || q->len > bytes - q->off) {
+		c->s->n.bad_commands++;
+		return -EINVAL;
+	}
+	m = copy_in(c->app, (const uint8_t *)c->app->map->arena + q->off, q->len);
+	if (m == NULL)
+		return SOCK_STALL;
+	c->s->n.domain_copied_bytes += q->len;
+	for (struct rte_mbuf *i = m; i != NULL; i = i->next)
+		tcp_recv_charge(k->conn, pkt_charge(i));
+	pending_add(k->share, m);
+	share_readable(k);
+	return 0;
+}
 
 /* A buffer that its holder has not read to the end comes back, to be read by whoever is first. */
 int cmd_unread(struct sock_cmd *c)
@@ -375,6 +423,8 @@ int cmd_unread(struct sock_cmd *c)
 	struct sock_desc *sh = k->share;
 	struct rte_mbuf *m = loan_look(&c->app->loans, c->q->loan);
 
+	if (c->q->loan == LOAN_NONE)
+		return unread_link(c);
 	if (sh == NULL || k->kind != SOCK_CONN || m == NULL || pkt_note(m) != k->sid ||
 	    c->q->off >= m->data_len) {
 		c->s->n.bad_commands++;

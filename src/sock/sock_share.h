@@ -59,6 +59,8 @@ void park_move(struct sock *l, struct sock_app *heir);
 void park_drop(struct sock_desc *sh);
 int cmd_unaccept(struct sock_cmd *c);
 
+/* sock_event.c: lends what the connection has. True: it has no more. *last: the last event. */
+bool sock_tell_data(struct sock *k, struct chan_cqe **last);
 /* sock_event.c: lends a chain, one event for each buffer; NULL: it lies where nobody sees it. */
 struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m);
 /* sock_udp_in.c: lends the next datagram that waits. 1, -EAGAIN, SOCK_STALL: no room. */

@@ -122,6 +122,7 @@ bool tcp_sock_accept(struct sock *l)
 		tcp_conn_link(a->s->cfg.tcp, conn, &link);
 	k->limit = tcp_sock_limit(k);
 	tcp_sock_announce(l, k);
+	sock_link_look(k);
 	return true;
 }
 

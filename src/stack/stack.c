@@ -88,6 +88,7 @@ static int make_socks(struct stack *s)
 		.link_of = stack_link_of,
 		.owns = s->cfg.group != NULL ? group_owns : NULL,
 		.dump = stack_dump_other,
+		.link_bell = s->cfg.link_bell,
 		.stack = s,
 	};
 
@@ -404,4 +405,9 @@ bool stack_idle(struct stack *s)
 		tcp_each(s->tcp, &cursor, 1024, unsettled, &n);
 	while (cursor != 0 && n == 0);
 	return n == 0 && !stack_tx_pending(s);
+}
+
+bool stack_link_wanted(struct stack *s, struct sock_link_wanted *out)
+{
+	return socks_link_wanted(s->socks, out);
 }

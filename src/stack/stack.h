@@ -45,6 +45,7 @@ struct stack_cfg {
 	uint8_t secret[16];	/* the same in all stacks of a group */
 	uint64_t seed;
 	struct capture *capture; /* borrowed; NULL = none */
+	int link_bell; /* an eventfd, rung when stack_link_wanted() has something */
 };
 
 void stack_cfg_defaults(struct stack_cfg *cfg);
@@ -100,6 +101,8 @@ void stack_detach(struct stack *s, struct sock_app *app, int bell_fd, bool order
 const struct chan_map *stack_reaped(struct stack *s);
 unsigned stack_ports_freed(struct stack *s, struct sock_port *out, unsigned n);
 bool stack_port_used(const struct stack *s, struct sock_port p);
+struct sock_link_wanted;
+bool stack_link_wanted(struct stack *s, struct sock_link_wanted *out);
 
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
  * done; 0: everything was found empty. */

@@ -104,6 +104,20 @@ static json_t *tcp_json(const struct tcp_info_full *i)
 	return o;
 }
 
+/* Of the link, which all streams between the two programs share. */
+static void link_json(const struct service *s, const struct app *app, uint32_t id, json_t *o)
+{
+	struct link_count n;
+
+	if (id == 0 || app == NULL || !link_counted(s, id, app, &n))
+		return;
+	json_object_set_new(o, "link", integer(id));
+	json_object_set_new(o, "link_out_bytes", integer(n.out_bytes));
+	json_object_set_new(o, "link_out_messages", integer(n.out_messages));
+	json_object_set_new(o, "link_in_bytes", integer(n.in_bytes));
+	json_object_set_new(o, "link_in_messages", integer(n.in_messages));
+}
+
 static json_t *socket_json(const struct admin *a, const struct sock_info *i)
 {
 	const struct app *app = i->map != NULL ? admin_app_of(a->s, a->core, i->map) : NULL;
@@ -120,6 +134,7 @@ static json_t *socket_json(const struct admin *a, const struct sock_info *i)
 		json_object_set_new(o, "pid", json_integer(app->pid));
 		json_object_set_new(o, "user", json_integer(app->uid));
 	}
+	link_json(a->s, app, i->link, o);
 	if (i->has_tcp && json_is_true(json_object_get(a->ask, "info")))
 		json_object_set_new(o, "info", tcp_json(&i->tcp));
 	return o;

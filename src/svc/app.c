@@ -116,6 +116,7 @@ static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
 		if (*p < ' ' || *p > '~')
 			*p = '?';
 	strcpy(a->program, m->hello.program);
+	a->no_links = (m->hello.flags & ATTACH_NO_LINKS) != 0;
 	if (geometry(d, &m->hello, &g) < 0) {
 		refuse(s, a, -EINVAL, "%llu bytes of memory and %u sockets make no sense",
 		       (unsigned long long)m->hello.arena_bytes, m->hello.max_sockets);
@@ -151,6 +152,11 @@ struct attach_call {
 	int rc;
 };
 
+static bool may_link(const struct service *s, const struct app *a)
+{
+	return s->cfg.same_node && !a->no_links && a != s->keeper;
+}
+
 static void attach(struct node_core *core, void *arg)
 {
 	struct attach_call *call = arg;
@@ -166,6 +172,7 @@ static void attach(struct node_core *core, void *arg)
 			call->s, &call->s->cfg.policy.domain[call->a->domain]),
 		.alone = true,
 		.keeps = call->a == call->s->keeper,
+		.domain = may_link(call->s, call->a) ? call->a->domain + 1 : 0,
 		.id = (uint32_t)call->a->id,
 		.parent = call->parent != NULL ? call->parent->chan[call->core].app : NULL,
 	};
@@ -270,6 +277,24 @@ static void take_message(struct service *s, struct app *a, struct attach_msg *m)
 	case ATTACH_REDEEM:
 		if (a->state == APP_READY) {
 			keeper_give(s, a, m);
+			return;
+		}
+		break;
+	case ATTACH_LINKED:
+		if (a->state == APP_READY) {
+			app_take_linked(s, a, m);
+			return;
+		}
+		break;
+	case ATTACH_LINK_BAD:
+		if (a->state == APP_READY) {
+			app_take_link_bad(s, a, m);
+			return;
+		}
+		break;
+	case ATTACH_REGION:
+		if (a->state == APP_READY) {
+			app_take_region(s, a, m);
 			return;
 		}
 		break;

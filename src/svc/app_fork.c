@@ -31,6 +31,7 @@ static void inherit(struct app *a, const struct app *parent)
 	a->uid = parent->uid;
 	a->netns = parent->netns;
 	a->domain = parent->domain;
+	a->no_links = parent->no_links;
 	memcpy(a->program, parent->program, sizeof(a->program));
 }
 

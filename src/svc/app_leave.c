@@ -52,6 +52,7 @@ void app_detach(struct service *s, struct app *a, bool orderly, const char *why)
 		a->pidfd = -1;
 	}
 	a->state = APP_LEAVING;
+	links_leave(s, a);
 	for (unsigned i = 0; i < s->node.n; i++) {
 		struct detach_call d = {&a->chan[i], orderly};
 

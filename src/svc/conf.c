@@ -52,6 +52,8 @@ static const struct key {
 	 "Prometheus text by HTTP, on the host's network"},
 	{"telemetry", FLAG, offsetof(struct service_cfg, telemetry), 0, 1, NULL,
 	 "DPDK's telemetry, with /zstack/counters"},
+	{"same-node", FLAG, offsetof(struct service_cfg, same_node), 0, 1, NULL,
+	 "shared memory between programs of a domain (yes; --same-node=no)"},
 	{"socket", TEXT, offsetof(struct service_cfg, socket), 0, 0, "PATH",
 	 "where programs attach (" ATTACH_PATH "), @NAME: abstract"},
 #undef NODE
@@ -375,6 +377,7 @@ static void defaults(struct service_cfg *cfg)
 	cfg->node.spin_us = 50;
 	cfg->node.linger_ms = 1000;
 	cfg->node.threaded = true;
+	cfg->same_node = true;
 }
 
 int conf_parse(int argc, char **argv, struct service_cfg *cfg, const struct svc_err *err)

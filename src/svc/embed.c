@@ -44,6 +44,7 @@ static int embed_open(const struct embed_cfg *cfg, struct embed **out, struct ch
 
 	if (e == NULL)
 		return svc_fail(&where, -ENOMEM, "no memory");
+	e->node.link_bell = -1;
 	rc = open_all(e, cfg, &where);
 	if (rc < 0) {
 		embed_close(e);

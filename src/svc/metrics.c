@@ -118,6 +118,13 @@ static void service(FILE *f, const struct service *s)
 		 s->n.died},
 		{"zstack_service_grants_refused_total", "counter", "ports that were refused",
 		 s->n.grants_refused},
+		{"zstack_service_links_total", "counter", "links between programs that were made",
+		 s->n.links},
+		{"zstack_service_links_refused_total", "counter",
+		 "links that a program had no room for, or did not want", s->n.links_refused},
+		{"zstack_service_links_bad_total", "counter",
+		 "links that ended because one side broke the rules", s->n.links_bad},
+		{"zstack_service_links", "gauge", "links between programs now", s->n_links},
 		{"zstack_service_programs", "gauge", "connections of programs now", s->n_apps},
 	};
 

@@ -73,6 +73,7 @@ static int open_stack(struct node *n, unsigned i, const struct embed_cfg *cfg, s
 	for (unsigned p = 0; p < n->n_dev; p++)
 		sc->port[p] = (struct stack_port){n->dev[p], (uint16_t)i};
 	sc->capture = n->capture;
+	sc->link_bell = n->link_bell;
 	sc->congestion = cfg->congestion;
 	sc->reserve = n->reserve;
 	sc->ports_bell = n->ports_bell;

@@ -50,6 +50,7 @@ struct node {
 	unsigned n_dev;
 	struct stack_group *group;
 	struct capture *capture;
+	int link_bell; /* for the stacks to ask for links, see sock.h; -1 */
 	/* Data of received packets, of all cores, when others than this process are to see it. */
 	struct dev_mem packets;
 	/* Set before node_begin(); 0: the default. */

@@ -146,7 +146,8 @@ int service_open(struct service *s, const struct svc_err *err)
 	list_init(&s->kept);
 	list_init(&s->admins);
 	s->listener = s->signals = -1;
-	s->packets.fd = -1;
+	s->packets.fd = s->node.link_bell = -1;
+	list_init(&s->links);
 	descriptors_raise(s);
 	for (unsigned d = 0; d < POLICY_DOMAINS_MAX; d++)
 		s->domain[d].packets.fd = -1;
@@ -158,6 +159,8 @@ int service_open(struct service *s, const struct svc_err *err)
 		rc = listener_open(s, err);
 	if (rc == 0)
 		rc = metrics_open(s, err);
+	if (rc == 0 && links_open(s) < 0)
+		rc = svc_fail(err, -EMFILE, "no descriptors: %s", strerror(EMFILE));
 	return rc == 0 ? node_all(s, err) : rc;
 }
 
@@ -172,7 +175,8 @@ void service_run(struct service *s)
 	struct epoll_event e;
 
 	while (!s->ending) {
-		int64_t again_ns = sooner(apps_reap(s), sooner(admins_tick(s), metrics_tick(s)));
+		int64_t again_ns = sooner(sooner(apps_reap(s), links_tick(s)),
+					  sooner(admins_tick(s), metrics_tick(s)));
 		int n = epoll_wait(s->epoll, &e, 1,
 				   again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
 
@@ -193,6 +197,7 @@ void service_close(struct service *s)
 	keeper_close(s);
 	LIST_EACH (l, &s->apps)
 		app_detach(s, container_of(l, struct app, link), true, NULL);
+	links_close(s);
 	node_stop(&s->node);
 	if (s->node.n_dev > 0)
 		node_settle(&s->node);

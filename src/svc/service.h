@@ -15,6 +15,7 @@
  *   app_grant.c … its ports
  *   keeper.c    … sockets on their way from one to another
  *   app_leave.c … it goes; until its last buffer came home
+ *   link.c      memory that two programs share
  *   region.c    sealed shared memory
  *   shared.h     ports whose addresses the kernel has, too
  *   admin.h     managers: the tool zstack
@@ -48,6 +49,7 @@ struct service_cfg {
 	const char *socket;	   /* path, or "@name" */
 	bool telemetry;		   /* DPDK's */
 	const char *metrics;	   /* IP:PORT; NULL: none */
+	bool same_node;		   /* links between programs */
 	const char *file;	   /* NULL: none was given */
 	const char *const *shares; /* IFACE[@PORT], see shared.h */
 	/* Where in the file addresses and gateways are, 0: they are of the command line. */
@@ -97,7 +99,20 @@ struct app {
 	uint64_t netns; /* cookie of its network namespace, 0 = unknown */
 	unsigned domain;
 	char program[64];
+	bool no_links;	  /* it does not want any */
+	unsigned n_links; /* of it there are */
 	struct app_chan chan[EMBED_CORES_MAX];
+};
+
+/* Between two programs. Sides 0 and 1. */
+struct svc_link {
+	struct list node;
+	struct app *app[2];
+	uint32_t id;
+	struct region memory; /* struct link_shm */
+	int bell[2];	      /* a pair of sockets: each side's */
+	unsigned mapped;      /* bit for each side that has said so */
+	int64_t deadline_ns;  /* until both have */
 };
 
 struct service {
@@ -111,6 +126,10 @@ struct service {
 	uint64_t next_app;
 	struct list kept; /* see keeper.c */
 	struct app *keeper;
+	struct list links;
+	unsigned n_links;
+	uint32_t next_link;
+	struct source on_link;
 	struct list admins; /* managers, see admin.h */
 	unsigned n_admins;
 	uint32_t next_ping;
@@ -130,6 +149,7 @@ struct service {
 	bool ending;
 	struct svc_counters {
 		uint64_t attached, refused, died, grants_refused;
+		uint64_t links, links_refused, links_bad;
 	} n;
 };
 
@@ -217,6 +237,23 @@ void keeper_free(struct service *s);
 /* ---- app_resume.c ---- */
 /* A program that closed its descriptors asks for them again. */
 void app_take_resume(struct service *s, struct app *a);
+
+/* ---- link.c ---- */
+int links_open(struct service *s) must_check;
+void links_close(struct service *s);
+/* All of an app's end. */
+void links_leave(struct service *s, struct app *a);
+void app_take_linked(struct service *s, struct app *a, const struct attach_msg *m);
+void app_take_link_bad(struct service *s, struct app *a, const struct attach_msg *m);
+void app_take_region(struct service *s, struct app *a, const struct attach_msg *m);
+/* What both sides say that they sent over a link, as a sees it; false: it is none of a's. */
+struct link_count {
+	uint64_t out_bytes, out_messages, in_bytes, in_messages;
+};
+bool link_counted(const struct service *s, uint32_t id, const struct app *a,
+		  struct link_count *out);
+/* As admins_tick(). */
+int64_t links_tick(struct service *s);
 
 /* ---- admin.c ---- */
 /* A connection brought a manager's request first. Takes the socket. */

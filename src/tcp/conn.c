@@ -23,6 +23,11 @@ struct tcp_conn *tcp_find(const struct tcp *t, const struct tcp_key *k, uint32_t
 	return NULL;
 }
 
+struct tcp_conn *tcp_conn_by_key(const struct tcp *t, const struct tcp_key *key)
+{
+	return tcp_find(t, key, tcp_key_hash(t, key));
+}
+
 static uint32_t clamp(uint32_t v, uint32_t max)
 {
 	return v < max ? v : max;

@@ -363,9 +363,19 @@ enum tcp_step tcp_urg_process(struct tcp *t, struct tcp_conn *c, const struct tc
 	return TCP_GO_ON;
 }
 
+void tcp_recv_charge(struct tcp_conn *c, uint32_t charge)
+{
+	c->lent += charge;
+}
+
+uint64_t tcp_conn_recv_at(const struct tcp_conn *c)
+{
+	return c->rcvq.rcv_nxt - c->rcvq.ready.bytes;
+}
+
 int64_t tcp_conn_urg(const struct tcp_conn *c)
 {
-	uint64_t next = c->rcvq.rcv_nxt - c->rcvq.ready.bytes;
+	uint64_t next = tcp_conn_recv_at(c);
 
 	if (!c->urg_rcvd || c->rcv_up <= next)
 		return -1;

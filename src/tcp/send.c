@@ -58,6 +58,20 @@ uint64_t tcp_send_space(const struct tcp_conn *c)
 	return held < c->sndbuf ? c->sndbuf - held : 0;
 }
 
+uint64_t tcp_conn_sent_at(const struct tcp_conn *c)
+{
+	return c->sndq.end_off;
+}
+
+void tcp_send_push(struct tcp *t, struct tcp_conn *c)
+{
+	if (c->sndq.end_off <= c->sent.nxt)
+		return;
+	c->more = false;
+	c->push = true;
+	tcp_want_output(t, c);
+}
+
 uint64_t tcp_send_limit(const struct tcp_conn *c)
 {
 	return c->sndbuf;

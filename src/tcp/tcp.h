@@ -281,6 +281,16 @@ void tcp_conn_set_user(struct tcp_conn *c, uint64_t user);
 const struct tcp_key *tcp_conn_key(const struct tcp_conn *c);
 enum tcp_state tcp_conn_state(const struct tcp_conn *c);
 bool tcp_conn_readable(const struct tcp_conn *c); /* tcp_recv() would give something */
+/* The connection of a key; NULL: there is none. */
+struct tcp_conn *tcp_conn_by_key(const struct tcp *t, const struct tcp_key *key);
+/* Positions of a stream, alike at both ends: behind what tcp_send() was given, and before what
+ * tcp_recv() gives next. */
+uint64_t tcp_conn_sent_at(const struct tcp_conn *c);
+uint64_t tcp_conn_recv_at(const struct tcp_conn *c);
+/* Payload that did not come by tcp_recv() is held by the user as if it had. */
+void tcp_recv_charge(struct tcp_conn *c, uint32_t charge);
+/* What waits for more (TCP_SEND_MORE, Nagle) waits no longer. */
+void tcp_send_push(struct tcp *t, struct tcp_conn *c);
 bool tcp_conn_got_fin(const struct tcp_conn *c); /* the peer's stream ended, read or not */
 int tcp_conn_error(const struct tcp_conn *c); /* negative errno that ended it, or 0 */
 /* Offset of the urgent byte relative to the next byte tcp_recv gives, or -1. */

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The links of this program: how they come (the service hands one over when two programs of a
+ * domain are connected), how they go, and how one sleeps on them.
+ *
+ *	FREE ──LINK──► UP ──LINK_END, nonsense, no service──► ENDED ──all given back──► FREE
+ *
+ * An ended link carries no stream; what its other side still reads of our memory, and we of its, is
+ * given back as before, unless the other is gone. That is told by the service (LINK_END), and when
+ * there is none, by the other's pidfd.
+ *
+ * Not done: a program that closed all descriptors (rejoin.c) can't be woken by its neighbours any
+ * more, nor wake them: its links end, and their streams with them.
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "client/link.h"
+
+/* ---- coming ---- */
+
+static bool links_init(void)
+{
+	struct links *k = calloc(1, sizeof(*k));
+
+	if (k == NULL)
+		return false;
+	k->sock_bytes = (uint64_t)client.n_zones * client.zone_rows * sizeof(*k->sock);
+	k->sock = mmap(NULL, k->sock_bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	k->epoll = fd_high(epoll_create1(EPOLL_CLOEXEC));
+	if (k->sock != MAP_FAILED && k->epoll >= 0) {
+		client.links = k;
+		return true;
+	}
+	if (k->sock != MAP_FAILED)
+		munmap(k->sock, k->sock_bytes);
+	if (k->epoll >= 0)
+		close(k->epoll);
+	free(k);
+	return false;
+}
+
+static struct plink *place(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; i < k->n; i++)
+		if (k->link[i].state == LINK_FREE)
+			return &k->link[i];
+	return k->n < LINKS_MAX ? &k->link[k->n++] : NULL;
+}
+
+/* how: EPOLLET for what is never read. */
+static int watch(int fd, uint32_t how)
+{
+	struct epoll_event e = {.events = EPOLLIN | how};
+
+	return epoll_ctl(client.links->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+static void close_fds(struct plink *l)
+{
+	int *fd[] = {&l->bell_fd, &l->pid_fd};
+
+	for (unsigned i = 0; i < array_size(fd); i++) {
+		if (*fd[i] >= 0)
+			close(*fd[i]);
+		*fd[i] = -1;
+	}
+}
+
+static int map_arenas(const struct attach_link *a, const struct attach_msg *m)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; i < a->n_cores && rc == 0; i++)
+		rc = region_add(link_region(a->app, i), m->fd[ATTACH_LINK_FDS + i], a->arena_bytes,
+				1);
+	return rc;
+}
+
+static int link_open(struct plink *l, const struct attach_link *a, struct attach_msg *m)
+{
+	int rc;
+
+	if (a->n_cores == 0 || a->n_cores > EMBED_CORES_MAX ||
+	    m->n_fds != ATTACH_LINK_FDS + a->n_cores || a->bytes < sizeof(struct link_shm))
+		return -EPROTO;
+	rc = mapping_map(&l->memory, m->fd[0], a->bytes, PROT_READ | PROT_WRITE);
+	if (rc == 0)
+		rc = link_attach(&l->end, l->memory.at, a->side);
+	if (rc < 0)
+		return rc;
+	l->id = a->id;
+	l->app = a->app;
+	l->streams = NIL;
+	l->bell_fd = fd_take(m, 1);
+	l->pid_fd = fd_take(m, 2);
+	rc = watch(l->bell_fd, 0);
+	if (rc == 0)
+		rc = watch(l->pid_fd, EPOLLET);
+	for (unsigned i = 0; i < client.n_cores && rc == 0; i++)
+		rc = link_core_init(&client.core[i]);
+	return rc == 0 ? map_arenas(a, m) : rc;
+}
+
+static void on_link(struct attach_msg *m)
+{
+	struct attach_link a = m->link;
+	struct attach_linked answer = {.id = a.id};
+	struct plink *l = client.links != NULL || links_init() ? place() : NULL;
+
+	/* Where descriptors are counted there is no place for more. */
+	if (client.frugal)
+		l = NULL;
+	answer.res = l != NULL ? 0 : -ENOSPC;
+	if (l != NULL) {
+		*l = (struct plink){.bell_fd = -1, .pid_fd = -1};
+		answer.res = link_open(l, &a, m);
+		if (answer.res == 0) {
+			l->state = LINK_UP;
+		} else {
+			region_unlink(a.app,
+				      a.n_cores < EMBED_CORES_MAX ? a.n_cores : EMBED_CORES_MAX);
+			close_fds(l);
+			mapping_unmap(&l->memory);
+			regions_sweep();
+		}
+	}
+	(void)!attach_send(client.transport.service.sock, ATTACH_LINKED, &answer, sizeof(answer),
+			   NULL, 0);
+}
+
+static void on_end(uint32_t id)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		if (k->link[i].state != LINK_FREE && k->link[i].id == id)
+			link_end(&k->link[i], true);
+}
+
+bool links_message(struct attach_msg *m)
+{
+	switch (m->head.type) {
+	case ATTACH_LINK:
+		on_link(m);
+		return true;
+	case ATTACH_LINK_END:
+		on_end(m->linked.id);
+		return true;
+	case ATTACH_REGION_IS:
+		return true; /* nobody waits for it any more */
+	default:
+		return false;
+	}
+}
+
+void links_read(void)
+{
+	struct attach_msg m;
+
+	while (attach_recv(client.transport.service.sock, &m, MSG_DONTWAIT) == 0) {
+		(void)links_message(&m);
+		attach_close_fds(&m);
+	}
+}
+
+/* ---- going ---- */
+
+void link_release(struct plink *l)
+{
+	if (l->state != LINK_ENDED || l->in > 0 || l->n_ret > 0 || l->out > 0)
+		return;
+	region_unlink(l->app, EMBED_CORES_MAX);
+	regions_sweep();
+	close_fds(l);
+	mapping_unmap(&l->memory);
+	l->state = LINK_FREE;
+}
+
+void link_end(struct plink *l, bool gone)
+{
+	if (l->state == LINK_UP) {
+		link_settle(l);
+		/* It may have been found to be nonsense. */
+		if (l->state == LINK_UP) {
+			l->state = LINK_ENDED;
+			for (uint32_t row = l->streams, next; row != NIL; row = next) {
+				next = client.links->sock[row].next;
+				stream_orphan(&client.sock[row]);
+			}
+		}
+	}
+	if (gone) {
+		l->deaf = true;
+		close_fds(l); /* its end would be readable for ever */
+		link_tokens_home(l);
+	}
+	link_flush(l);
+	link_release(l);
+}
+
+void link_break(struct plink *l)
+{
+	struct attach_linked bad = {.id = l->id};
+
+	client.stats.link_bad++;
+	if (l->state == LINK_UP) {
+		l->state = LINK_ENDED;
+		while (l->streams != NIL) {
+			struct csock *s = &client.sock[l->streams];
+
+			s->flags |= CSOCK_UNREAD; /* its end is a reset */
+			stream_leave(s);
+			csock_broken(s, -EPROTO);
+		}
+	}
+	l->deaf = true;
+	close_fds(l);
+	link_tokens_home(l);
+	link_flush(l);
+	link_release(l);
+	if (!client.lost)
+		(void)!attach_send(client.transport.service.sock, ATTACH_LINK_BAD, &bad,
+				   sizeof(bad), NULL, 0);
+}
+
+void links_lose(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		if (k->link[i].state == LINK_UP)
+			link_end(&k->link[i], false);
+}
+
+void links_blind(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++) {
+		struct plink *l = &k->link[i];
+
+		if (l->state == LINK_FREE)
+			continue;
+		l->bell_fd = l->pid_fd = -1; /* not ours any more */
+		while (l->streams != NIL) {
+			struct csock *s = &client.sock[l->streams];
+
+			stream_leave(s);
+			csock_broken(s, -ECONNRESET);
+		}
+		link_end(l, false);
+	}
+	if (k != NULL)
+		k->epoll = fd_high(epoll_create1(EPOLL_CLOEXEC));
+}
+
+bool links_hold_packets(void)
+{
+	return client.links != NULL && client.links->packet_rows > 0;
+}
+
+/* No service tells of the end of a neighbour whose link it did not make. */
+void links_look(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; i < k->n; i++) {
+		struct pollfd p = {.fd = k->link[i].pid_fd, .events = POLLIN};
+
+		if (k->link[i].state == LINK_ENDED && p.fd >= 0 && poll(&p, 1, 0) > 0)
+			link_end(&k->link[i], true);
+	}
+}
+
+static void links_free(void)
+{
+	struct links *k = client.links;
+
+	if (k == NULL)
+		return;
+	for (unsigned i = 0; i < k->n; i++)
+		if (k->link[i].state != LINK_FREE) {
+			close_fds(&k->link[i]);
+			mapping_unmap(&k->link[i].memory);
+		}
+	munmap(k->sock, k->sock_bytes);
+	close(k->epoll);
+	free(k);
+	client.links = NULL;
+}
+
+void links_fini(void)
+{
+	if (client.links != NULL)
+		regions_fini();
+	links_free();
+}
+
+/* Its mappings did not come along (MADV_DONTFORK). */
+void links_forget(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		k->link[i].memory.at = NULL;
+	links_free();
+}
+
+/* ---- sleeping ---- */
+
+bool links_idle(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++) {
+		struct plink *l = &k->link[i];
+		uint32_t word;
+
+		if (l->state == LINK_UP && link_next(&l->end) != NULL)
+			return false;
+		if (l->state != LINK_FREE && link_peek_return(&l->end, &word))
+			return false;
+	}
+	return true;
+}
+
+void links_arm(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++) {
+		struct plink *l = &k->link[i];
+
+		if (l->state == LINK_FREE)
+			continue;
+		link_flush(l);
+		if (l->state != LINK_FREE)
+			bell_arm(&l->end.mine->armed);
+	}
+}
+
+void links_disarm(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		if (k->link[i].state != LINK_FREE)
+			bell_disarm(&k->link[i].end.mine->armed);
+}
+
+/* What was rung is forgotten. By read(2) alone: a sandbox leaves that. */
+void links_empty(void)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		if (k->link[i].state != LINK_FREE && k->link[i].bell_fd >= 0)
+			bell_empty(k->link[i].bell_fd);
+}
+
+int links_fd(void)
+{
+	return client.links != NULL ? client.links->epoll : -1;
+}
+
+void link_stats(struct zs_stats *all)
+{
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		all->links += k->link[i].state == LINK_UP;
+}

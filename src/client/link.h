@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Same-node streams (docs/design/013): what a program remembers of its links to others. A stream
+ * over a link is a csock like any other; what came stands in its receive queue, in rows of its core
+ * that are for links, and what it sends has a token of its core. So everything above (recv.c, zc.c,
+ * epoll.c) is as it was; below, the link takes the place of the channel:
+ *
+ *   link.c         the links: memory, coming and going, sleeping on them
+ *   link_in.c      what comes: entries, returns
+ *   link_out.c     what goes
+ *   link_row.c     received buffers; regions that they lie in
+ *   link_stream.c  a stream goes over to a link, and back
+ *
+ * Guarded by the client's lock. client.links is NULL until the service offers the first link.
+ */
+#ifndef ZS_CLIENT_LINK_H
+#define ZS_CLIENT_LINK_H
+
+#include "chan/attach.h"
+#include "chan/link.h"
+#include "client/client_priv.h"
+
+struct iov_it;
+
+#define REGIONS_MAX    192u
+#define REGION_NOBODY  255u	    /* in the row, or of the domain's packets */
+#define LINK_LIMIT     (512u << 10) /* bytes of a stream on their way: what fits a cache */
+#define LINK_RET_BATCH 16u
+#define LINK_RET_BYTES (64u << 10)
+
+/* Beside a row of core->loan. */
+struct link_row {
+	uint32_t token; /* to give it back */
+	uint16_t gen;	/* of its handle */
+	uint8_t link;
+	uint8_t region;
+};
+
+/* Memory of another program. */
+struct link_map {
+	uint32_t id; /* 0 = free */
+	uint32_t rows;
+	uint32_t links; /* whose other side it belongs to */
+	struct mapping at;
+};
+
+enum link_state {
+	LINK_FREE,
+	LINK_UP,
+	LINK_ENDED, /* carries nothing any more; buffers are still to be given back */
+};
+
+struct plink {
+	struct link_end end;
+	struct mapping memory;
+	uint32_t id;  /* the service's */
+	uint32_t app; /* at the other side */
+	uint8_t state;
+	uint8_t last_region;
+	bool deaf; /* the other side gives nothing back any more: it is gone */
+	int bell_fd, pid_fd;
+	uint32_t out;	  /* tokens in flight */
+	uint32_t in;	  /* entries that we have not given back */
+	uint32_t idle;	  /* turns that found nothing, while something is to be given back */
+	uint32_t streams; /* row of the first, NIL */
+	unsigned n_ret;	  /* to be given back, soon */
+	uint32_t ret_bytes;
+	uint32_t ret[LINK_RET_BATCH];
+};
+
+enum rx_state {
+	RX_TCP,
+	RX_READY, /* what comes over the link waits for the mark in the stream */
+	RX_LINK,
+};
+enum tx_state {
+	TX_TCP,
+	TX_READY, /* the other end is */
+	TX_LINK,
+};
+
+/* By row of client.sock. A socket is in the list of the link as long as CSOCK_LINKED. */
+struct lsock {
+	uint32_t next, prev;
+	uint32_t gen;				   /* of our name for the stream */
+	uint32_t to_row, to_gen;		   /* the other end's name for it */
+	uint32_t wait_head, wait_tail, wait_bytes; /* RX_READY */
+	uint32_t limit;				   /* of TCP, meanwhile */
+	uint8_t link;				   /* index */
+	uint8_t rx, tx;
+	bool offered; /* to be taken when the program uses the socket */
+	bool leaving; /* said that we don't want it: until the stream is back */
+};
+
+struct links {
+	struct plink link[LINKS_MAX];
+	unsigned n; /* places ever used */
+	int epoll;  /* to sleep on */
+	uint32_t packet_rows;
+	struct link_map region[REGIONS_MAX];
+	struct lsock *sock;
+	uint64_t sock_bytes;
+};
+
+static inline struct lsock *lsock_of(const struct csock *s)
+{
+	return &client.links->sock[csock_row(s)];
+}
+
+static inline struct plink *link_of(const struct csock *s)
+{
+	return &client.links->link[lsock_of(s)->link];
+}
+
+/* ---- link.c ---- */
+/* The other side does what it may not: no more of it. */
+void link_break(struct plink *l) cold_path;
+/* It ends: what came is taken, its streams go on by TCP. gone: so is the other program. */
+void link_end(struct plink *l, bool gone);
+/* If nothing holds it any more. */
+void link_release(struct plink *l);
+static inline void link_ring(struct plink *l)
+{
+	/* As bell_ring(), but without a signal if nobody is there. */
+	if (unlikely(atomic_exchange_explicit(&l->end.other->armed, 0, memory_order_acq_rel) != 0))
+		(void)!send(l->bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* ---- link_in.c ---- */
+unsigned link_drain(struct plink *l);
+/* Shows what was put by. */
+void link_flush(struct plink *l);
+void link_put_back(struct plink *l, uint32_t word, uint32_t bytes);
+/* Everything that the other side wrote before now. */
+void link_settle(struct plink *l);
+/* What it will not give back. */
+void link_tokens_home(struct plink *l);
+
+/* ---- link_row.c ---- */
+/* Where payload lies; NULL: nowhere. *region for the row. */
+const uint8_t *region_at(struct plink *l, uint32_t id, uint32_t off, uint32_t len, uint8_t *region);
+/* A new one for a link's other side. 0 or -errno. */
+int region_add(uint32_t id, int fd, uint64_t bytes, uint32_t links) must_check;
+/* Those of this application that nothing holds. */
+void regions_sweep(void);
+void region_unlink(uint32_t app, unsigned cores);
+void regions_fini(void);
+/* NIL: there is none. */
+uint32_t link_row_new(struct core *c);
+uint8_t *link_row_data(const struct core *c, uint32_t row);
+struct link_row *link_row(const struct core *c, uint32_t row);
+
+/* ---- link_stream.c ---- */
+void stream_leave(struct csock *s);
+/* The link ends under it. */
+void stream_orphan(struct csock *s);
+
+#endif

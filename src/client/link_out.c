@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sending over a link. As at the service (send.c, zc.c): a token, an entry in a ring, and the token
+ * that comes back ends it. Small payload of the copying calls lies in the entry; the rest in a
+ * block of our arena, which the other side reads where it lies, as it does what the zero-copy calls
+ * send. What we received from a third it is told by its place, too.
+ */
+#include "client/iov.h"
+#include "client/link.h"
+
+#define RESERVE 8u /* entries for who is not a send of data */
+
+bool link_room(const struct csock *s, uint32_t n)
+{
+	struct plink *l = link_of(s);
+
+	return l->state == LINK_UP && link_room_for(&l->end, n + RESERVE) >= n + RESERVE &&
+	       l->out + n <= LINK_RETURNS;
+}
+
+/* The next entry; there is a token, and room. */
+static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, uint8_t kind,
+				uint32_t what)
+{
+	struct core *c = csock_core(s);
+	const struct lsock *ls = lsock_of(s);
+	struct link_entry *q = link_slot(&l->end);
+	uint32_t t = token_take(c);
+
+	c->token[t] = (struct token){.sid = s->sid,
+				     .len = len,
+				     .what = what,
+				     .cookie = NIL,
+				     .kind = kind,
+				     .link = (uint8_t)(1 + ls->link)};
+	q->to = ls->to_row;
+	q->gen = ls->to_gen;
+	q->token = (uint32_t)c->id << 24 | t;
+	q->len = len;
+	q->region = LINK_REGION_NONE;
+	q->off = 0;
+	q->flags = 0;
+	l->out++;
+	s->inflight += len;
+	client.stats.tx_bytes += len;
+	return q;
+}
+
+static void end(struct plink *l, uint32_t len)
+{
+	link_push(&l->end, len);
+	link_ring(l);
+}
+
+static uint32_t own_region(const struct core *c)
+{
+	return link_region(client.transport.service.app, c->id);
+}
+
+bool link_send_plain(struct csock *s, const void *buf, uint32_t len)
+{
+	struct core *c = csock_core(s);
+	struct plink *l = link_of(s);
+	struct link_entry *q;
+	uint64_t off;
+
+	if (likely(len <= LINK_INLINE)) {
+		q = begin(s, l, len, TOKEN_EMPTY, 0);
+		memcpy(q->data, buf, len);
+	} else {
+		off = block_alloc(c, len);
+		if (unlikely(off == ARENA_NONE))
+			return false;
+		memcpy((uint8_t *)c->map->arena + off, buf, len);
+		q = begin(s, l, len, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
+		q->region = own_region(c);
+		q->off = (uint32_t)off;
+	}
+	client.stats.api_copied_bytes += len;
+	end(l, len);
+	return true;
+}
+
+int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
+{
+	struct core *c = csock_core(s);
+	struct plink *l = link_of(s);
+	struct link_entry *q;
+	uint64_t off;
+
+	if (n <= LINK_INLINE) {
+		q = begin(s, l, n, TOKEN_EMPTY, 0);
+		iov_get(it, q->data, n);
+	} else {
+		off = block_alloc(c, n);
+		if (unlikely(off == ARENA_NONE)) {
+			sock_starved(s);
+			return -EAGAIN;
+		}
+		iov_get(it, (uint8_t *)c->map->arena + off, n);
+		q = begin(s, l, n, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
+		q->region = own_region(c);
+		q->off = (uint32_t)off;
+	}
+	client.stats.api_copied_bytes += n;
+	if ((flags & MSG_OOB) && it->left == 0)
+		q->flags = LINK_OOB;
+	end(l, n);
+	return (int)n;
+}
+
+/* ---- without a copy ---- */
+
+/* How the other side calls the bytes of a buffer: false, it can't see them. */
+static bool name(const struct buf_ref *r, uint32_t *region, uint64_t *off)
+{
+	const struct core *c = r->core;
+	const struct loan *lo = &c->loan[r->what];
+
+	if (!r->lent) {
+		*region = own_region(c);
+		*off = r->off;
+	} else if (r->what < c->own_rows) {
+		*region = LINK_REGION_PACKETS;
+		*off = (uint64_t)(lo->base -
+				  (const uint8_t *)c->map->region[CHAN_REGION_PKT].base) +
+		       r->off;
+		if (*off >= c->map->region[CHAN_REGION_PKT].bytes)
+			return false;
+	} else if (loan_is_link(c, r->what) && link_row(c, r->what)->region != REGION_NOBODY) {
+		const struct link_map *m = &client.links->region[link_row(c, r->what)->region];
+
+		*region = m->id;
+		*off = (uint64_t)(lo->base - (const uint8_t *)m->at.at) + r->off;
+	} else {
+		return false;
+	}
+	return *off <= UINT32_MAX;
+}
+
+bool link_can_name(const struct csock *s, const struct buf_ref *r)
+{
+	uint32_t region;
+	uint64_t off;
+
+	return r->core == csock_core(s) && name(r, &region, &off);
+}
+
+void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie)
+{
+	struct core *c = csock_core(s);
+	struct plink *l = link_of(s);
+	struct link_entry *q = begin(s, l, len, r->lent ? TOKEN_LOAN : TOKEN_BLOCK, r->what);
+	uint32_t region = LINK_REGION_NONE;
+	uint64_t off = 0;
+
+	(void)name(r, &region, &off);
+	q->region = region;
+	q->off = (uint32_t)off;
+	if (cookie != NIL) {
+		c->token[q->token & 0xffffff].cookie = cookie;
+		c->cookie[cookie].sends++;
+	}
+	buf_to_send(r);
+	end(l, len);
+}

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Same-node streams (docs/design/013): both ends of a connection that turns round in the stack
+ * belong to programs between which there is a link. The service moves no byte of it; it says who is
+ * at the other side, passes on what each end calls its stream, and puts marks into the stream where
+ * it leaves TCP and comes back to it:
+ *
+ *	receiver                service                 sender
+ *	       <- LINK_OFFER               LINK_OFFER ->
+ *	LINK_TAKE ->                          LINK_TX ->
+ *	                             <-       LINK_SWITCH
+ *	       <- DATA, as far as was sent before
+ *	       <- LINK_RX
+ *
+ * Each direction for itself. A mark stands at a position of the stream; what the connection has is
+ * told up to there, then the mark, then the rest. Both ends belong to this core, as the hash of a
+ * flow is the same from both.
+ */
+#include <stdlib.h>
+
+#include "sock/sock_share.h"
+
+/* In the list of an application: another that it was connected to. Each has one of the other. */
+struct sock_peer {
+	struct list node;
+	struct sock_app *app;
+	uint32_t link; /* 0: there is none, or not yet */
+};
+
+/* What a socket knows of links. Lives from the first offer to the end of the socket. */
+struct sock_link {
+	uint32_t offered;
+	uint32_t tx, tx_name, tx_gen; /* what the other end wants */
+	bool tell_offer, tell_tx;     /* by NEWS_LINK */
+	uint32_t sends, receives;     /* over which link, now; 0: none */
+	/* Marks that are not yet told: to the link, and back, which stands behind it. */
+	bool mark_to, mark_back;
+	uint64_t to_at, back_at;
+	uint32_t to_link;
+	struct rte_mbuf *rest; /* of a buffer with a mark inside: what is behind the mark */
+};
+
+void sock_link_free(struct sock *k)
+{
+	if (likely(k->link == NULL))
+		return;
+	pkt_free(k->link->rest);
+	free(k->link);
+	k->link = NULL;
+}
+
+uint32_t sock_link_id(const struct sock *k)
+{
+	if (k->link == NULL)
+		return 0;
+	return k->link->sends != 0 ? k->link->sends : k->link->receives;
+}
+
+/* ---- applications ---- */
+
+void app_link_init(struct sock_app *a)
+{
+	list_init(&a->peers);
+}
+
+static struct sock_peer *peer_find(struct sock_app *a, const struct sock_app *b)
+{
+	LIST_EACH (l, &a->peers) {
+		struct sock_peer *p = container_of(l, struct sock_peer, node);
+
+		if (p->app == b)
+			return p;
+	}
+	return NULL;
+}
+
+static void peer_free(struct sock_app *a, const struct sock_app *b)
+{
+	struct sock_peer *p = peer_find(a, b);
+
+	if (p == NULL)
+		return;
+	list_del(&p->node);
+	free(p);
+}
+
+void app_link_fini(struct sock_app *a)
+{
+	while (!list_empty(&a->peers)) {
+		struct sock_app *b = container_of(a->peers.next, struct sock_peer, node)->app;
+
+		peer_free(b, a);
+		peer_free(a, b);
+	}
+}
+
+static struct sock_peer *peer_add(struct sock_app *a, struct sock_app *b)
+{
+	struct sock_peer *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->app = b;
+	list_init(&p->node);
+	list_add_tail(&a->peers, &p->node);
+	return p;
+}
+
+static bool peers_meet(struct sock_app *a, struct sock_app *b)
+{
+	if (peer_find(a, b) != NULL)
+		return true;
+	if (peer_add(a, b) != NULL && peer_add(b, a) != NULL)
+		return true;
+	peer_free(a, b);
+	return false;
+}
+
+/* For the first time. */
+static void want(struct sock_app *a, struct sock_app *b)
+{
+	struct socks *s = a->s;
+
+	if (s->n_wanted == SOCK_WANTED_MAX || !peers_meet(a, b))
+		return; /* the next connection asks again */
+	s->wanted[s->n_wanted++] = (struct sock_link_wanted){{a->id, b->id}};
+	bell_wake(s->cfg.link_bell);
+}
+
+bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out)
+{
+	if (s->n_wanted == 0)
+		return false;
+	*out = s->wanted[--s->n_wanted];
+	return true;
+}
+
+void socks_link_down(struct sock_app *a, struct sock_app *b)
+{
+	struct sock_peer *p = peer_find(a, b), *q = peer_find(b, a);
+
+	if (p != NULL && q != NULL)
+		p->link = q->link = 0;
+}
+
+/* ---- offers ---- */
+
+/* The socket at the other end; NULL: there is none here, or none that could have a link. */
+static struct sock *far_end(const struct sock *k)
+{
+	const struct tcp_key *key = tcp_conn_key(k->conn);
+	struct tcp_key back = {.laddr = key->raddr,
+			       .raddr = key->laddr,
+			       .lport = key->rport,
+			       .rport = key->lport,
+			       .zone = key->zone};
+	struct tcp_conn *conn = tcp_conn_by_key(k->app->s->cfg.tcp, &back);
+	struct sock *f;
+
+	if (likely(conn == NULL) || tcp_conn_user(conn) == 0)
+		return NULL;
+	f = (struct sock *)(uintptr_t)tcp_conn_user(conn);
+	if ((f->kind != SOCK_CONN && f->kind != SOCK_CONNECTING) || f->share != NULL ||
+	    (f->flags & SOCKF_PARKED))
+		return NULL;
+	return f;
+}
+
+/* Told at once, or behind the result of a connect. */
+static void news(struct sock *k)
+{
+	if (k->kind == SOCK_CONN)
+		sock_news(k, NEWS_LINK);
+	else
+		k->news |= NEWS_LINK;
+}
+
+static void offer(struct sock *k, uint32_t link)
+{
+	if (k->link == NULL)
+		k->link = calloc(1, sizeof(*k->link));
+	if (k->link == NULL)
+		return;
+	k->link->offered = link;
+	k->link->tell_offer = true;
+	news(k);
+}
+
+void sock_link_look(struct sock *k)
+{
+	struct sock_app *a = k->app, *b;
+	struct sock_peer *p;
+	struct sock *f;
+
+	if (likely(a->domain == 0) || k->kind != SOCK_CONN || (k->flags & SOCKF_PARKED))
+		return;
+	f = far_end(k);
+	if (f == NULL)
+		return;
+	b = f->app;
+	if (a == b || a->domain != b->domain)
+		return;
+	p = peer_find(a, b);
+	if (p == NULL) {
+		want(a, b);
+	} else if (p->link != 0) {
+		offer(k, p->link);
+		offer(f, p->link);
+	}
+}
+
+void socks_link_up(struct sock_app *a, struct sock_app *b, uint32_t id)
+{
+	struct sock_app *few = a->socks.live < b->socks.live ? a : b;
+
+	if (!peers_meet(a, b))
+		return;
+	peer_find(a, b)->link = peer_find(b, a)->link = id;
+	for (uint32_t i = 0; i < few->socks.used; i++) {
+		struct sock *k = slab_at(&few->socks, i);
+
+		if (slab_is_live(&few->socks, i) && k->kind == SOCK_CONN && k->share == NULL)
+			sock_link_look(k);
+	}
+}
+
+/* ---- what the ends say ---- */
+
+/* A connection that may change its way; *f: the other end. */
+static int command_check(struct sock_cmd *c, struct sock **f)
+{
+	struct sock *k = c->k;
+
+	if (k->kind != SOCK_CONN || k->share != NULL || k->link == NULL ||
+	    (c->q->arg[0] != 0 && (uint32_t)c->q->arg[0] != k->link->offered))
+		return -EINVAL;
+	*f = far_end(k);
+	if (*f == NULL || (*f)->kind != SOCK_CONN || (*f)->link == NULL ||
+	    (*f)->link->offered != k->link->offered)
+		return -ENOTCONN;
+	return 0;
+}
+
+int cmd_link_take(struct sock_cmd *c)
+{
+	struct sock *f;
+	int err = command_check(c, &f);
+
+	if (err != 0)
+		return err;
+	/* The marks of the last time are to be told first. */
+	if (c->q->arg[0] != 0 && (c->k->flags & SOCKF_MARKED))
+		return -EBUSY;
+	f->link->tx = (uint32_t)c->q->arg[0];
+	f->link->tx_name = (uint32_t)c->q->arg[1];
+	f->link->tx_gen = (uint32_t)c->q->arg[2];
+	f->link->tell_tx = true;
+	news(f);
+	return 0;
+}
+
+static int mark(struct sock *k, uint64_t at, uint32_t link)
+{
+	struct sock_link *l = k->link;
+
+	if (l->mark_back || (link != 0 && l->mark_to))
+		return -EPROTO;
+	if (link != 0) {
+		l->mark_to = true;
+		l->to_at = at;
+		l->to_link = link;
+	} else {
+		l->mark_back = true;
+		l->back_at = at;
+	}
+	k->flags |= SOCKF_MARKED;
+	return 0;
+}
+
+int cmd_link_switch(struct sock_cmd *c)
+{
+	uint32_t link = (uint32_t)c->q->arg[0];
+	struct sock *k = c->k, *f;
+	int err = command_check(c, &f);
+
+	if (err == 0)
+		err = mark(f, tcp_conn_sent_at(k->conn), link);
+	if (err != 0)
+		return err;
+	k->link->sends = link;
+	/* What is held back for more would wait for ever. */
+	tcp_send_push(c->s->cfg.tcp, k->conn);
+	sock_news(f, NEWS_DATA);
+	return 0;
+}
+
+/* ---- telling ---- */
+
+static struct chan_cqe *event(struct sock *k, enum chan_ev ev)
+{
+	struct chan_cqe *e = app_event(k->app);
+
+	*e = (struct chan_cqe){.ev = (uint8_t)ev, .sid = k->sid};
+	return e;
+}
+
+bool sock_link_tell(struct sock *k)
+{
+	struct sock_link *l = k->link;
+
+	if (!app_room(k->app, 2))
+		return false;
+	k->news &= (uint16_t)~NEWS_LINK;
+	if (l->tell_offer && k->kind == SOCK_CONN && k->share == NULL)
+		event(k, CHAN_EV_LINK_OFFER)->aux = l->offered;
+	if (l->tell_tx && k->kind == SOCK_CONN) {
+		struct chan_cqe *e = event(k, CHAN_EV_LINK_TX);
+
+		e->aux = l->tx;
+		e->off = (uint64_t)l->tx_gen << 32 | l->tx_name;
+	}
+	l->tell_offer = l->tell_tx = false;
+	return true;
+}
+
+/* Marks that stand where the stream is told to. False: no room. */
+static bool tell_marks(struct sock *k, uint64_t told, struct chan_cqe **last)
+{
+	struct sock_link *l = k->link;
+
+	if (!app_room(k->app, 2))
+		return false;
+	if (l->mark_to && l->to_at <= told) {
+		event(k, CHAN_EV_LINK_RX)->aux = l->to_link;
+		l->receives = l->to_link;
+		l->mark_to = false;
+		*last = NULL; /* no flag of its data means what is behind it */
+	}
+	if (l->mark_back && !l->mark_to && l->back_at <= told) {
+		event(k, CHAN_EV_LINK_RX);
+		l->receives = 0;
+		l->mark_back = false;
+		*last = NULL;
+	}
+	if (!l->mark_to && !l->mark_back && l->rest == NULL)
+		k->flags &= (uint16_t)~SOCKF_MARKED;
+	return true;
+}
+
+/* What is behind a mark in the same buffer goes into another, which no window is charged for. */
+static bool cut(struct sock *k, struct rte_mbuf *m, uint32_t keep)
+{
+	struct socks *s = k->app->s;
+	uint32_t n = m->data_len - keep;
+	struct rte_mbuf *to = pkt_alloc_rx(s->cfg.pools);
+
+	if (to == NULL || pkt_room(to) < n) {
+		pkt_free(to);
+		return false;
+	}
+	memcpy(pkt_put(to, (uint16_t)n), pkt_data(m) + keep, n);
+	pkt_trim_back(m, keep);
+	tcp_recv_charge(k->conn, pkt_charge(to));
+	s->n.pressure_copied_bytes += n;
+	k->link->rest = to;
+	return true;
+}
+
+/* One buffer, as far as the next mark, which stands at `to`. False: no room. */
+static bool tell_one(struct sock *k, uint64_t to, struct chan_cqe **last, bool *more)
+{
+	struct tcp *t = k->app->s->cfg.tcp;
+	uint64_t at = tcp_conn_recv_at(k->conn);
+	struct rte_mbuf *m;
+
+	if (!app_room(k->app, 1) || app_lend_room(k->app, 1) == 0)
+		return false;
+	m = tcp_recv(t, k->conn, 1);
+	*more = m != NULL;
+	if (m == NULL)
+		return true;
+	/* Without a buffer for the rest the connection can't go on: it would lose its order. */
+	if (m->data_len > to - at && !cut(k, m, (uint32_t)(to - at))) {
+		pkt_free(m);
+		tcp_sock_close(k, true);
+		k->kind = SOCK_DEAD;
+		k->error = -ENOBUFS;
+		k->news = NEWS_FATAL;
+		return true;
+	}
+	*last = sock_announce(k, m);
+	return true;
+}
+
+/* What was cut off, when the mark before it is told. */
+static bool tell_rest(struct sock *k, struct chan_cqe **last)
+{
+	struct rte_mbuf *m = k->link->rest;
+
+	if (m == NULL)
+		return true;
+	if (!app_room(k->app, 1) || app_lend_room(k->app, 1) == 0)
+		return false;
+	k->link->rest = NULL;
+	*last = sock_announce(k, m);
+	k->flags &= (uint16_t)~SOCKF_MARKED;
+	return true;
+}
+
+bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last)
+{
+	struct sock_link *l = k->link;
+	bool more = true;
+
+	while (more && k->kind == SOCK_CONN) {
+		uint64_t told =
+			tcp_conn_recv_at(k->conn) - (l->rest != NULL ? l->rest->data_len : 0);
+
+		if (!tell_marks(k, told, last))
+			return false;
+		if (!l->mark_to && !l->mark_back)
+			return tell_rest(k, last) && sock_tell_data(k, last);
+		if (!tell_one(k, l->mark_to ? l->to_at : l->back_at, last, &more))
+			return false;
+	}
+	k->news &= (uint16_t)~NEWS_DATA;
+	return true;
+}

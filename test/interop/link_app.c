@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Programs of one service that talk to one another (test_link.py). Every byte is known from its
+ * place in the stream, so each end checks what it gets.
+ *
+ *	link_app echo PORT			gives back what comes, of many at once
+ *	link_app fork PORT			the same, a child for each connection
+ *	link_app talk ADDR PORT N BYTES [MS]	N connections at once, BYTES out and back on each
+ *	link_app hold ADDR PORT N		opens N, says so, a round on each, waits for a line
+ *	link_app sink PORT			takes without copying, checks; once
+ *	link_app relay PORT ADDR PORT2		hands on without copying; once
+ *	link_app source ADDR PORT BYTES		sends without copying when told to; once
+ *	link_app refused ADDR PORT		prints what connect() says
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "zstack/stats.h"
+#include "zstack/zc.h"
+#include "zstack/zstack.h"
+
+#define CHUNK_MAX 65536
+
+static uint8_t byte_at(uint64_t i)
+{
+	return (uint8_t)((i * 0x9e3779b97f4a7c15ull) >> 56);
+}
+
+static void fill(uint8_t *p, uint64_t at, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = byte_at(at + i);
+}
+
+static void verify(const uint8_t *p, uint64_t at, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] != byte_at(at + i)) {
+			printf("byte %llu is wrong\n", (unsigned long long)(at + i));
+			exit(1);
+		}
+	}
+}
+
+static void must(ssize_t r, const char *what)
+{
+	if (r >= 0)
+		return;
+	printf("%s: %s\n", what, strerror((int)-r));
+	exit(1);
+}
+
+static void start(void)
+{
+	struct zs_config *c = zs_config_new();
+
+	if (zs_start(c) < 0) {
+		fprintf(stderr, "%s\n", zs_config_error(c));
+		exit(1);
+	}
+	zs_config_free(c);
+}
+
+static struct sockaddr_in at(const char *addr, const char *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+
+	inet_pton(AF_INET, addr, &a.sin_addr);
+	return a;
+}
+
+static int listener(const char *port)
+{
+	struct sockaddr_in a = at("0.0.0.0", port);
+	int fd = zs_socket(AF_INET, SOCK_STREAM, 0);
+
+	must(zs_bind(fd, (struct sockaddr *)&a, sizeof(a)), "bind");
+	must(zs_listen(fd, 4096), "listen");
+	printf("listening\n");
+	return fd;
+}
+
+static int dial(const char *addr, const char *port)
+{
+	struct sockaddr_in a = at(addr, port);
+	int fd = zs_socket(AF_INET, SOCK_STREAM, 0);
+
+	must(fd, "socket");
+	must(zs_connect(fd, (struct sockaddr *)&a, sizeof(a)), "connect");
+	return fd;
+}
+
+static void report(void)
+{
+	struct zs_stats s;
+
+	must(zs_stats(&s, sizeof(s)), "stats");
+	printf("links %llu bad %llu commands %llu api_copied %llu rx %llu tx %llu\n",
+	       (unsigned long long)s.links, (unsigned long long)s.link_bad,
+	       (unsigned long long)s.commands, (unsigned long long)s.api_copied_bytes,
+	       (unsigned long long)s.rx_bytes, (unsigned long long)s.tx_bytes);
+}
+
+/* ---- echo ---- */
+
+struct conn {
+	size_t have, sent;
+	bool ended;
+	uint8_t buf[16384];
+};
+static struct conn *conns[1 << 16];
+
+static void want(int set, int fd, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.fd = fd};
+
+	if (zs_epoll_ctl(set, EPOLL_CTL_MOD, fd, &e) == -ENOENT)
+		must(zs_epoll_ctl(set, EPOLL_CTL_ADD, fd, &e), "epoll_ctl");
+}
+
+static void drop(int fd)
+{
+	free(conns[fd]);
+	conns[fd] = NULL;
+	zs_close(fd);
+}
+
+static void serve(int set, int fd)
+{
+	struct conn *c = conns[fd];
+	ssize_t n;
+
+	for (int i = 0; i < 64; i++) {
+		if (c->have == c->sent) {
+			n = zs_recv(fd, c->buf, 1 + (size_t)rand() % sizeof(c->buf), 0);
+			if (n == -EAGAIN) {
+				want(set, fd, EPOLLIN);
+				return;
+			}
+			if (n <= 0) {
+				drop(fd);
+				return;
+			}
+			c->have = (size_t)n;
+			c->sent = 0;
+		}
+		n = zs_send(fd, c->buf + c->sent, c->have - c->sent, 0);
+		if (n == -EAGAIN) {
+			want(set, fd, EPOLLOUT);
+			return;
+		}
+		if (n < 0) {
+			drop(fd);
+			return;
+		}
+		c->sent += (size_t)n;
+	}
+}
+
+static void echo(const char *port)
+{
+	int l = listener(port), set = zs_epoll_create1(0), fd;
+	struct epoll_event e[64];
+
+	zs_fcntl(l, F_SETFL, O_NONBLOCK);
+	want(set, l, EPOLLIN);
+	for (;;) {
+		int n = zs_epoll_wait(set, e, 64, -1);
+
+		for (int i = 0; i < n; i++) {
+			if (e[i].data.fd != l) {
+				serve(set, e[i].data.fd);
+				continue;
+			}
+			while ((fd = zs_accept4(l, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
+				conns[fd] = calloc(1, sizeof(struct conn));
+				want(set, fd, EPOLLIN);
+			}
+		}
+	}
+}
+
+static void child(int fd)
+{
+	static uint8_t buf[CHUNK_MAX];
+	ssize_t n;
+
+	while ((n = zs_recv(fd, buf, sizeof(buf), 0)) > 0)
+		for (ssize_t k = 0, m; k < n; k += m) {
+			m = zs_send(fd, buf + k, (size_t)(n - k), 0);
+			must(m, "send");
+		}
+	zs_close(fd);
+	report();
+	fflush(stdout);
+	_exit(0);
+}
+
+static void fork_server(const char *port)
+{
+	int l = listener(port), fd;
+
+	while ((fd = zs_accept(l, NULL, NULL)) >= 0) {
+		if (fork() == 0)
+			child(fd);
+		zs_close(fd);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+}
+
+/* ---- talk ---- */
+
+static struct talk {
+	int fd;
+	uint64_t out, in;
+} * talks;
+
+/* Sends on until there is no room, or all is said. */
+static void say(struct talk *t, uint64_t bytes)
+{
+	static uint8_t buf[CHUNK_MAX];
+	ssize_t n;
+
+	while (t->out < bytes) {
+		size_t len = 1 + (size_t)rand() % (rand() % 2 ? 300 : CHUNK_MAX);
+
+		if (len > bytes - t->out)
+			len = bytes - t->out;
+		fill(buf, t->out, len);
+		n = zs_send(t->fd, buf, len, 0);
+		if (n == -EAGAIN)
+			return;
+		must(n, "send");
+		t->out += (uint64_t)n;
+		if (t->out == bytes)
+			must(zs_shutdown(t->fd, SHUT_WR), "shutdown");
+	}
+}
+
+/* True: the stream has ended, as it should. */
+static bool hear(struct talk *t, uint64_t bytes)
+{
+	static uint8_t buf[CHUNK_MAX];
+	ssize_t n;
+
+	while ((n = zs_recv(t->fd, buf, 1 + (size_t)rand() % CHUNK_MAX, 0)) > 0) {
+		verify(buf, t->in, (size_t)n);
+		t->in += (uint64_t)n;
+	}
+	if (n == -EAGAIN)
+		return false;
+	must(n, "recv");
+	if (t->in != bytes) {
+		printf("%llu bytes of %llu came back\n", (unsigned long long)t->in,
+		       (unsigned long long)bytes);
+		exit(1);
+	}
+	return true;
+}
+
+static void talk(const char *addr, const char *port, int n, uint64_t bytes)
+{
+	int set = zs_epoll_create1(0), open = n;
+	struct epoll_event e[64];
+
+	talks = calloc((size_t)n, sizeof(*talks));
+	for (int i = 0; i < n; i++) {
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT, .data.u32 = (uint32_t)i};
+
+		talks[i].fd = dial(addr, port);
+		zs_fcntl(talks[i].fd, F_SETFL, O_NONBLOCK);
+		must(zs_epoll_ctl(set, EPOLL_CTL_ADD, talks[i].fd, &ev), "epoll_ctl");
+	}
+	while (open > 0) {
+		int k = zs_epoll_wait(set, e, 64, 20000);
+
+		if (k == 0) {
+			printf("nothing happens any more: %d open\n", open);
+			for (int i = 0; i < n; i++)
+				if (talks[i].fd >= 0)
+					printf("%d: out %llu in %llu\n", i,
+					       (unsigned long long)talks[i].out,
+					       (unsigned long long)talks[i].in);
+			exit(1);
+		}
+		for (int i = 0; i < k; i++) {
+			struct talk *t = &talks[e[i].data.u32];
+
+			say(t, bytes);
+			if (t->out == bytes) {
+				struct epoll_event ev = {.events = EPOLLIN,
+							 .data.u32 = e[i].data.u32};
+
+				zs_epoll_ctl(set, EPOLL_CTL_MOD, t->fd, &ev);
+			}
+			if (hear(t, bytes)) {
+				zs_close(t->fd);
+				t->fd = -1;
+				open--;
+			}
+		}
+	}
+	report();
+	printf("ok\n");
+}
+
+static void round_on(int fd, uint64_t i)
+{
+	uint8_t out[100], in[100];
+
+	fill(out, i, sizeof(out));
+	must(zs_send(fd, out, sizeof(out), 0), "send");
+	must(zs_recv(fd, in, sizeof(in), MSG_WAITALL), "recv");
+	verify(in, i, sizeof(in));
+}
+
+static void hold(const char *addr, const char *port, int n)
+{
+	int *fd = calloc((size_t)n, sizeof(*fd));
+	char line[16];
+
+	for (int i = 0; i < n; i++)
+		fd[i] = dial(addr, port);
+	for (int k = 0; k < 3; k++)
+		for (int i = 0; i < n; i++)
+			round_on(fd[i], (uint64_t)(i + k));
+	report();
+	printf("holding\n");
+	while (fgets(line, sizeof(line), stdin) != NULL && line[0] == 'r') {
+		for (int i = 0; i < n; i++)
+			round_on(fd[i], (uint64_t)i);
+		report();
+		printf("round\n");
+	}
+	for (int i = 0; i < n; i++)
+		zs_close(fd[i]);
+	printf("ok\n");
+}
+
+/* ---- without a copy ---- */
+
+static void sink(const char *port)
+{
+	int l = listener(port), fd = zs_accept(l, NULL, NULL), n;
+	struct zs_buf b[16];
+	uint64_t got = 0;
+
+	must(fd, "accept");
+	while ((n = zs_recv_zc(fd, b, 16, 0)) > 0) {
+		for (int i = 0; i < n; i++) {
+			verify(b[i].data, got, b[i].len);
+			got += b[i].len;
+		}
+		must(zs_buf_release(b, n), "release");
+	}
+	must(n, "recv_zc");
+	report();
+	printf("got %llu\n", (unsigned long long)got);
+}
+
+static void relay(const char *port, const char *addr, const char *port2)
+{
+	int l = listener(port), from = zs_accept(l, NULL, NULL), to = dial(addr, port2), n;
+	struct zs_buf b[16];
+
+	must(from, "accept");
+	while ((n = zs_recv_zc(from, b, 16, 0)) > 0)
+		for (int k = 0, m; k < n; k += m) {
+			m = zs_send_zc(to, b + k, n - k, 0, 0);
+			must(m, "send_zc");
+		}
+	must(n, "recv_zc");
+	zs_close(to);
+	report();
+	printf("ok\n");
+}
+
+static void source(const char *addr, const char *port, uint64_t bytes)
+{
+	int fd = dial(addr, port);
+	struct pollfd told = {.fd = 0, .events = POLLIN};
+	uint64_t sent = 0;
+	struct zs_buf b;
+	char end;
+
+	printf("connected\n");
+	while (poll(&told, 1, 0) == 0)
+		zs_process(10000000);
+	while (sent < bytes) {
+		uint32_t n = 1 + (uint32_t)rand() % ZS_BUF_MAX;
+		int r;
+
+		n = n < bytes - sent ? n : (uint32_t)(bytes - sent);
+		while ((r = zs_buf_alloc(fd, n, &b)) == -ENOBUFS)
+			zs_process(1000000);
+		must(r, "buf_alloc");
+		fill(b.data, sent, n);
+		r = zs_send_zc(fd, &b, 1, 0, 0);
+		must(r, "send_zc");
+		sent += n;
+	}
+	must(zs_shutdown(fd, SHUT_WR), "shutdown");
+	must(zs_recv(fd, &end, 1, 0), "recv");
+	report();
+	printf("ok\n");
+}
+
+static void refused(const char *addr, const char *port)
+{
+	struct sockaddr_in a = at(addr, port);
+	int fd = zs_socket(AF_INET, SOCK_STREAM, 0);
+
+	printf("connect %d\n", zs_connect(fd, (struct sockaddr *)&a, sizeof(a)));
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 2 ? argv[1] : "";
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	start();
+	srand(argc > 6 ? (unsigned)atoi(argv[6]) : 1);
+	if (strcmp(what, "echo") == 0)
+		echo(argv[2]);
+	else if (strcmp(what, "fork") == 0)
+		fork_server(argv[2]);
+	else if (strcmp(what, "talk") == 0 && argc > 5)
+		talk(argv[2], argv[3], atoi(argv[4]), strtoull(argv[5], NULL, 0));
+	else if (strcmp(what, "hold") == 0 && argc > 4)
+		hold(argv[2], argv[3], atoi(argv[4]));
+	else if (strcmp(what, "sink") == 0)
+		sink(argv[2]);
+	else if (strcmp(what, "relay") == 0 && argc > 4)
+		relay(argv[2], argv[3], argv[4]);
+	else if (strcmp(what, "source") == 0 && argc > 4)
+		source(argv[2], argv[3], strtoull(argv[4], NULL, 0));
+	else if (strcmp(what, "refused") == 0 && argc > 3)
+		refused(argv[2], argv[3]);
+	else
+		return 2;
+	return 0;
+}

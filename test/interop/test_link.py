@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Same-node streams (docs/design/013): programs of one zstackd connect to one another, and their bytes go by shared
+memory. Each end knows every byte it must get (link_app.c)."""
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import peer
+import service
+from peer import ZS4, Net, build, case, check
+from service import OTHER, USER, App, Service, until, watched
+
+peer.start()
+service.install()
+shutil.copy(os.path.join(build, "test", "interop", "link_app"), service.folder)
+net = Net("af_packet")
+MANY = 10000
+
+
+def numbers(text):
+    """Of the last report."""
+    last = [line for line in text.split("\n") if line.startswith("links ")][-1]
+    return {m[1]: int(m[2]) for m in re.finditer(r"([a-z_]+) ([0-9]+)", last)}
+
+
+def link_app(s, *args, ready=None, **how):
+    return App(s, "link_app", *args, ready=ready, **how)
+
+
+def run(s, *args, seconds=60, rc=0, **how):
+    a = link_app(s, *args, **how)
+    got = a.wait(seconds)
+    check(got == rc, f"link_app {args}: exit {got}: {a.output()}{a.errors()}")
+    return a.output()
+
+
+def server(s, *args, **how):
+    return link_app(s, *args, ready="listening", **how)
+
+
+def sockets(s):
+    out = subprocess.run([os.path.join(build, "tools/zstack"), "--json", "--socket", s.path, "ss", "-a"],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    check(not out.startswith("zstack"), out)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@case
+def bytes_go_by_the_link_and_arrive():
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "echo", 80) as e:
+            n = numbers(run(s, "talk", ZS4, 80, 8, 3000000))
+            check(n["links"] == 1 and n["bad"] == 0, n)
+            # By way of the service each block is a command.
+            check(n["commands"] < 1000, f"the service was busy with it: {n}")
+            check("connect -111" in run(s, "refused", ZS4, 81), "not refused")
+            e.kill()
+        w.await_levels(start)
+
+
+@case
+def a_stream_is_shown_as_what_it_is():
+    with watched(net) as (s, w), server(s, "echo", 80) as e:
+        h = link_app(s, "hold", ZS4, 80, 2, ready="holding", stdin=subprocess.PIPE)
+        out = subprocess.run([os.path.join(build, "tools/zstack"), "--socket", s.path, "ss"], stdout=subprocess.PIPE,
+                             text=True, check=True).stdout
+        lines = [x for x in out.split("\n") if x.startswith("link ")]
+        check(len(lines) == 4 and all(re.search(r"link:\d+ out:\d\d+ in:\d\d+", x) for x in lines), out)
+        h.process.stdin.close()
+        check(h.wait(10) == 0, h.output())
+        e.kill()
+
+
+@case
+def ten_thousand_at_once():
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "echo", 80) as e:
+            out = run(s, "hold", ZS4, 80, MANY, seconds=200, stdin=subprocess.DEVNULL)
+            check(out.endswith("ok\n") and numbers(out)["links"] == 1, out)
+            check(numbers(out)["commands"] < 8 * MANY, out)
+            e.kill()
+        w.await_levels(start, 60)
+
+
+@case
+def a_chain_copies_nothing():
+    with watched(net) as (s, w), server(s, "sink", 85) as sink, server(s, "relay", 84, ZS4, 85) as b, \
+            server(s, "relay", 83, ZS4, 84) as a:
+        c = link_app(s, "source", ZS4, 83, 30000000, ready="connected", stdin=subprocess.PIPE)
+        until("all three go over links", lambda: sum("link" in o for o in sockets(s)) == 6)
+        c.process.stdin.write(b"go\n")
+        c.process.stdin.flush()
+        for p in (c, a, b, sink):
+            check(p.wait(30) == 0, p.output() + p.errors())
+            n = numbers(p.output())
+            check(n["api_copied"] == 0 and n["rx"] + n["tx"] >= 30000000 and n["bad"] == 0, n)
+
+
+@case
+def a_child_for_each_connection():
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "fork", 80) as e:
+            run(s, "talk", ZS4, 80, 8, 2000000)
+            check(numbers(e.output())["bad"] == 0, e.output())
+            e.kill()
+        w.await_levels(start)
+
+
+@case
+def killed_at_any_moment():
+    rnd = random.Random(5)
+    with watched(net) as (s, w):
+        start = w.levels()
+        for i in range(30):
+            with server(s, "echo", 80) as e:
+                c = [link_app(s, "talk", ZS4, 80, rnd.randrange(1, 5), 1 << 40, i) for _ in range(2)]
+                time.sleep(rnd.random() * 0.4)
+                first, *rest = rnd.sample([e, *c], 3)
+                first.kill()
+                # Who is left learns of it, and ends: its server is gone.
+                if first is e:
+                    for p in rest:
+                        rc = p.wait(20)
+                        check(rc == 1, f"{rc}: {p.output()}{p.errors()}")
+                for p in rest:
+                    p.kill()
+        w.await_levels(start, 30)
+        check(s.alive(), s.errors())
+
+
+@case
+def no_links_when_switched_off_or_between_users():
+    with watched(net, "--same-node=no") as (s, w), server(s, "echo", 80) as e:
+        check(numbers(run(s, "talk", ZS4, 80, 4, 1000000))["links"] == 0, "a link")
+        e.kill()
+    with watched(net, "--allow", "root", "--allow", str(USER), "--allow", str(OTHER)) as (s, w):
+        with server(s, "echo", 8080, user=USER) as e:
+            check(numbers(run(s, "talk", ZS4, 8080, 4, 1000000, user=OTHER))["links"] == 0, "a link")
+            check(numbers(run(s, "talk", ZS4, 8080, 4, 1000000, user=USER))["links"] == 1, "no link")
+            e.kill()
+
+
+@case
+def the_service_is_killed_and_comes_back():
+    path = service.socket_path
+    s = Service(net)
+    e = server(s, "echo", 80)
+    h = link_app(s, "hold", ZS4, 80, 4, ready="holding", stdin=subprocess.PIPE)
+    s.process.send_signal(signal.SIGKILL)
+    s.process.wait()
+    h.process.stdin.write(b"r\n")
+    h.process.stdin.flush()
+    check(h.wait(20) == 1 and "reset" in h.output(), h.output())
+    if os.path.exists(path):
+        os.unlink(path)
+    with Service(net) as s:
+        until("the server is there again", lambda: any(o.get("local_port") == 80 for o in sockets(s)))
+        check(numbers(run(s, "talk", ZS4, 80, 4, 1000000))["links"] == 1, "no link")
+        e.kill()
+
+
+peer.run(400)

@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Links to other programs (docs/design/013), the other program and the service played by the test:
+ * a stream changes its way without a byte out of place; a neighbour that writes what it may not
+ * (H32) loses the link, and nothing else happens.
+ */
+#define _GNU_SOURCE
+#include "fake.h"
+
+#include <sys/mman.h>
+
+#include "base/rand.h"
+#include "chan/attach.h"
+#include "client/link.h"
+
+#define core0	(&fake.core[0])
+#define ARENA	(1u << 20)
+#define OTHER	7u /* number of the other program */
+#define LINK_ID 3u
+
+static struct link_shm *sh;
+static struct link_end far; /* the other program's end */
+static uint8_t *far_arena;
+static int control; /* the service's end of the control connection */
+static uint32_t sid;
+static int fd;
+static char buf[70000];
+
+static int memory(size_t bytes, void *at)
+{
+	int m = memfd_create("test", MFD_CLOEXEC);
+
+	assert_true(m >= 0 && ftruncate(m, (off_t)bytes) == 0);
+	*(void **)at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
+	assert_ptr_not_equal(*(void **)at, MAP_FAILED);
+	return m;
+}
+
+static void next_message(enum attach_type type)
+{
+	struct attach_msg m;
+
+	assert_int_equal(attach_recv(control, &m, MSG_DONTWAIT), 0);
+	assert_int_equal(m.head.type, type);
+	assert_int_equal(m.linked.id, LINK_ID);
+	assert_int_equal(m.linked.res, 0);
+}
+
+/* The service hands a link over. */
+static void link_comes(void)
+{
+	struct attach_msg m = {.link = {.head.type = ATTACH_LINK,
+					.id = LINK_ID,
+					.side = 1,
+					.app = OTHER,
+					.n_cores = 1,
+					.bytes = sizeof(*sh),
+					.arena_bytes = ARENA},
+			       .n_fds = 4};
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+	client.transport.service.sock = pair[0];
+	client.transport.service.app = 1;
+	control = pair[1];
+	m.fd[0] = memory(sizeof(*sh), &sh);
+	link_format(sh);
+	assert_int_equal(link_attach(&far, sh, 0), 0);
+	m.fd[1] = bell_open();
+	m.fd[2] = bell_open();
+	m.fd[3] = memory(ARENA, &far_arena);
+	assert_true(links_message(&m));
+	attach_close_fds(&m);
+	next_message(ATTACH_LINKED);
+}
+
+static void say(enum chan_ev ev, uint32_t link, uint64_t off)
+{
+	struct chan_cqe e = {.ev = (uint8_t)ev, .sid = sid, .aux = link, .off = off};
+
+	fake_event(core0, &e);
+	zs_process(0);
+}
+
+static void entry(const struct lsock *name_of, const char *text)
+{
+	struct link_entry *q = link_slot(&far);
+
+	*q = (struct link_entry){.to = (uint32_t)(name_of - client.links->sock),
+				 .gen = name_of->gen,
+				 .token = 5,
+				 .len = (uint32_t)strlen(text)};
+	memcpy(q->data, text, q->len);
+	link_push(&far, q->len);
+}
+
+static struct lsock *own(void)
+{
+	int err;
+
+	return lsock_of(fd_csock(fd, &err));
+}
+
+/* Reads what there is; then the error or the end. */
+static int all(char *out)
+{
+	ssize_t n;
+
+	*out = '\0';
+	while ((n = zs_recv(fd, out, 1000, 0)) > 0) {
+		out += n;
+		*out = '\0';
+	}
+	return (int)n;
+}
+
+static void receives(void)
+{
+	say(CHAN_EV_LINK_OFFER, LINK_ID, 0);
+	assert_int_equal(zs_recv(fd, buf, 1, 0), -EAGAIN);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_TAKE)->arg[0], LINK_ID);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_TAKE)->arg[2], own()->gen);
+	say(CHAN_EV_LINK_RX, LINK_ID, 0);
+}
+
+static void sends(void)
+{
+	say(CHAN_EV_LINK_OFFER, LINK_ID, 0);
+	say(CHAN_EV_LINK_TX, LINK_ID, 9ull << 32 | 77);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_SWITCH)->arg[0], LINK_ID);
+}
+
+static int setup(void **state)
+{
+	fake_setup(state);
+	link_comes();
+	fd = fake_connection(SOCK_NONBLOCK, &sid);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct core *c = &client.core[0];
+
+	/* Whatever happened, nothing is left of it. */
+	zs_close(fd);
+	for (unsigned i = 0; i < client.links->n; i++)
+		if (client.links->link[i].state != LINK_FREE)
+			link_end(&client.links->link[i], true);
+	zs_process(0);
+	for (unsigned i = 0; i < client.links->n; i++)
+		assert_int_equal(client.links->link[i].state, LINK_FREE);
+	assert_int_equal(c->tokens_left, c->max_tokens);
+	fake_teardown(state);
+	close(control);
+	munmap(sh, sizeof(*sh));
+	munmap(far_arena, ARENA);
+	return 0;
+}
+
+/* ---- the stream ---- */
+
+static void what_comes_before_the_mark_waits_for_it(void **state)
+{
+	say(CHAN_EV_LINK_OFFER, LINK_ID, 0);
+	assert_int_equal(zs_recv(fd, buf, 1, 0), -EAGAIN);
+	entry(own(), "third");
+	entry(own(), " fourth");
+	fake_data(core0, sid, "first ", 0);
+	zs_process(0);
+	assert_int_equal(zs_recv(fd, buf, 100, 0), 6);
+	assert_int_equal(zs_recv(fd, buf, 100, 0), -EAGAIN);
+	fake_data(core0, sid, "second ", 0);
+	say(CHAN_EV_LINK_RX, LINK_ID, 0);
+	entry(own(), " fifth");
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "second third fourth fifth");
+}
+
+static void the_end_comes_behind_what_the_link_has(void **state)
+{
+	receives();
+	entry(own(), "last words");
+	fake_fin(core0, sid);
+	assert_int_equal(all(buf), 0);
+	assert_string_equal(buf, "last words");
+}
+
+static void a_reset_comes_behind_what_the_link_has(void **state)
+{
+	receives();
+	entry(own(), "last words");
+	fake_error(core0, sid, -ECONNRESET, true);
+	assert_int_equal(all(buf), -ECONNRESET);
+	assert_string_equal(buf, "last words");
+}
+
+static void back_to_tcp_in_order(void **state)
+{
+	receives();
+	entry(own(), "one ");
+	say(CHAN_EV_LINK_RX, 0, 0);
+	fake_data(core0, sid, "two", 0);
+	zs_process(0);
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "one two");
+	assert_int_equal(own()->rx, RX_TCP);
+}
+
+static void sends_go_into_the_ring_with_the_others_name(void **state)
+{
+	const struct link_entry *q;
+	unsigned before;
+
+	sends();
+	assert_int_equal(zs_send(fd, "small", 5, 0), 5);
+	zs_process(0); /* having been used, it says that it can receive, too */
+	before = core0->n_log;
+	q = link_next(&far);
+	assert_non_null(q);
+	assert_int_equal(q->to, 77);
+	assert_int_equal(q->gen, 9);
+	assert_int_equal(q->region, LINK_REGION_NONE);
+	assert_memory_equal(q->data, "small", 5);
+	link_give_back(&far, q->token);
+	link_take(&far);
+	memset(buf, 'x', 5000);
+	assert_int_equal(zs_send(fd, buf, 5000, 0), 5000);
+	q = link_next(&far);
+	assert_non_null(q);
+	assert_int_equal(q->region, link_region(1, 0));
+	assert_memory_equal((char *)core0->map.arena + q->off, buf, 5000);
+	link_give_back(&far, q->token);
+	zs_process(0);
+	assert_int_equal(core0->n_log, before); /* the service has nothing to do with it */
+	assert_int_equal(client.core[0].tokens_left, client.core[0].max_tokens);
+}
+
+static void the_other_end_wants_it_no_more(void **state)
+{
+	sends();
+	assert_int_equal(zs_send(fd, "a", 1, 0), 1);
+	say(CHAN_EV_LINK_TX, 0, 0);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_SWITCH)->arg[0], 0);
+	assert_int_equal(zs_send(fd, "b", 1, 0), 1);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_SEND)->len, 1);
+}
+
+static void full_ring_is_no_room_until_something_comes_back(void **state)
+{
+	unsigned n = 0;
+
+	sends();
+	while (zs_send(fd, "x", 1, 0) == 1)
+		n++;
+	assert_in_range(n, LINK_SLOTS - 16, LINK_SLOTS);
+	while (link_next(&far) != NULL) {
+		link_give_back(&far, link_next(&far)->token);
+		link_take(&far);
+	}
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+}
+
+/* As a reset in answer to data. */
+static void a_stream_that_is_not_there_resets_its_sender(void **state)
+{
+	sends();
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+	link_give_back(&far, link_next(&far)->token | LINK_RET_GONE);
+	zs_process(0);
+	assert_int_equal(zs_recv(fd, buf, 1, 0), -ECONNRESET);
+}
+
+static void entries_for_nobody_go_back_marked(void **state)
+{
+	struct lsock nobody = *own();
+	uint32_t word;
+
+	receives();
+	nobody.gen++;
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = own()->gen + 1,
+					       .token = 99,
+					       .len = 1};
+	link_push(&far, 1);
+	*link_slot(&far) = (struct link_entry){.to = UINT32_MAX, .token = 98, .len = 1};
+	link_push(&far, 1);
+	zs_process(0);
+	link_flush(&client.links->link[0]);
+	assert_true(link_returned(&far, &word));
+	assert_int_equal(word, 99 | LINK_RET_GONE);
+	assert_true(link_returned(&far, &word));
+	assert_int_equal(word, 98 | LINK_RET_GONE);
+	assert_int_equal(client.stats.link_bad, 0);
+}
+
+/* A buffer of the neighbour's is lent where it lies, and goes back when it is released. */
+static void received_where_it_lies(void **state)
+{
+	struct zs_buf b;
+	uint32_t word;
+
+	receives();
+	memcpy(far_arena + 4096, "in place", 8);
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = own()->gen,
+					       .token = 42,
+					       .len = 8,
+					       .region = link_region(OTHER, 0),
+					       .off = 4096};
+	link_push(&far, 8);
+	assert_int_equal(zs_recv_zc(fd, &b, 1, 0), 1);
+	assert_memory_equal(b.data, "in place", 8);
+	link_flush(&client.links->link[0]);
+	assert_false(link_returned(&far, &word));
+	assert_int_equal(zs_buf_release(&b, 1), 0);
+	assert_int_equal(zs_buf_release(&b, 1), -EINVAL); /* H33 */
+	link_flush(&client.links->link[0]);
+	assert_true(link_returned(&far, &word));
+	assert_int_equal(word, 42);
+	assert_int_equal(client.stats.api_copied_bytes, 0);
+}
+
+/* ---- the other program is gone ---- */
+
+static void its_end_brings_our_memory_home(void **state)
+{
+	struct attach_msg m = {.linked = {.head.type = ATTACH_LINK_END, .id = LINK_ID}};
+	struct zs_buf b;
+
+	receives();
+	say(CHAN_EV_LINK_TX, LINK_ID, 77);
+	memset(buf, 'x', 5000);
+	assert_int_equal(zs_send(fd, buf, 5000, 0), 5000);
+	entry(own(), "bye");
+	assert_true(links_message(&m));
+	assert_int_equal(client.core[0].tokens_left, client.core[0].max_tokens);
+	assert_int_equal(zs_recv_zc(fd, &b, 1, 0), 1); /* what it said last is there */
+	assert_memory_equal(b.data, "bye", 3);
+	assert_int_equal(client.links->link[0].state, LINK_ENDED);
+	assert_int_equal(zs_buf_release(&b, 1), 0);
+	assert_int_equal(client.links->link[0].state, LINK_FREE);
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_SEND)->len, 1);
+}
+
+/* ---- H32: nonsense ---- */
+
+static const struct link_entry lies[] = {
+	{.len = 0},
+	{.len = CHAN_SEND_MAX + 1, .region = OTHER << 4},
+	{.len = UINT32_MAX, .region = OTHER << 4},
+	{.len = LINK_INLINE + 1},
+	{.len = 1, .token = LINK_TOKEN_MASK + 1},
+	{.len = 2, .region = OTHER << 4, .off = ARENA - 1},
+	{.len = 100, .region = OTHER << 4, .off = UINT32_MAX - 10},
+	{.len = 2, .region = LINK_REGION_PACKETS, .off = FAKE_PKT - 1},
+	{.len = 2, .region = LINK_REGION_PACKETS, .off = UINT32_MAX},
+};
+
+static void each_lie_ends_the_link(void **state)
+{
+	const struct link_entry *lie = *state;
+	struct link_entry q = *lie;
+
+	receives();
+	entry(own(), "fine");
+	q.to = (uint32_t)(own() - client.links->sock);
+	q.gen = own()->gen;
+	*link_slot(&far) = q;
+	link_push(&far, 0);
+	zs_process(0);
+	assert_int_equal(client.stats.link_bad, 1);
+	assert_int_equal(all(buf), -EPROTO);
+	next_message(ATTACH_LINK_BAD);
+}
+
+static void returns_of_what_is_not_out_end_the_link(void **state)
+{
+	const uint32_t words[] = {1u << 24, 0xf000001, 0xffffff, 3};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (i > 0)
+			setup(state);
+		link_give_back(&far, words[i]);
+		zs_process(0);
+		assert_int_equal(client.stats.link_bad, 1);
+		if (i + 1 < sizeof(words) / sizeof(words[0]))
+			teardown(state);
+	}
+}
+
+static void a_token_of_the_services_does_not_come_back_by_a_link(void **state)
+{
+	fake.keep_tokens = true;
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+	zs_process(0);
+	link_give_back(&far, fake_last(core0, CHAN_OP_SEND)->token);
+	zs_process(0);
+	assert_int_equal(client.stats.link_bad, 1);
+	assert_int_equal(client.core[0].tokens_left, client.core[0].max_tokens - 1);
+	fake_ack(core0, 1);
+	zs_process(0);
+}
+
+static void more_than_may_be_out_ends_the_link(void **state)
+{
+	receives();
+	for (unsigned i = 0; i <= LINK_RETURNS && client.stats.link_bad == 0; i++) {
+		entry(own(), "x");
+		zs_process(0);
+	}
+	assert_int_equal(client.stats.link_bad, 1);
+	assert_int_equal(client.links->link[0].in, LINK_RETURNS);
+}
+
+/* Whatever stands there: no crash, and in the end nothing is left (teardown). */
+static void random_nonsense(void **state)
+{
+	struct rand r;
+
+	rand_init(&r, 11);
+	for (unsigned round = 0; round < 150; round++) {
+		if (round > 0)
+			setup(state);
+		shutdown(control, SHUT_RDWR); /* nobody can be asked for regions */
+		receives();
+		say(CHAN_EV_LINK_TX, LINK_ID, 77);
+		for (unsigned i = 0; i < 60; i++) {
+			struct link_entry *q = link_slot(&far);
+
+			zs_send(fd, buf, 1 + rand_u32(&r) % 3000, 0);
+			*q = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+						 .gen = own()->gen,
+						 .token = i,
+						 .len = 1 + rand_u32(&r) % 200};
+			if (rand_u32(&r) % 8 == 0)
+				((uint32_t *)q)[1 + rand_u32(&r) % 7] =
+					rand_u32(&r) >> rand_u32(&r) % 32;
+			link_push(&far, 1);
+			if (rand_u32(&r) % 4 == 0 && link_next(&far) != NULL) {
+				link_give_back(&far,
+					       link_next(&far)->token ^ (rand_u32(&r) % 20 == 0));
+				link_take(&far);
+			}
+			if (rand_u32(&r) % 30 == 0)
+				((uint32_t *)sh)[rand_u32(&r) % (sizeof(*sh) / 4)] = rand_u32(&r);
+			zs_process(0);
+			if (rand_u32(&r) % 3 == 0)
+				zs_recv(fd, buf, rand_u32(&r) % 500, 0);
+		}
+		if (round < 149)
+			teardown(state);
+	}
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	struct CMUnitTest tests[16 + sizeof(lies) / sizeof(lies[0])] = {
+		T(what_comes_before_the_mark_waits_for_it),
+		T(the_end_comes_behind_what_the_link_has),
+		T(a_reset_comes_behind_what_the_link_has),
+		T(back_to_tcp_in_order),
+		T(sends_go_into_the_ring_with_the_others_name),
+		T(the_other_end_wants_it_no_more),
+		T(full_ring_is_no_room_until_something_comes_back),
+		T(a_stream_that_is_not_there_resets_its_sender),
+		T(entries_for_nobody_go_back_marked),
+		T(received_where_it_lies),
+		T(its_end_brings_our_memory_home),
+		T(returns_of_what_is_not_out_end_the_link),
+		T(a_token_of_the_services_does_not_come_back_by_a_link),
+		T(more_than_may_be_out_ends_the_link),
+		T(random_nonsense),
+	};
+	unsigned n = 15;
+
+	for (unsigned i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		tests[n] = (struct CMUnitTest)T(each_lie_ends_the_link);
+		tests[n++].initial_state = (void *)(uintptr_t)&lies[i];
+	}
+	return _cmocka_run_group_tests("link", tests, n, NULL, NULL);
+}
