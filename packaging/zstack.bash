@@ -98,7 +98,7 @@ _zstackd()
 	--congestion) _zstack_of "cubic newreno" ;;
 	*)
 		_zstack_of "-c --vdev --port --addr --gateway --share --cores --mtu --mem --no-huge --capture
-			--congestion --max-sockets --spin --linger --metrics --telemetry --socket --allow --help"
+			--congestion --max-sockets --spin --linger --same-node --metrics --telemetry --socket --allow --help"
 		;;
 	esac
 }
