@@ -43,10 +43,6 @@ struct ip_ifaddr {
 	bool tentative; /* DAD runs: not used as a source or destination */
 	bool duplicate;
 };
-/* Can a host have this address, with a prefix of that length? */
-bool ip_addr_is_host(const struct ip_addr *a, unsigned prefix_len);
-/* Is `to` in the prefix of an own address? */
-bool ip_addr_on_link(const struct ip_addr *own, unsigned prefix_len, const struct ip_addr *to);
 /* Adds the connected route too. -EEXIST, -EINVAL (multicast, unspecified, network address),
  * -ENOSPC. */
 int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a) must_check;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "ip/ip_priv.h"
+#include "wire/prefix.h"
 
 void ip_cfg_defaults(struct ip_cfg *cfg)
 {
@@ -69,39 +70,6 @@ void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu)
 		ip->ifs[ifindex].mtu6 = (uint16_t)mtu;
 		ip->generation++;
 	}
-}
-
-/* The host part is all zero (network, or subnet-router anycast) or, for IPv4, all ones. Prefixes
- * with one host bit or none have neither (RFC 3021, RFC 6164). */
-static bool addr_is_reserved(const struct ip_addr *a, unsigned prefix_len)
-{
-	bool v4 = ip_addr_is_v4(a);
-	unsigned bits = ip_bits(a, prefix_len);
-	struct ip_addr m = ip_mask(bits);
-	uint64_t h0 = a->q[0] & ~m.q[0];
-	uint64_t h1 = a->q[1] & ~m.q[1];
-
-	if (bits >= 127)
-		return false;
-	if ((h0 | h1) == 0)
-		return true;
-	return v4 && h1 == ~m.q[1];
-}
-
-bool ip_addr_is_host(const struct ip_addr *a, unsigned prefix_len)
-{
-	bool v4 = ip_addr_is_v4(a);
-
-	if (prefix_len > (v4 ? 32 : 128) || (v4 && a->b[12] >= 240))
-		return false;
-	return !ip_addr_is_any(a) && !ip_addr_is_multicast(a) && !addr_is_reserved(a, prefix_len);
-}
-
-bool ip_addr_on_link(const struct ip_addr *own, unsigned prefix_len, const struct ip_addr *to)
-{
-	struct ip_addr mask = ip_mask(ip_bits(own, prefix_len));
-
-	return ip_addr_is_v4(own) == ip_addr_is_v4(to) && ip_in_prefix(to, own, &mask);
 }
 
 static void local_put(struct ip *ip, const struct ip_addr *a, enum local_kind kind, unsigned index)

@@ -146,10 +146,6 @@ enum drop_reason ip_resolve(struct ip *ip, struct pkt *p, uint8_t *ifindex);
 /* The next identification of a datagram that may be cut. */
 uint32_t ip_ident(struct ip *ip, const struct ip_addr *src, const struct ip_addr *dst,
 		  uint8_t proto);
-unsigned ip_bits(const struct ip_addr *a,
-		 unsigned prefix_len); /* prefix length in the 16-byte form */
-struct ip_addr ip_mask(unsigned bits);
-bool ip_in_prefix(const struct ip_addr *a, const struct ip_addr *net, const struct ip_addr *mask);
 void route_expire(struct ip *ip);
 void ip_route_del_connected(struct ip *ip, const struct ip_ifaddr *a);
 int ip_route_add_connected(struct ip *ip, const struct ip_ifaddr *a);

@@ -10,29 +10,7 @@
 #include <errno.h>
 
 #include "ip/ip_priv.h"
-
-unsigned ip_bits(const struct ip_addr *a, unsigned prefix_len)
-{
-	return ip_addr_is_v4(a) ? prefix_len + 96 : prefix_len;
-}
-
-struct ip_addr ip_mask(unsigned bits)
-{
-	struct ip_addr m = {.q = {0, 0}};
-
-	for (unsigned i = 0; i < 16 && bits > 0; i++) {
-		unsigned take = bits < 8 ? bits : 8;
-
-		m.b[i] = (uint8_t)(0xff00 >> take);
-		bits -= take;
-	}
-	return m;
-}
-
-bool ip_in_prefix(const struct ip_addr *a, const struct ip_addr *net, const struct ip_addr *mask)
-{
-	return (((a->q[0] ^ net->q[0]) & mask->q[0]) | ((a->q[1] ^ net->q[1]) & mask->q[1])) == 0;
-}
+#include "wire/prefix.h"
 
 static bool route_valid(const struct ip *ip, const struct ip_route *r)
 {

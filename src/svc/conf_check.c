@@ -6,8 +6,8 @@
  */
 #include <errno.h>
 
-#include "ip/ip.h"
 #include "svc/service.h"
+#include "wire/prefix.h"
 
 struct checked {
 	const struct service_cfg *cfg;

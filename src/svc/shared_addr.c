@@ -9,6 +9,7 @@
 #include "svc/knet.h"
 #include "svc/shared.h"
 #include "wire/eth.h"
+#include "wire/prefix.h"
 
 /* The address, and with one of IPv6 the link-local one that both make of the MAC. */
 static void remember(struct service *s, const struct shared_addr *a)
