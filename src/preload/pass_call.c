@@ -14,19 +14,15 @@
 #include "client/pass.h"
 #include "preload/preload.h"
 
-#define CONTROL_MAX                                                                                \
-	4096 /* of a message with descriptors of ours; Linux has 253 of them at most               \
-	      */
-#define ENDS_MAX 256
+/* Of a message with descriptors of ours; Linux has 253 of them at most. */
+#define CONTROL_MAX 4096
+#define ENDS_MAX    256
 
 /* ---- sending ---- */
 
 /* The control messages with ends in them, and the ends. */
 struct outgoing {
-	union {
-		char bytes[CONTROL_MAX];
-		struct cmsghdr align;
-	} control;
+	_Alignas(struct cmsghdr) char control[CONTROL_MAX];
 	int end[ENDS_MAX];
 	unsigned n;
 };
@@ -96,8 +92,8 @@ static int replace_all(struct outgoing *o, struct msghdr *m)
 
 	if (m->msg_controllen > sizeof(o->control))
 		return -ENOBUFS;
-	memcpy(o->control.bytes, m->msg_control, m->msg_controllen);
-	m->msg_control = o->control.bytes;
+	memcpy(o->control, m->msg_control, m->msg_controllen);
+	m->msg_control = o->control;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL && r == 0; c = CMSG_NXTHDR(m, c))
 		if (is_rights(c))
 			r = replace(o, c);
