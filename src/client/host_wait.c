@@ -99,8 +99,13 @@ static int wait_inside(struct call *c)
 		return r;
 	client_turn();
 	ours = ours_ready(c);
-	if (looks_first(c, ours))
+	if (looks_first(c, ours)) {
 		r = look_at_kernel(c, ours == 0 ? c->w->sigmask : NULL);
+		/* Meanwhile another thread may have taken what came for this one, who was not yet
+		 * waiting. */
+		if (ours == 0)
+			ours = ours_ready(c);
+	}
 	while (ours == 0 && r == 0 && c->w->deadline_ns != 0) {
 		r = named_check(c->w);
 		if (r < 0)

@@ -294,4 +294,10 @@ def client_sends_files():
     client_does("files")
 
 
+@case
+def threads_that_wait_for_both_sides():
+    program = put("two_threads.py", open(os.path.join(HERE, "programs", "two_threads.py"), "rb").read())
+    check(far(PYTHON, program, ZS4, 3000) == "good\n", "nothing is late")
+
+
 world.finish()
