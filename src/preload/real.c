@@ -133,6 +133,11 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 	return real.syscall(SYS_recvmsg, fd, msg, flags);
 }
 
+ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
+{
+	return real.syscall(SYS_sendto, fd, buf, len, flags, NULL, 0);
+}
+
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	return real.syscall(SYS_sendmsg, fd, msg, flags);
