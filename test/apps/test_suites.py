@@ -90,14 +90,8 @@ def readiness():
 
 @case
 def servers():
-    compare("stack", ADDRESSES, "test.test_socketserver", "test.test_asyncore", "test.test_asynchat", "test.test_ftplib",
-            "test.test_httpservers", "test.test_smtplib", "test.test_poplib", "test.test_xmlrpc", "test.test_urllib2_localnet",
-            "test.test_telnetlib", "test.test_imaplib")
-
-
-@case
-def tls():
-    compare("stack", ADDRESSES, "test.test_ssl")
+    compare("stack", ADDRESSES, "test.test_socketserver", "test.test_asyncore", "test.test_httpservers", "test.test_xmlrpc",
+            "test.test_telnetlib")
 
 
 @case
@@ -108,18 +102,12 @@ def asyncio():
 
 @case
 def asyncio_files():
-    compare("stack", ADDRESSES, "test.test_asyncio.test_sendfile", "test.test_asyncio.test_ssl")
+    compare("stack", ADDRESSES, "test.test_asyncio.test_sendfile")
 
 
 @case
 def loopback_is_left_alone():
     compare("loopback", (), "test.test_socket", "test.test_select", "test.test_poll", "test.test_epoll", "test.test_selectors")
-
-
-@case
-def processes_and_signals_are_left_alone():
-    compare("loopback", (), "test.test_subprocess", "test.test_signal", "test.test_posix", "test.test_fork1", "test.test_pty",
-            "test.test_wait4", "test.test_openpty", "test.test_popen", "test.test_asyncio.test_subprocess")
 
 
 world.finish(900)
