@@ -279,6 +279,8 @@ ssize_t hook_read(int fd, void *buf, size_t len);
 ssize_t hook_write(int fd, const void *buf, size_t len);
 ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags);
 int hook_close(int fd);
+int hook_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		     const posix_spawnattr_t *attr, char *const argv[], char *const env[]);
 int hook_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 
 /* ---- read_call.c, write_call.c: what is ours, wholly or too ---- */

@@ -70,6 +70,7 @@ __sighandler_t bsd_signal(int sig, __sighandler_t fn);
 	X(execve)                                                                                  \
 	X(execveat)                                                                                \
 	X(execvpe)                                                                                 \
+	X(fclose)                                                                                  \
 	X(fcntl)                                                                                   \
 	X(fcntl64)                                                                                 \
 	X(fdopen)                                                                                  \

@@ -2,8 +2,6 @@
  *
  * posix_spawn: the C library makes the child itself, in the parent's memory, and calls no hook in
  * it. So everything is prepared before, for whatever the file actions do with the numbers.
- *
- * Not done: system() and popen() make children that have none of our sockets.
  */
 #include <string.h>
 
@@ -29,15 +27,18 @@ static int call(const struct spawn_call *c)
 {
 	struct handover h;
 	char name[4200];
-	int r;
+	int r, state;
 
 	if (!started() || c->file == NULL)
 		return really(c, c->env);
 	snprintf(name, sizeof(name), "%s%s", c->search || strchr(c->file, '/') != NULL ? "" : "./",
 		 c->file);
+	/* It is no cancellation point. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	handover_begin(&h, name, c->env, c->actions != NULL);
 	r = really(c, h.env);
 	handover_end(&h);
+	pthread_setcancelstate(state, &state);
 	return r;
 }
 
@@ -46,6 +47,8 @@ int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *
 {
 	return call(&(struct spawn_call){pid, path, actions, attr, argv, env, false});
 }
+
+extern typeof(posix_spawn) hook_posix_spawn __attribute__((alias("posix_spawn")));
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 		 const posix_spawnattr_t *attr, char *const argv[], char *const env[])

@@ -99,7 +99,7 @@ void stdio_give_back(int fd)
 	fflush(f);
 	if (*variable[fd] == f)
 		*variable[fd] = standard[fd].first;
-	fclose(f);
+	real.fclose(f);
 }
 
 /* ---- dprintf ---- */
