@@ -32,7 +32,7 @@ struct zs_stats {
 	uint64_t domain_copied_bytes; /* received where this program may not look: by a service with
 				       * several trust domains, or on a port with memory of its own
 				       */
-	uint64_t links;		      /* to other programs on this node, now */
+	uint64_t links;		      /* to programs on this node, now; to itself: two */
 	uint64_t link_bad;	      /* that ended because the other program broke the rules */
 };
 

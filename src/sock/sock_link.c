@@ -20,16 +20,18 @@
 
 #include "sock/sock_share.h"
 
-/* In the list of an application: another that it was connected to. Each has one of the other. */
+/* In the list of an application: another that it was connected to. Each has one of the other. An
+ * application that is connected to itself has one of itself. */
 struct sock_peer {
 	struct list node;
 	struct sock_app *app;
-	uint32_t link; /* 0: there is none, or not yet */
+	uint32_t link; /* as the owner of the list calls it; 0: there is none, or not yet */
+	uint32_t far;  /* as app calls it */
 };
 
 /* What a socket knows of links. Lives from the first offer to the end of the socket. */
 struct sock_link {
-	uint32_t offered;
+	uint32_t offered, far;	      /* as it, and as the other end calls the link */
 	uint32_t tx, tx_name, tx_gen; /* what the other end wants */
 	bool tell_offer, tell_tx;     /* by NEWS_LINK */
 	uint32_t sends, receives;     /* over which link, now; 0: none */
@@ -110,7 +112,7 @@ static bool peers_meet(struct sock_app *a, struct sock_app *b)
 {
 	if (peer_find(a, b) != NULL)
 		return true;
-	if (peer_add(a, b) != NULL && peer_add(b, a) != NULL)
+	if (peer_add(a, b) != NULL && (a == b || peer_add(b, a) != NULL))
 		return true;
 	peer_free(a, b);
 	return false;
@@ -140,7 +142,7 @@ void socks_link_down(struct sock_app *a, struct sock_app *b)
 	struct sock_peer *p = peer_find(a, b), *q = peer_find(b, a);
 
 	if (p != NULL && q != NULL)
-		p->link = q->link = 0;
+		p->link = p->far = q->link = q->far = 0;
 }
 
 /* ---- offers ---- */
@@ -161,7 +163,7 @@ static struct sock *far_end(const struct sock *k)
 		return NULL;
 	f = (struct sock *)(uintptr_t)tcp_conn_user(conn);
 	if ((f->kind != SOCK_CONN && f->kind != SOCK_CONNECTING) || f->share != NULL ||
-	    (f->flags & SOCKF_PARKED))
+	    (f->flags & SOCKF_PARKED) || f == k) /* a socket that connected to its own port */
 		return NULL;
 	return f;
 }
@@ -175,15 +177,25 @@ static void news(struct sock *k)
 		k->news |= NEWS_LINK;
 }
 
-static void offer(struct sock *k, uint32_t link)
+static void offer(struct sock *k, uint32_t link, uint32_t far)
 {
 	if (k->link == NULL)
 		k->link = calloc(1, sizeof(*k->link));
 	if (k->link == NULL)
 		return;
 	k->link->offered = link;
+	k->link->far = far;
 	k->link->tell_offer = true;
 	news(k);
+}
+
+/* Of two ends in one program each has a side of its own, whichever is looked at first. */
+static bool is_side_one(const struct sock *k)
+{
+	const struct tcp_key *key = tcp_conn_key(k->conn);
+	int order = memcmp(&key->laddr, &key->raddr, sizeof(key->laddr));
+
+	return order != 0 ? order > 0 : key->lport > key->rport;
 }
 
 void sock_link_look(struct sock *k)
@@ -198,24 +210,36 @@ void sock_link_look(struct sock *k)
 	if (f == NULL)
 		return;
 	b = f->app;
-	if (a == b || a->domain != b->domain)
+	if (a->domain != b->domain)
 		return;
 	p = peer_find(a, b);
 	if (p == NULL) {
 		want(a, b);
+	} else if (p->link != 0 && a == b && is_side_one(k)) {
+		offer(k, p->far, p->link);
+		offer(f, p->link, p->far);
 	} else if (p->link != 0) {
-		offer(k, p->link);
-		offer(f, p->link);
+		offer(k, p->link, p->far);
+		offer(f, p->far, p->link);
 	}
 }
 
-void socks_link_up(struct sock_app *a, struct sock_app *b, uint32_t id)
+static void peer_link(struct sock_app *a, const struct sock_app *b, uint32_t link, uint32_t far)
+{
+	struct sock_peer *p = peer_find(a, b);
+
+	p->link = link;
+	p->far = far;
+}
+
+void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2])
 {
 	struct sock_app *few = a->socks.live < b->socks.live ? a : b;
 
 	if (!peers_meet(a, b))
 		return;
-	peer_find(a, b)->link = peer_find(b, a)->link = id;
+	peer_link(b, a, id[1], id[0]);
+	peer_link(a, b, id[0], id[1]);
 	for (uint32_t i = 0; i < few->socks.used; i++) {
 		struct sock *k = slab_at(&few->socks, i);
 
@@ -236,7 +260,7 @@ static int command_check(struct sock_cmd *c, struct sock **f)
 		return -EINVAL;
 	*f = far_end(k);
 	if (*f == NULL || (*f)->kind != SOCK_CONN || (*f)->link == NULL ||
-	    (*f)->link->offered != k->link->offered)
+	    (*f)->link->offered != k->link->far)
 		return -ENOTCONN;
 	return 0;
 }
@@ -251,7 +275,7 @@ int cmd_link_take(struct sock_cmd *c)
 	/* The marks of the last time are to be told first. */
 	if (c->q->arg[0] != 0 && (c->k->flags & SOCKF_MARKED))
 		return -EBUSY;
-	f->link->tx = (uint32_t)c->q->arg[0];
+	f->link->tx = c->q->arg[0] != 0 ? c->k->link->far : 0;
 	f->link->tx_name = (uint32_t)c->q->arg[1];
 	f->link->tx_gen = (uint32_t)c->q->arg[2];
 	f->link->tell_tx = true;
@@ -284,7 +308,7 @@ int cmd_link_switch(struct sock_cmd *c)
 	int err = command_check(c, &f);
 
 	if (err == 0)
-		err = mark(f, tcp_conn_sent_at(k->conn), link);
+		err = mark(f, tcp_conn_sent_at(k->conn), link != 0 ? k->link->far : 0);
 	if (err != 0)
 		return err;
 	k->link->sends = link;

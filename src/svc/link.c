@@ -39,12 +39,13 @@ static void link_free(struct service *s, struct svc_link *l)
 
 static void tell_end(const struct svc_link *l)
 {
-	struct attach_linked m = {.id = l->id};
+	for (unsigned i = 0; i < 2; i++) {
+		struct attach_linked m = {.id = l->id[i]};
 
-	for (unsigned i = 0; i < 2; i++)
 		if (l->app[i]->sock >= 0 && l->app[i]->state == APP_READY)
 			(void)!attach_send(l->app[i]->sock, ATTACH_LINK_END, &m, sizeof(m), NULL,
 					   0);
+	}
 }
 
 static struct svc_link *link_new(struct service *s, struct app *a, struct app *b)
@@ -54,10 +55,11 @@ static struct svc_link *link_new(struct service *s, struct app *a, struct app *b
 	if (l == NULL)
 		return NULL;
 	*l = (struct svc_link){.app = {a, b},
-			       .id = ++s->next_link,
 			       .memory.fd = -1,
 			       .bell = {-1, -1},
 			       .deadline_ns = node_now_ns() + ANSWER_NS};
+	l->id[0] = ++s->next_link;
+	l->id[1] = a == b ? ++s->next_link : l->id[0];
 	list_init(&l->node);
 	list_add_tail(&s->links, &l->node);
 	s->n_links++;
@@ -83,7 +85,7 @@ static int link_open(struct svc_link *l)
 static int send_link(struct service *s, struct svc_link *l, unsigned i)
 {
 	const struct app *a = l->app[i], *other = l->app[1 - i];
-	struct attach_link m = {.id = l->id,
+	struct attach_link m = {.id = l->id[i],
 				.side = i,
 				.app = (uint32_t)other->id,
 				.n_cores = s->node.n,
@@ -96,9 +98,11 @@ static int send_link(struct service *s, struct svc_link *l, unsigned i)
 	return attach_send(a->sock, ATTACH_LINK, &m, sizeof(m), fd, ATTACH_LINK_FDS + s->node.n);
 }
 
-static bool can_link(const struct app *a)
+/* n more sides of links. */
+static bool can_link(const struct app *a, unsigned n)
 {
-	return a->state == APP_READY && a->sock >= 0 && a->pidfd >= 0 && a->n_links < APP_LINKS_MAX;
+	return a->state == APP_READY && a->sock >= 0 && a->pidfd >= 0 &&
+	       a->n_links + n <= APP_LINKS_MAX;
 }
 
 static struct app *app_of(const struct service *s, uint32_t id)
@@ -159,7 +163,7 @@ static void link_make(struct service *s, const struct sock_link_wanted *w)
 
 	if (a == NULL || b == NULL || a->domain != b->domain)
 		return;
-	if (!can_link(a) || !can_link(b)) {
+	if (!can_link(a, a == b ? 2 : 1) || !can_link(b, 1)) {
 		s->n.links_refused++;
 		return;
 	}
@@ -244,10 +248,16 @@ static struct svc_link *link_of(const struct service *s, const struct app *a, ui
 	LIST_EACH (n, &s->links) {
 		struct svc_link *l = container_of(n, struct svc_link, node);
 
-		if (l->id == id)
-			return l->app[0] == a || l->app[1] == a ? l : NULL;
+		for (unsigned i = 0; i < 2; i++)
+			if (l->id[i] == id && l->app[i] == a)
+				return l;
 	}
 	return NULL;
+}
+
+static unsigned side_of(const struct svc_link *l, const struct app *a, uint32_t id)
+{
+	return l->app[0] == a && l->id[0] == id ? 0 : 1;
 }
 
 bool link_counted(const struct service *s, uint32_t id, const struct app *a, struct link_count *out)
@@ -258,7 +268,7 @@ bool link_counted(const struct service *s, uint32_t id, const struct app *a, str
 
 	if (l == NULL)
 		return false;
-	mine = l->app[0] == a ? 0 : 1;
+	mine = side_of(l, a, id);
 	side = ((const struct link_shm *)l->memory.base)->side;
 	*out = (struct link_count){
 		.out_bytes = atomic_load_explicit(&side[mine].bytes, memory_order_relaxed),
@@ -280,7 +290,7 @@ void app_take_linked(struct service *s, struct app *a, const struct attach_msg *
 		link_drop(s, l);
 		return;
 	}
-	l->mapped |= l->app[0] == a ? 1u : 2u;
+	l->mapped |= 1u << side_of(l, a, m->linked.id);
 	if (l->mapped != 3)
 		return;
 	if (region_seal(&l->memory) < 0) {

@@ -104,11 +104,11 @@ struct app {
 	struct app_chan chan[EMBED_CORES_MAX];
 };
 
-/* Between two programs. Sides 0 and 1. */
+/* Between two programs, or of one with itself. Sides 0 and 1. */
 struct svc_link {
 	struct list node;
 	struct app *app[2];
-	uint32_t id;
+	uint32_t id[2];	      /* as each side calls it: the same, if it is not the same program */
 	struct region memory; /* struct link_shm */
 	int bell[2];	      /* a pair of sockets: each side's */
 	unsigned mapped;      /* bit for each side that has said so */

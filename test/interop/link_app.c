@@ -11,12 +11,14 @@
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
  *	link_app source ADDR PORT BYTES		sends without copying when told to; once
  *	link_app refused ADDR PORT		prints what connect() says
+ *	link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -417,6 +419,67 @@ static void source(const char *addr, const char *port, uint64_t bytes)
 	printf("ok\n");
 }
 
+/* ---- with itself ---- */
+
+/* Both ends in the hands of one thread, which never waits for the other. */
+static void both_ends(int a, int b)
+{
+	static uint8_t buf[CHUNK_MAX];
+	ssize_t n;
+
+	for (uint64_t sent = 0, got = 0; got < 4 * CHUNK_MAX;) {
+		size_t k = 1 + (size_t)rand() % 5000;
+
+		k = k < 4 * CHUNK_MAX - sent ? k : (size_t)(4 * CHUNK_MAX - sent);
+		fill(buf, sent, k);
+		must(zs_send(a, buf, k, 0), "send");
+		sent += k;
+		while (got < sent) {
+			n = zs_recv(b, buf, sizeof(buf), 0);
+			must(n, "recv");
+			verify(buf, got, (size_t)n);
+			got += (uint64_t)n;
+		}
+		must(zs_send(b, "x", 1, 0), "send");
+		must(zs_recv(a, buf, 1, 0), "recv");
+	}
+	must(zs_shutdown(a, SHUT_WR), "shutdown");
+	if (zs_recv(b, buf, 1, 0) != 0 || zs_send(b, "y", 1, 0) != 1 || zs_recv(a, buf, 1, 0) != 1)
+		must(-EPROTO, "half-close");
+	zs_close(b);
+	if (zs_recv(a, buf, 1, 0) != 0)
+		must(-EPROTO, "end");
+	zs_close(a);
+}
+
+static void *echo_thread(void *port)
+{
+	echo(port);
+	return NULL;
+}
+
+static void self(const char *addr, const char *port, int n, uint64_t bytes)
+{
+	int l = listener(port), a;
+	pthread_t t;
+
+	for (int i = 0; i < 10; i++) {
+		a = dial(addr, port);
+		both_ends(a, zs_accept(l, NULL, NULL));
+	}
+	report();
+	zs_close(l);
+	pthread_create(&t, NULL, echo_thread, (void *)(uintptr_t)port);
+	for (int fd = -1; fd < 0;) { /* until the thread listens */
+		struct sockaddr_in to = at(addr, port);
+
+		a = zs_socket(AF_INET, SOCK_STREAM, 0);
+		fd = zs_connect(a, (struct sockaddr *)&to, sizeof(to));
+		zs_close(a);
+	}
+	talk(addr, port, n, bytes);
+}
+
 static void refused(const char *addr, const char *port)
 {
 	struct sockaddr_in a = at(addr, port);
@@ -446,6 +509,8 @@ int main(int argc, char **argv)
 		relay(argv[2], argv[3], argv[4]);
 	else if (strcmp(what, "source") == 0 && argc > 4)
 		source(argv[2], argv[3], strtoull(argv[4], NULL, 0));
+	else if (strcmp(what, "self") == 0 && argc > 5)
+		self(argv[2], argv[3], atoi(argv[4]), strtoull(argv[5], NULL, 0));
 	else if (strcmp(what, "refused") == 0 && argc > 3)
 		refused(argv[2], argv[3]);
 	else

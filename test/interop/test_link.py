@@ -66,6 +66,18 @@ def bytes_go_by_the_link_and_arrive():
 
 
 @case
+def a_program_talks_to_itself():
+    with watched(net) as (s, w):
+        start = w.levels()
+        out = run(s, "self", ZS4, 80, 8, 3000000)
+        for line in re.findall("links .*", out):
+            check(" bad 0 " in line and line.startswith("links 2 "), line)
+        n = numbers(out)
+        check(n["commands"] < 2000 + 4 * 18, f"the service was busy with it: {n}")
+        w.await_levels(start)
+
+
+@case
 def a_stream_is_shown_as_what_it_is():
     with watched(net) as (s, w), server(s, "echo", 80) as e:
         h = link_app(s, "hold", ZS4, 80, 2, ready="holding", stdin=subprocess.PIPE)
