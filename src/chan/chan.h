@@ -116,7 +116,8 @@ enum chan_op {
 	 * still open is answered -ECONNABORTED before. Loans and tokens live on and are returned as
 	 * ever. Before a listener the client closes what it announced and nobody took. */
 	CHAN_OP_CLOSE,
-	/* opt.level, opt.name, opt.value, len = length of value. */
+	/* opt.level, opt.name, opt.value, len = length of value. CHAN_OPT_QUIET: no result comes,
+	 * whatever it would be. */
 	CHAN_OP_SETOPT,
 	/* opt.level, opt.name; result: res = length, value in data[]. TCP_INFO: into the scratch
 	 * area at off, at most len bytes, res = length written. */
@@ -174,6 +175,8 @@ enum {
 	CHAN_SEND_FROM = 1 << 4,   /* datagram: from[] is valid */
 };
 
+enum { CHAN_OPT_QUIET = 1 << 0 };
+
 enum { CHAN_DUMP_SOCKETS, CHAN_DUMP_COUNTERS, CHAN_DUMP_NEIGH, CHAN_DUMP_ROUTES, CHAN_DUMP_PORTS };
 
 /* An address that packets may come to, IPv4 mapped. */
@@ -191,7 +194,7 @@ enum { CHAN_ROUTE_V4 = 1 << 0, CHAN_ROUTE_V6 = 1 << 1 };
 
 struct chan_sqe {
 	uint8_t op;    /* enum chan_op */
-	uint8_t flags; /* CHAN_SEND_* */
+	uint8_t flags; /* CHAN_SEND_*, CHAN_OPT_* */
 	uint16_t port; /* host order */
 	uint32_t sid;
 	uint32_t ticket; /* of the socket, from 0: order of execution (DESIGN §3.10) */

@@ -182,8 +182,11 @@ enum {
 	CSOCK_LINKED = 1 << 25,	  /* has to do with a link (link.h) */
 	CSOCK_LINK = 1 << 26,	  /* what it sends goes over one */
 	CSOCK_OFFER = 1 << 27,	  /* it may go over to one when it is next used */
+	CSOCK_CORKED = 1 << 28,	  /* TCP_CORK, of which the service does not know (cork.c) */
+	CSOCK_NODELAY = 1 << 29,  /* TCP_NODELAY, as the service knows */
+	CSOCK_DELAYED = 1 << 30,  /* … which was taken back, as it does not know */
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED |
-			CSOCK_ERRQUEUE | CSOCK_OFFER,
+			CSOCK_ERRQUEUE | CSOCK_OFFER | CSOCK_CORKED | CSOCK_DELAYED,
 };
 
 #define SHUT_RD_BIT 1
@@ -1149,6 +1152,21 @@ void group_end(struct group *g);
 /* ---- sockopt.c ---- */
 /* Remembers what was set. */
 void option_keep(struct csock *s, const struct chan_sqe *cmd);
+
+/* ---- cork.c: TCP_CORK and TCP_NODELAY, for which nobody waits ---- */
+/* 0; 1: not its affair, the service is to be asked; -EBADF: closed meanwhile. */
+int cork_set(struct csock *s, int level, int name, int value, socklen_t len);
+/* The option's value; -1: the service knows it. */
+int cork_get(const struct csock *s, int level, int name);
+/* Before a send of a stream that is corked or delayed: what it makes of the flags. -EBADF: closed
+ * meanwhile. */
+int cork_send(struct csock *s, int *flags) must_check;
+static inline int cork_before_send(struct csock *s, int *flags)
+{
+	return unlikely(s->flags & (CSOCK_CORKED | CSOCK_DELAYED)) ? cork_send(s, flags) : 0;
+}
+/* The service gets to know all, since others will hold the socket too. */
+void cork_settle(struct csock *s);
 void option_command(struct chan_sqe *cmd, const struct opt *o);
 
 /* ---- socket.c ---- */

@@ -132,6 +132,7 @@ void fork_share(struct csock *s, uint32_t app)
 	s->child_sid = 0;
 	if (unlikely(s->flags & CSOCK_LINKED) && !link_leave(s))
 		return;
+	cork_settle(s);
 	if (cmd_call(csock_core(s), s, &cmd, &e) < 0)
 		return;
 	s->child_sid = e.aux;

@@ -53,6 +53,7 @@ static int send_one(struct csock *s, const struct pass_with *with)
 	if (unlikely(s->flags & CSOCK_LINKED) && !link_leave(s))
 		return -EBUSY;
 	for (unsigned i = 0; i < members(s); i++) {
+		cork_settle(member(s, i));
 		member(s, i)->child_sid = 0;
 		p.sid[member(s, i)->core] = member(s, i)->sid;
 	}

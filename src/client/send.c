@@ -144,8 +144,10 @@ static ssize_t send_stream(struct csock *s, struct iov_it *it, int flags)
 {
 	int64_t deadline = send_deadline(s);
 	ssize_t done = 0;
-	int r = 0;
+	int r = cork_before_send(s, &flags);
 
+	if (unlikely(r < 0))
+		return r;
 	client_send_looks();
 	do {
 		r = send_check(s);

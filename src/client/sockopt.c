@@ -325,6 +325,7 @@ static int option_set(struct csock *s, int level, int name, const void *value, s
 		flag_set(s, flag, v);
 		r = 0;
 	}
+	r = r == 1 ? cork_set(s, level, name, v, len) : r;
 	return r == 1 ? service_set(s, level, name, value, len) : r;
 }
 
@@ -348,12 +349,14 @@ int zs_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 static int option_get(struct csock *s, int level, int name, void *value, socklen_t *len)
 {
 	uint32_t flag = cmsg_flag(s, level, name);
-	int r = 1;
+	int r = 1, v = cork_get(s, level, name);
 
 	if (level == SOL_SOCKET)
 		r = socket_get(s, name, value, len);
 	if (flag != 0)
 		r = int_put((s->flags & flag) != 0, value, len);
+	if (v >= 0)
+		r = int_put(v, value, len);
 	return r == 1 ? service_get(s, level, name, value, len) : r;
 }
 

@@ -261,7 +261,7 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 static int send_all(struct csock *s, const struct zs_buf *bufs, int n, uint32_t cookie, int flags)
 {
 	int64_t deadline = send_deadline(s);
-	int k = 0, r = 0;
+	int k = 0, r = cork_before_send(s, &flags);
 
 	client_send_looks();
 	while (k < n && r >= 0) {

@@ -280,7 +280,7 @@ static const struct sock_option *find(const struct sock *k, int level, int name)
 	return NULL;
 }
 
-int cmd_setopt(struct sock_cmd *c)
+static int setopt(struct sock_cmd *c)
 {
 	const struct chan_sqe *q = c->q;
 	const struct sock_option *o = find(c->k, q->opt.level, q->opt.name);
@@ -292,6 +292,13 @@ int cmd_setopt(struct sock_cmd *c)
 		return -EINVAL;
 	memcpy(in.v, q->opt.value, q->len);
 	return o->set(c->k, &in);
+}
+
+int cmd_setopt(struct sock_cmd *c)
+{
+	int err = setopt(c);
+
+	return c->q->flags & CHAN_OPT_QUIET ? SOCK_LATER : err;
 }
 
 /* Too long for an event: it goes to the scratch area. */

@@ -120,7 +120,6 @@ static int field_get(struct sock *k, struct opt_value *out, int name)
 	}
 
 FIELD_OPTION(TCP_NODELAY)
-FIELD_OPTION(TCP_CORK)
 FIELD_OPTION(TCP_QUICKACK)
 FIELD_OPTION(TCP_MAXSEG)
 FIELD_OPTION(TCP_KEEPIDLE)
@@ -128,6 +127,23 @@ FIELD_OPTION(TCP_KEEPINTVL)
 FIELD_OPTION(TCP_KEEPCNT)
 FIELD_OPTION(TCP_USER_TIMEOUT)
 FIELD_OPTION(TCP_LINGER2)
+
+static int get_TCP_CORK(struct sock *k, struct opt_value *out)
+{
+	return field_get(k, out, TCP_CORK);
+}
+
+/* Whatever waits for more goes when the cork is taken out, also what MSG_MORE held back (Linux). */
+static int set_TCP_CORK(struct sock *k, const struct opt_value *in)
+{
+	int v = 0, err = opt_int(in, &v);
+
+	if (err == 0)
+		err = field_set(k, in, TCP_CORK);
+	if (err == 0 && v == 0 && k->kind == SOCK_CONN)
+		tcp_send_uncork(k->app->s->cfg.tcp, k->conn);
+	return err;
+}
 
 static int set_congestion(struct sock *k, const struct opt_value *in)
 {

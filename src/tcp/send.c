@@ -72,6 +72,16 @@ void tcp_send_push(struct tcp *t, struct tcp_conn *c)
 	tcp_want_output(t, c);
 }
 
+void tcp_send_uncork(struct tcp *t, struct tcp_conn *c)
+{
+	if (!c->more)
+		return;
+	c->more = false;
+	if (c->state >= TCP_ESTABLISHED && c->state != TCP_TIME_WAIT)
+		tcp_want_output(t, c);
+	tcp_debug_check(t, c);
+}
+
 uint64_t tcp_send_limit(const struct tcp_conn *c)
 {
 	return c->sndbuf;

@@ -291,6 +291,8 @@ uint64_t tcp_conn_recv_at(const struct tcp_conn *c);
 void tcp_recv_charge(struct tcp_conn *c, uint32_t charge);
 /* What waits for more (TCP_SEND_MORE, Nagle) waits no longer. */
 void tcp_send_push(struct tcp *t, struct tcp_conn *c);
+/* What waits because of TCP_SEND_MORE waits no longer; Nagle's rule holds. */
+void tcp_send_uncork(struct tcp *t, struct tcp_conn *c);
 bool tcp_conn_got_fin(const struct tcp_conn *c); /* the peer's stream ended, read or not */
 int tcp_conn_error(const struct tcp_conn *c); /* negative errno that ended it, or 0 */
 /* Offset of the urgent byte relative to the next byte tcp_recv gives, or -1. */

@@ -3,6 +3,8 @@
  * Sockets that other processes hold too (shared.c): what comes behind the answer to a question that
  * was in vain must not be slept on.
  */
+#include <netinet/tcp.h>
+
 #include "client/client_priv.h"
 #include "fake.h"
 
@@ -33,6 +35,32 @@ static void others_leave(void)
 }
 
 /* The second question: the first one is asked again anyway. */
+static int tcp_option(int fd, int name, int v)
+{
+	return zs_setsockopt(fd, IPPROTO_TCP, name, &v, sizeof(v));
+}
+
+/* What only this process knew the service knows before there is another holder. */
+static void cork_is_told_before_there_is_another_holder(void **state)
+{
+	int fd = fake_connection(0, &sid), err;
+	const struct chan_sqe *q = core0->log;
+
+	assert_int_equal(tcp_option(fd, TCP_NODELAY, 1), 0);
+	assert_int_equal(tcp_option(fd, TCP_NODELAY, 0), 0);
+	assert_int_equal(tcp_option(fd, TCP_CORK, 1), 0);
+	fork_share(fd_csock(fd, &err), 1);
+	q = fake_last(core0, CHAN_OP_SHARE);
+	assert_int_equal(fake_count(core0, CHAN_OP_SETOPT), 3);
+	assert_int_equal(q[-1].opt.name, TCP_CORK);
+	assert_int_equal(q[-1].opt.value[0], 1);
+	assert_int_equal(q[-2].opt.name, TCP_NODELAY);
+	assert_int_equal(q[-2].opt.value[0], 0);
+	/* From here on the service is asked. */
+	assert_int_equal(tcp_option(fd, TCP_CORK, 0), 0);
+	assert_int_equal(fake_count(core0, CHAN_OP_SETOPT), 4);
+}
+
 static void last_one_then_data(enum chan_op op)
 {
 	if (op != CHAN_OP_READ)
@@ -136,6 +164,8 @@ static void a_datagram_that_another_thread_took_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(cork_is_told_before_there_is_another_holder,
+						fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(data_behind_the_answer_is_read, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_hint_behind_the_answer_is_followed, fake_setup,

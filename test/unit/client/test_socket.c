@@ -481,6 +481,64 @@ static void options_go_to_their_keeper(void **state)
 	assert_int_equal(zs_setsockopt(fd, IPPROTO_IP, 99, &v, sizeof(v)), -ENOPROTOOPT);
 }
 
+static int tcp_option(int fd, int name, int v)
+{
+	return zs_setsockopt(fd, IPPROTO_TCP, name, &v, sizeof(v));
+}
+
+static int tcp_option_of(int fd, int name)
+{
+	socklen_t len = sizeof(int);
+	int v = -1;
+
+	assert_int_equal(zs_getsockopt(fd, IPPROTO_TCP, name, &v, &len), 0);
+	return v;
+}
+
+/* What nginx does for each response, with tcp_nopush. */
+static void cork_and_nodelay_wait_for_no_answer(void **state)
+{
+	uint32_t sid;
+	int fd = fake_connection(SOCK_NONBLOCK, &sid);
+	unsigned polls = fake.polls;
+
+	assert_int_equal(tcp_option(fd, TCP_NODELAY, 1), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(tcp_option(fd, TCP_NODELAY, 0), 0);
+		assert_int_equal(tcp_option(fd, TCP_CORK, 1), 0);
+		assert_int_equal(tcp_option_of(fd, TCP_NODELAY), 0);
+		assert_int_equal(tcp_option_of(fd, TCP_CORK), 1);
+		assert_int_equal(zs_write(fd, "head", 4), 4);
+		assert_int_equal(tcp_option(fd, TCP_CORK, 0), 0);
+		assert_int_equal(tcp_option(fd, TCP_NODELAY, 1), 0);
+		assert_int_equal(tcp_option_of(fd, TCP_NODELAY), 1);
+	}
+	assert_int_equal(fake.polls, polls);
+	zs_process(0);
+	assert_int_equal(fake_count(core0, CHAN_OP_SETOPT), 4);
+	assert_int_equal(fake_last(core0, CHAN_OP_SETOPT)->opt.name, TCP_CORK);
+	assert_int_equal(fake_last(core0, CHAN_OP_SETOPT)->opt.value[0], 0);
+	assert_int_equal(fake_last(core0, CHAN_OP_SEND)->flags, CHAN_SEND_COPIED | CHAN_SEND_MORE);
+}
+
+static void nodelay_taken_back_is_told_before_the_next_send(void **state)
+{
+	uint32_t sid;
+	int fd = fake_connection(SOCK_NONBLOCK, &sid);
+
+	assert_int_equal(tcp_option(fd, TCP_NODELAY, 1), 0);
+	assert_int_equal(tcp_option(fd, TCP_NODELAY, 0), 0);
+	zs_process(0);
+	assert_int_equal(fake_count(core0, CHAN_OP_SETOPT), 1);
+	assert_int_equal(zs_write(fd, "text", 4), 4);
+	zs_process(0);
+	assert_int_equal(fake_count(core0, CHAN_OP_SETOPT), 2);
+	assert_true(fake_last(core0, CHAN_OP_SETOPT) < fake_last(core0, CHAN_OP_SEND));
+	assert_int_equal(fake_last(core0, CHAN_OP_SETOPT)->opt.name, TCP_NODELAY);
+	assert_int_equal(fake_last(core0, CHAN_OP_SETOPT)->opt.value[0], 0);
+	assert_int_equal(fake_last(core0, CHAN_OP_SEND)->flags, CHAN_SEND_COPIED);
+}
+
 static void ioctl_and_fcntl_know_their_requests(void **state)
 {
 	uint32_t sid;
@@ -551,6 +609,8 @@ int main(void)
 		T(close_with_linger_waits_for_the_result),
 		T(close_with_linger_0_resets),
 		T(options_go_to_their_keeper),
+		T(cork_and_nodelay_wait_for_no_answer),
+		T(nodelay_taken_back_is_told_before_the_next_send),
 		T(ioctl_and_fcntl_know_their_requests),
 		T(closes_beyond_the_rings_length_are_all_said),
 	};

@@ -130,6 +130,34 @@ static void options_of_listener_are_inherited(void **state)
 	assert_int_equal(v, 1);
 }
 
+/* Linux: also what a send with MSG_MORE held back. */
+static void taking_out_the_cork_pushes_what_waits_for_more(void **state)
+{
+	struct chan_sqe q = {.op = CHAN_OP_SETOPT, .flags = CHAN_OPT_QUIET, .len = sizeof(int)};
+	struct chan_cqe e;
+
+	connected_pair();
+	submit(A, (struct chan_sqe){.op = CHAN_OP_SEND,
+				    .flags = CHAN_SEND_MORE,
+				    .sid = client,
+				    .len = 10,
+				    .token = 1});
+	step(5);
+	assert_false(take(B, CHAN_EV_DATA, server, &e));
+	q.sid = client;
+	q.token = 0x12345;
+	q.opt.level = IPPROTO_TCP;
+	q.opt.name = TCP_CORK;
+	submit(A, q);
+	assert_int_equal(await(B, CHAN_EV_DATA, server, 3).res, 10);
+	assert_false(take_result(A, q.token, &e));
+	/* Nor is an error told. */
+	q.opt.name = 9999;
+	submit(A, q);
+	step(2);
+	assert_false(take_result(A, q.token, &e));
+}
+
 static void congestion_control_is_chosen_by_name(void **state)
 {
 	struct chan_sqe q = {.op = CHAN_OP_SETOPT, .len = 7};
@@ -305,6 +333,7 @@ int main(void)
 		T(options_tell_what_a_socket_is),
 		T(dontroute_reaches_neighbours_only),
 		T(options_of_listener_are_inherited),
+		T(taking_out_the_cork_pushes_what_waits_for_more),
 		T(congestion_control_is_chosen_by_name),
 		T(tcp_info_is_as_linux_has_it),
 		T(sockets_are_dumped_in_pieces),
