@@ -139,7 +139,8 @@ enum chan_op {
 	CHAN_OP_SHARE,
 	/* Of a shared connection, after SHARE or UNACCEPT: loan was not read to its end, off =
 	 * bytes of it that were. In the stream's order. The loan is given back by this. LOAN_NONE:
-	 * the bytes came over a link, and lie at off, len in the arena. */
+	 * the bytes came over a link, and lie at off, len in the arena: CHAN_UNREAD_MAX of a socket
+	 * that is shared. -ENOBUFS: more, or the service is short of memory. */
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
@@ -166,6 +167,7 @@ enum chan_op {
 
 #define CHAN_TICKETS_AHEAD 64
 #define CHAN_SEND_MAX	   (64u << 10) /* bytes of one send: the arena's largest block */
+#define CHAN_UNREAD_MAX	   (1u << 20)  /* more than a link carries unread of one stream */
 
 enum {
 	CHAN_SEND_MORE = 1 << 0,   /* TCP: do not push a partial segment yet */

@@ -177,16 +177,17 @@ static void news(struct sock *k)
 		k->news |= NEWS_LINK;
 }
 
-static void offer(struct sock *k, uint32_t link, uint32_t far)
+/* False: no memory. */
+static bool offer(struct sock *k, uint32_t link, uint32_t far)
 {
 	if (k->link == NULL)
 		k->link = calloc(1, sizeof(*k->link));
 	if (k->link == NULL)
-		return;
+		return false;
 	k->link->offered = link;
 	k->link->far = far;
 	k->link->tell_offer = true;
-	news(k);
+	return true;
 }
 
 /* Of two ends in one program each has a side of its own, whichever is looked at first. */
@@ -202,6 +203,7 @@ void sock_link_look(struct sock *k)
 {
 	struct sock_app *a = k->app, *b;
 	struct sock_peer *p;
+	uint32_t mine, other;
 	struct sock *f;
 
 	if (likely(a->domain == 0) || k->kind != SOCK_CONN || (k->flags & SOCKF_PARKED))
@@ -215,12 +217,15 @@ void sock_link_look(struct sock *k)
 	p = peer_find(a, b);
 	if (p == NULL) {
 		want(a, b);
-	} else if (p->link != 0 && a == b && is_side_one(k)) {
-		offer(k, p->far, p->link);
-		offer(f, p->link, p->far);
-	} else if (p->link != 0) {
-		offer(k, p->link, p->far);
-		offer(f, p->far, p->link);
+		return;
+	}
+	if (p->link == 0)
+		return;
+	mine = a == b && is_side_one(k) ? p->far : p->link;
+	other = mine == p->link ? p->far : p->link;
+	if (offer(k, mine, other) && offer(f, other, mine)) {
+		k->news |= NEWS_LINK;
+		news(f);
 	}
 }
 
@@ -243,8 +248,10 @@ void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2])
 	for (uint32_t i = 0; i < few->socks.used; i++) {
 		struct sock *k = slab_at(&few->socks, i);
 
-		if (slab_is_live(&few->socks, i) && k->kind == SOCK_CONN && k->share == NULL)
+		if (slab_is_live(&few->socks, i) && k->kind == SOCK_CONN && k->share == NULL) {
 			sock_link_look(k);
+			sock_news(k, 0);
+		}
 	}
 }
 
@@ -384,7 +391,7 @@ static bool cut(struct sock *k, struct rte_mbuf *m, uint32_t keep)
 	}
 	memcpy(pkt_put(to, (uint16_t)n), pkt_data(m) + keep, n);
 	pkt_trim_back(m, keep);
-	tcp_recv_charge(k->conn, pkt_charge(to));
+	tcp_recv_charge(s->cfg.tcp, k->conn, pkt_charge(to));
 	s->n.pressure_copied_bytes += n;
 	k->link->rest = to;
 	return true;

@@ -382,7 +382,8 @@ static inline uint32_t app_lend_room(struct sock_app *a, uint32_t n)
 void sock_link_free(struct sock *k);
 void app_link_init(struct sock_app *a);
 void app_link_fini(struct sock_app *a);
-/* The connection has another socket at its other end, perhaps: offers a link, or asks for one. */
+/* The connection has another socket at its other end, perhaps: offers both a link, or asks for one.
+ * The other end is told; k's news are noted, for sock_news() or for who is telling them anyway. */
 void sock_link_look(struct sock *k);
 /* True: done; false: no room. */
 bool sock_link_tell(struct sock *k);

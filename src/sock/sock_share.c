@@ -405,12 +405,15 @@ static int unread_link(struct sock_cmd *c)
 		c->s->n.bad_commands++;
 		return -EINVAL;
 	}
+	if (q->len > CHAN_UNREAD_MAX - k->share->from_arena || tcp_recv_short(c->s->cfg.tcp))
+		return -ENOBUFS;
 	m = copy_in(c->app, (const uint8_t *)c->app->map->arena + q->off, q->len);
 	if (m == NULL)
 		return SOCK_STALL;
+	k->share->from_arena += q->len;
 	c->s->n.domain_copied_bytes += q->len;
 	for (struct rte_mbuf *i = m; i != NULL; i = i->next)
-		tcp_recv_charge(k->conn, pkt_charge(i));
+		tcp_recv_charge(c->s->cfg.tcp, k->conn, pkt_charge(i));
 	pending_add(k->share, m);
 	share_readable(k);
 	return 0;

@@ -23,6 +23,7 @@ struct sock_desc {
 	/* TCP: taken from the connection and unread; its charge is not given back. */
 	struct rte_mbuf *pending, *pending_last;
 	uint64_t pending_bytes;
+	uint64_t from_arena; /* bytes of UNREAD that came so, ever */
 };
 
 /* A description for a socket that is to get other holders. 0, -ENOMEM. */

@@ -123,6 +123,7 @@ bool tcp_sock_accept(struct sock *l)
 	k->limit = tcp_sock_limit(k);
 	tcp_sock_announce(l, k);
 	sock_link_look(k);
+	sock_news(k, 0);
 	return true;
 }
 

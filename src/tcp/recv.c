@@ -363,9 +363,15 @@ enum tcp_step tcp_urg_process(struct tcp *t, struct tcp_conn *c, const struct tc
 	return TCP_GO_ON;
 }
 
-void tcp_recv_charge(struct tcp_conn *c, uint32_t charge)
+void tcp_recv_charge(struct tcp *t, struct tcp_conn *c, uint32_t charge)
 {
 	c->lent += charge;
+	t->rcv_mem += charge;
+}
+
+bool tcp_recv_short(const struct tcp *t)
+{
+	return memory_tight(t);
 }
 
 uint64_t tcp_conn_recv_at(const struct tcp_conn *c)

@@ -288,7 +288,9 @@ struct tcp_conn *tcp_conn_by_key(const struct tcp *t, const struct tcp_key *key)
 uint64_t tcp_conn_sent_at(const struct tcp_conn *c);
 uint64_t tcp_conn_recv_at(const struct tcp_conn *c);
 /* Payload that did not come by tcp_recv() is held by the user as if it had. */
-void tcp_recv_charge(struct tcp_conn *c, uint32_t charge);
+void tcp_recv_charge(struct tcp *t, struct tcp_conn *c, uint32_t charge);
+/* All receiving connections together hold so much that windows shrink: take no more for them. */
+bool tcp_recv_short(const struct tcp *t);
 /* What waits for more (TCP_SEND_MORE, Nagle) waits no longer. */
 void tcp_send_push(struct tcp *t, struct tcp_conn *c);
 /* What waits because of TCP_SEND_MORE waits no longer; Nagle's rule holds. */

@@ -342,6 +342,11 @@ static void deliver_udp(struct host *h, const struct pkt *tx)
 	socks_udp_input(h->socks, pcb, &p);
 }
 
+static struct host *host_of(struct host *from, const struct ip_addr *dst)
+{
+	return ip_addr_eq(dst, &from->addr) ? from : from->peer;
+}
+
 static void transmit(struct host *h)
 {
 	struct tcp_tx tx[32];
@@ -356,7 +361,7 @@ static void transmit(struct host *h)
 		tcp_output_done(h->tcp, tx, n, n);
 		for (unsigned i = 0; i < n; i++) {
 			if (!cut)
-				deliver_tcp(h->peer, &sent[i]);
+				deliver_tcp(host_of(h, &sent[i].dst), &sent[i]);
 			pkt_free(sent[i].m);
 		}
 	}

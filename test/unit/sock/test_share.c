@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Sockets that several programs hold (src/sock/sock_share.h), and those of them that have a link
+ * to the other end (src/sock/sock_link.c): what is given back unread is charged as it is counted,
+ * and is bounded (H34); who is told that it is alone while its ring is nearly full is told the rest
+ * later, once.
+ */
+#include "sock_test.h"
+
+#define CHILD  7
+#define DOMAIN 1
+#define LINK   9
+
+static struct host child, other;
+
+/* An application of B's stack of which the test looks at no event. */
+static void app_up(struct host *h, struct sock_app_cfg cfg)
+{
+	memset(h, 0, sizeof(*h));
+	h->socks = B->socks;
+	channel_up(h, cfg);
+	show_pool(h, pools.rx);
+}
+
+static void app_down(struct host *h)
+{
+	socks_detach(B->socks, h->app, false);
+	while (socks_reaped(B->socks) != NULL)
+		;
+	channel_down(h);
+}
+
+/* B's connection, which a child of B holds as well. */
+static void share_with_child(uint32_t sid)
+{
+	struct chan_sqe q = {.op = CHAN_OP_SHARE, .sid = sid, .arg = {CHILD}};
+
+	app_up(&child, (struct sock_app_cfg){.id = CHILD, .parent = B->app, .domain = DOMAIN});
+	assert_int_equal(call(B, q).res, 0);
+}
+
+/* ---- what came over a link and goes back ---- */
+
+static int unread(uint32_t len)
+{
+	struct chan_sqe q = {
+		.op = CHAN_OP_UNREAD, .sid = server, .off = 0, .len = len, .loan = LOAN_NONE};
+
+	return call(B, q).res;
+}
+
+/* Reads and gives back; how many bytes. */
+static uint32_t read_all(void)
+{
+	struct chan_sqe q = {.op = CHAN_OP_READ, .sid = server, .arg = {1 << 20}};
+	struct chan_cqe r, e;
+	uint32_t n = 0;
+
+	while ((r = call(B, q)).res > 0)
+		while (take(B, CHAN_EV_DATA, server, &e)) {
+			for (int32_t i = 0; i < e.res; i++, n++)
+				assert_int_equal(bytes_of(B, &e)[i], (uint8_t)n);
+			give_back(B, e.loan);
+		}
+	assert_int_equal(r.res, -EAGAIN);
+	step(2);
+	return n;
+}
+
+static void fill_arena(struct host *h)
+{
+	for (uint32_t i = 0; i < CHAN_SEND_MAX; i++)
+		((uint8_t *)h->map.arena)[i] = (uint8_t)i;
+}
+
+/* The stack's memory for received data is what it was, so everybody goes on receiving. */
+static void unread_is_charged_as_it_is_released(void **state)
+{
+	struct chan_cqe e;
+
+	connected_pair();
+	share_with_child(server);
+	fill_arena(B);
+	assert_int_equal(unread(10240), 0);
+	tcp_check_all(B->tcp);
+	assert_int_equal(read_all(), 10240);
+	tcp_check_all(B->tcp);
+	app_down(&child);
+	(void)await(B, CHAN_EV_SOLE, server, 5);
+	fill_arena(A);
+	do_send(A, client, 0, 1000, 1);
+	e = await(B, CHAN_EV_DATA, server, 20);
+	assert_int_equal(e.res, 1000);
+	give_back(B, e.loan);
+	step(2);
+}
+
+static void unread_is_bounded(void **state)
+{
+	uint32_t n = 0;
+	int res;
+
+	connected_pair();
+	share_with_child(server);
+	fill_arena(B);
+	while ((res = unread(CHAN_SEND_MAX)) == 0)
+		n += CHAN_SEND_MAX;
+	assert_int_equal(res, -ENOBUFS);
+	assert_in_range(n, CHAN_SEND_MAX, CHAN_UNREAD_MAX);
+	assert_int_equal(read_all(), n);
+	app_down(&child);
+	step(2);
+}
+
+/* ---- links ---- */
+
+static void two_programs_with_a_link(void)
+{
+	struct ip_addr any = {0};
+
+	app_up(&other, (struct sock_app_cfg){.id = CHILD + 1, .domain = DOMAIN});
+	other.peer = A;
+	guest = &other;
+	listener = make_socket(B, AF_INET6, SOCK_STREAM);
+	assert_int_equal(do_bind(B, listener, &any, 80), 0);
+	assert_int_equal(do_listen(B, listener, 16), 0);
+	client = make_socket(&other, AF_INET, SOCK_STREAM);
+	assert_int_equal(do_connect(&other, client, &B->addr, 80), 0);
+	server = await(B, CHAN_EV_ACCEPT, listener, 10).aux;
+	B->ticket[sid_index(server)] = 0;
+	socks_link_up(B->app, other.app, (uint32_t[2]){LINK, LINK});
+	assert_int_equal(await(B, CHAN_EV_LINK_OFFER, server, 5).aux, LINK);
+	assert_int_equal(await(&other, CHAN_EV_LINK_OFFER, client, 5).aux, LINK);
+}
+
+/* Until a command would find no room for its events. */
+static void fill_ring(void)
+{
+	uint32_t room = 0;
+
+	B->hold_cq = true;
+	while (app_room_now(B->app) != room) {
+		room = app_room_now(B->app);
+		push(B, &(struct chan_sqe){.op = CHAN_OP_NOP, .token = 1});
+		step(1);
+	}
+}
+
+static void the_last_holder_is_offered_the_link_when_there_is_room(void **state)
+{
+	struct chan_cqe e;
+
+	two_programs_with_a_link();
+	share_with_child(server);
+	fill_ring();
+	app_down(&child);
+	step(2);
+	B->hold_cq = false;
+	(void)await(B, CHAN_EV_SOLE, server, 5);
+	assert_int_equal(await(B, CHAN_EV_LINK_OFFER, server, 5).aux, LINK);
+	assert_int_equal(await(&other, CHAN_EV_LINK_OFFER, client, 5).aux, LINK);
+	step(5);
+	assert_false(take(B, CHAN_EV_LINK_OFFER, server, &e));
+	guest = NULL;
+	app_down(&other);
+}
+
+static int setup_linked(void **state)
+{
+	b_cfg = (struct sock_app_cfg){.id = CHILD - 1, .domain = DOMAIN};
+	return setup_hosts(state);
+}
+
+static int teardown_linked(void **state)
+{
+	b_cfg = (struct sock_app_cfg){0};
+	return teardown(state);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup_linked, teardown_linked)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(unread_is_charged_as_it_is_released),
+		TEST(unread_is_bounded),
+		TEST(the_last_holder_is_offered_the_link_when_there_is_room),
+	};
+
+	return cmocka_run_group_tests(tests, eal_up, NULL);
+}
