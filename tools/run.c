@@ -280,6 +280,18 @@ static int set_service(const char *path)
 	return rc;
 }
 
+/* Where this tool is, for programs that can't load the library; without it they are not served. */
+static int set_tool(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n <= 0)
+		return 0;
+	self[n] = '\0';
+	return set(RUN_ENV_TOOL, self);
+}
+
 /* ZSTACK_CONFIG of a service is left as it is: it may have sizes in it. */
 static int set_environment(struct tool *t, struct run *r)
 {
@@ -298,6 +310,8 @@ static int set_environment(struct tool *t, struct run *r)
 		rc = set_service(t->socket);
 	if (rc == 0)
 		rc = set(RUN_ENV, r->rules);
+	if (rc == 0)
+		rc = set_tool();
 	return rc < 0 ? rc : set_preload(path);
 }
 

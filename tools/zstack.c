@@ -29,6 +29,7 @@ static const struct command {
 	{"capture", cmd_capture, "[-w FILE|-] [-c COUNT] [-s BYTES] [FILTER]", "frames (pcapng)"},
 	{"ping", cmd_ping, "[-c COUNT] [-i SECONDS] [-s BYTES] [-W SECONDS] IP", "echo"},
 	{"run", cmd_run, "[-v] [OPTION]... -- PROGRAM [ARGUMENT]...", "a program on Z-Stack"},
+	{"relay", cmd_relay, NULL, NULL}, /* the library starts it */
 };
 
 /* ---- what the commands share ---- */
@@ -144,6 +145,8 @@ static int help(void)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		char left[80];
 
+		if (commands[i].help == NULL)
+			continue;
 		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
 		printf("  %-56s %s\n", left, commands[i].help);
 	}

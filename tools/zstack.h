@@ -10,6 +10,7 @@
  *   list.c     addr, route, neigh, apps
  *   ping.c     echo
  *   capture.c  frames, to a file or as lines; frame.c says a frame in words
+ *   relay.c    serves programs that can't load libzstack-preload
  *   run.c      starts a program with libzstack-preload; image.c says whether it can be served
  *
  * Output is a table, or with --json one JSON object a line. Names are not looked up.
@@ -68,6 +69,7 @@ int cmd_apps(struct tool *t, int argc, char **argv);
 int cmd_ping(struct tool *t, int argc, char **argv);
 int cmd_capture(struct tool *t, int argc, char **argv);
 int cmd_run(struct tool *t, int argc, char **argv);
+int cmd_relay(struct tool *t, int argc, char **argv);
 
 /* ---- frame.c ---- */
 /* A frame of len bytes in words: {"proto": .., "src": .., "dst": .., "info": ..} */

@@ -51,7 +51,7 @@ static int call(const struct exec_call *c)
 	handover_begin(&h, image_name(c, name, sizeof(name)), c->env, false);
 	r = really(c, h.env);
 	err = errno;
-	handover_end(&h);
+	handover_end(&h, false);
 	errno = err;
 	return r;
 }

@@ -3,6 +3,8 @@
  * See handover.h. A socket that goes along gets a placeholder of its own, at all its numbers: by
  * that file's inode the new image finds it, whatever a child does with the numbers in between. A
  * socket of both sides takes its twin along, whose inode stands in the note.
+ *
+ * A program that can't load the library gets ends of pairs in their place (relay.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 #include "preload/handover.h"
 #include "preload/image.h"
 #include "preload/preload.h"
+#include "preload/relay.h"
 
 static _Atomic uint64_t dups[FD_KINDS / 64];
 
@@ -115,13 +118,55 @@ static int prepare(struct handover *h, unsigned n, bool with_dups)
 	return r;
 }
 
+/* ---- programs without the library ---- */
+
+static bool any_is_served(bool with_dups)
+{
+	for (int fd = fd_special(0); fd >= 0; fd = fd_special(fd + 1))
+		if (is_first(fd, with_dups) && relay_serves(fd))
+			return true;
+	return false;
+}
+
+static void relay_all(struct handover *h, bool with_dups)
+{
+	number_lock();
+	for (int fd = fd_special(0); fd >= 0; fd = fd_special(fd + 1)) {
+		int end = is_first(fd, with_dups) ? relay_add(h->relay, fd) : -1;
+
+		if (end < 0)
+			continue;
+		place(h, end, fd, with_dups);
+		real.close(end);
+	}
+	number_unlock();
+}
+
+static void relay(struct handover *h, bool with_dups, const char *why)
+{
+	if (!any_is_served(with_dups))
+		return;
+	h->relay = relay_start();
+	if (h->relay >= 0)
+		relay_all(h, with_dups);
+	else if (run_rules()->verbose)
+		say("%s; its connections are lost: %s", why, strerror(-h->relay));
+}
+
+/* ---- all ---- */
+
 void handover_begin(struct handover *h, const char *file, char *const *env, bool with_dups)
 {
 	unsigned n = started() ? count(with_dups) : 0;
 	char why[256];
+	int status;
 
-	*h = (struct handover){.letter = -1, .env = (char **)env};
-	if (n == 0 || image_check(file, why, sizeof(why)) != 0)
+	*h = (struct handover){.letter = -1, .relay = -1, .env = (char **)env};
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &h->cancel_state);
+	status = n > 0 ? image_check(file, why, sizeof(why)) : 0;
+	if (status == IMAGE_REFUSED)
+		relay(h, with_dups, why);
+	if (n == 0 || status != 0)
 		return;
 	h->letter = prepare(h, n, with_dups);
 	if (h->letter < 0)
@@ -156,10 +201,15 @@ static void restore(struct handover *h)
 	}
 }
 
-void handover_end(struct handover *h)
+void handover_end(struct handover *h, bool executed)
 {
 	number_lock();
 	restore(h);
 	number_unlock();
+	if (h->relay >= 0 && executed)
+		relay_begin(h->relay);
+	else if (h->relay >= 0)
+		relay_forget(h->relay);
 	forget(h);
+	pthread_setcancelstate(h->cancel_state, &h->cancel_state);
 }

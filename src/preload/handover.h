@@ -14,20 +14,24 @@
 
 #pragma GCC visibility push(hidden)
 
+#define HANDOVER_TEXTS 6
+
 struct handover {
-	int letter;    /* -1: there is nothing to hand over */
-	char **env;    /* of the program to come; what was given if there is nothing */
-	char *text[5]; /* variables made for it */
-	int *fd;       /* numbers with a placeholder of their own */
+	int letter;		    /* -1: there is nothing to hand over */
+	char **env;		    /* of the program to come; what was given if there is nothing */
+	char *text[HANDOVER_TEXTS]; /* variables made for it */
+	int relay; /* -1: what serves a program that can't load the library; relay.h */
+	int cancel_state;
+	int *fd; /* numbers with a placeholder of their own */
 	unsigned n_fds;
 };
 
 /* file: of the program, as image_check() has it. dups: numbers that a child may copy before it
  * executes the program (spawn_note_dup()) are to be there, too. Never fails: what can't be handed
- * over is closed. */
+ * over is closed. The thread is not cancelled until handover_end(). */
 void handover_begin(struct handover *h, const char *file, char *const *env, bool dups);
 /* The program was not executed, or it was, by a child. */
-void handover_end(struct handover *h);
+void handover_end(struct handover *h, bool executed);
 /* This number was named as one to be copied in a child to come. */
 void handover_note_dup(int fd);
 

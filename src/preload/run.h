@@ -7,6 +7,7 @@
  *	ZSTACK_SOCKET   --service: where zstackd answers
  *	ZSTACK_CONFIG   --embedded: what zs_config_set() takes, "KEY=VALUE;KEY=VALUE"; there are a
  *	                vdev or a port in it, then, and mode=thread
+ *	ZSTACK_TOOL     the tool itself: `zstack relay` serves programs that can't load the library
  *	ZSTACK_RUN      the rest: "KEY[=VALUE];KEY[=VALUE]", in this order of the command line:
  *
  *		verbose         one line on standard error for each decision, see below
@@ -38,6 +39,7 @@
 #define ZS_PRELOAD_RUN_H
 
 #define RUN_ENV	       "ZSTACK_RUN"
+#define RUN_ENV_TOOL   "ZSTACK_TOOL"
 #define RUN_ENV_SOCKET "ZSTACK_SOCKET"
 #define RUN_ENV_CONFIG "ZSTACK_CONFIG"
 #define RUN_LIBRARY    "libzstack-preload.so"

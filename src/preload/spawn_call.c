@@ -27,18 +27,15 @@ static int call(const struct spawn_call *c)
 {
 	struct handover h;
 	char name[4200];
-	int r, state;
+	int r;
 
 	if (!started() || c->file == NULL)
 		return really(c, c->env);
 	snprintf(name, sizeof(name), "%s%s", c->search || strchr(c->file, '/') != NULL ? "" : "./",
 		 c->file);
-	/* It is no cancellation point. */
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 	handover_begin(&h, name, c->env, c->actions != NULL);
 	r = really(c, h.env);
-	handover_end(&h);
-	pthread_setcancelstate(state, &state);
+	handover_end(&h, r == 0);
 	return r;
 }
 

@@ -11,6 +11,9 @@
  *	spawn     the same with posix_spawn, by file actions; the connection is close-on-exec
  *	shell     a child executes sh, which executes cat
  *	script    a child executes a script that is its second argument
+ *	run       a child executes the program that the rest of the arguments say
+ *	spawned   posix_spawn does
+ *	tried     a child tries to, and serves itself when that fails
  *	fails     what is to be executed is not there: this program serves
  *	closes    close-on-exec connections are closed by exec, and their peers see it
  *	numbers   all is done by syscall(); no child is made
@@ -40,7 +43,7 @@
 #define COPY	 9
 
 extern char **environ;
-static char *self, *extra;
+static char *self, *extra, **rest;
 
 static int must(int r, const char *what)
 {
@@ -271,26 +274,31 @@ static void exec_self(int l, int fd, const char *mode)
 static void run_cat(int fd, const char *mode)
 {
 	to_stdio(fd);
-	if (strcmp(mode, "shell") == 0)
+	if (strcmp(mode, "run") == 0)
+		execvp(rest[0], rest);
+	else if (strcmp(mode, "tried") == 0)
+		execv(rest[0], rest);
+	else if (strcmp(mode, "shell") == 0)
 		execl("/bin/sh", "sh", "-c", "exec cat", NULL);
 	else if (strcmp(mode, "script") == 0)
 		execl(extra, extra, NULL);
 	else
 		execlp("cat", "cat", NULL);
+	if (strcmp(mode, "tried") == 0)
+		serve(0, 1);
 	_exit(127);
 }
 
-static void spawn_cat(int fd)
+static void spawn(int fd, char *const argv[])
 {
 	posix_spawn_file_actions_t a;
-	char *const argv[] = {"cat", NULL};
 	pid_t pid;
 	int rc;
 
 	posix_spawn_file_actions_init(&a);
 	posix_spawn_file_actions_adddup2(&a, fd, 0);
 	posix_spawn_file_actions_adddup2(&a, fd, 1);
-	rc = posix_spawnp(&pid, "cat", &a, NULL, argv, environ);
+	rc = posix_spawnp(&pid, argv[0], &a, NULL, argv, environ);
 	if (rc != 0)
 		errx(1, "posix_spawnp: %s", strerror(rc));
 	posix_spawn_file_actions_destroy(&a);
@@ -301,7 +309,9 @@ static void in_child(int fd, const char *mode)
 	pid_t pid;
 
 	if (strcmp(mode, "spawn") == 0) {
-		spawn_cat(fd);
+		spawn(fd, (char *const[]){"cat", NULL});
+	} else if (strcmp(mode, "spawned") == 0) {
+		spawn(fd, rest);
 	} else if (strcmp(mode, "vfork") == 0) {
 		pid = must(vfork(), "vfork");
 		if (pid == 0)
@@ -318,7 +328,7 @@ static void in_child(int fd, const char *mode)
 
 static void one(int l, const char *mode)
 {
-	int fd = must(accept4(l, NULL, NULL, strcmp(mode, "spawn") == 0 ? SOCK_CLOEXEC : 0),
+	int fd = must(accept4(l, NULL, NULL, strncmp(mode, "spawn", 5) == 0 ? SOCK_CLOEXEC : 0),
 		      "accept");
 
 	if (strcmp(mode, "exec") == 0 || strcmp(mode, "closes") == 0 ||
@@ -346,6 +356,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		errx(1, "what is to be done?");
 	extra = argc > 2 ? argv[2] : NULL;
+	rest = argv + 2;
 	if (strcmp(argv[1], "pass") == 0 || strcmp(argv[1], "listener") == 0)
 		make_receiver(argv[1]);
 	l = listen_at(7);
