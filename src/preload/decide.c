@@ -59,12 +59,9 @@ static int ours_make(int fd)
 /* The kernel's socket at a number of the library's. */
 static int twin_make(int fd)
 {
-	int twin = real.fcntl(fd, F_DUPFD_CLOEXEC, own_min());
+	int twin = own_dup(fd);
 
-	if (twin < 0)
-		return -ENOBUFS;
-	fd_set_kind(twin, FD_OWN);
-	return twin;
+	return twin < 0 ? -ENOBUFS : twin;
 }
 
 /* One number of the socket. If it was closed past the hooks, it is none any more. */

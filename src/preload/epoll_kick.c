@@ -23,12 +23,11 @@ void eset_kick(struct eset *e)
 	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = kick_data()};
 	int fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC), high;
 
-	high = fd >= 0 ? real.fcntl(fd, F_DUPFD_CLOEXEC, own_min()) : -1;
+	high = fd >= 0 ? own_dup(fd) : -1;
 	if (fd >= 0)
 		real.close(fd);
 	if (high < 0)
 		return;
-	fd_set_kind(high, FD_OWN);
 	e->kicked = true;
 	e->kick = high;
 	real.epoll_ctl(e->fd, EPOLL_CTL_ADD, high, &ev);

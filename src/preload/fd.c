@@ -12,16 +12,32 @@
 #define OWN_MIN                                                                                    \
 	900 /* at least: few programs have so many, and with 1024 allowed all of ours fit          \
 	     */
-#define OWN_ROOM 100
+#define OWN_ROOM   100
+#define OWN_BELOW  4096 /* of what a program may have, the end that is looked at */
+#define OWN_BEYOND 4096 /* numbers of the library's beyond the program's */
 
 _Atomic uint8_t fd_kinds[FD_KINDS];
 static _Atomic int top = -1; /* no number above is special */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* Who changes the limit of descriptors, or looks at it to change it. */
+static pthread_mutex_t limit = PTHREAD_MUTEX_INITIALIZER;
 static int original = -1;
 static struct {
 	uint64_t dev, ino;
 } original_id;
+
+void limit_lock(void)
+{
+	enter();
+	pthread_mutex_lock(&limit);
+}
+
+void limit_unlock(void)
+{
+	pthread_mutex_unlock(&limit);
+	leave(0);
+}
 
 void fd_set_kind(int fd, enum fd_kind kind)
 {
@@ -46,20 +62,51 @@ int fd_special(int from)
 }
 
 /* Near the end of what the program may have, so that it meets none of them by counting up. */
-int own_min(void)
+static int own_min(const struct rlimit *l)
+{
+	if (l->rlim_cur < OWN_MIN + OWN_ROOM)
+		return 0;
+	return l->rlim_cur > OWN_BELOW ? OWN_BELOW - OWN_ROOM : (int)l->rlim_cur - OWN_ROOM;
+}
+
+/* Beyond it, while the limit is put up: there the program can't have a number anyway. Not in large
+ * tables: each fork copies them. */
+static int dup_beyond(int fd, const struct rlimit *l)
+{
+	struct rlimit more = {l->rlim_cur + OWN_BEYOND, l->rlim_max};
+	int high;
+
+	if (l->rlim_cur < OWN_MIN || l->rlim_cur > OWN_BELOW || l->rlim_max < more.rlim_cur ||
+	    real.setrlimit(RLIMIT_NOFILE, &more) != 0)
+		return -1;
+	high = real.fcntl(fd, F_DUPFD_CLOEXEC, (int)l->rlim_cur);
+	real.setrlimit(RLIMIT_NOFILE, l);
+	return high;
+}
+
+int own_dup(int fd)
 {
 	struct rlimit l;
+	int high = -1;
 
-	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur < OWN_MIN + OWN_ROOM)
-		return 0;
-	return l.rlim_cur > 4096 ? 4096 - OWN_ROOM : (int)l.rlim_cur - OWN_ROOM;
+	limit_lock();
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+		l.rlim_cur = 0;
+	else
+		high = dup_beyond(fd, &l);
+	if (high < 0)
+		high = real.fcntl(fd, F_DUPFD_CLOEXEC, own_min(&l));
+	limit_unlock();
+	if (high >= 0)
+		fd_set_kind(high, FD_OWN);
+	return high;
 }
 
 static int original_make(void)
 {
 	struct stat st;
 	int fd = real.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int high = fd >= 0 ? real.fcntl(fd, F_DUPFD_CLOEXEC, own_min()) : -1;
+	int high = fd >= 0 ? own_dup(fd) : -1;
 	int err = errno;
 
 	if (fd >= 0)
@@ -70,7 +117,6 @@ static int original_make(void)
 		original_id.dev = st.st_dev;
 		original_id.ino = st.st_ino;
 	}
-	fd_set_kind(high, FD_OWN);
 	original = high;
 	return high;
 }
@@ -167,4 +213,5 @@ void fd_host(void)
 void fd_unlock_child(void)
 {
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	limit = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }

@@ -107,11 +107,10 @@ void number_twin(int fd, int twin, bool blocks)
 
 	if (twin < 0)
 		return;
-	high = real.fcntl(twin, F_DUPFD_CLOEXEC, own_min());
+	high = own_dup(twin);
 	real.close(twin);
 	if (high < 0)
 		return;
-	fd_set_kind(high, FD_OWN);
 	do {
 		twin_set(n, high);
 		fd_set_kind(n, FD_BOTH);

@@ -80,8 +80,12 @@ int placeholder_new(int min, int flags) must_check;
 int placeholder_at(int fd) must_check;
 /* Is the file behind this number a placeholder of this process? (exec's and fork's: adopt.c) */
 bool placeholder_is(int fd);
-/* From here on the library's own numbers are, above all that programs use by hand. */
-int own_min(void);
+/* A duplicate for the library itself (FD_OWN), close-on-exec: at a number that the program can't
+ * have, or, if its limit leaves none, one above all that programs use by hand. -1, errno. */
+int own_dup(int fd);
+/* Around every change of the limit of descriptors. */
+void limit_lock(void);
+void limit_unlock(void);
 
 /* ---- entering and leaving: signal_call.c defers handlers meanwhile ---- */
 

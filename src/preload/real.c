@@ -46,17 +46,13 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 {
 	va_list ap;
 	void *arg;
-	int r;
 
 	va_start(ap, cmd);
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	if (cmd != F_DUPFD_CLOEXEC)
 		return real.fcntl64(fd, cmd, arg);
-	r = real.fcntl64(fd, cmd, own_min());
-	if (r >= 0)
-		fd_set_kind(r, FD_OWN);
-	return r;
+	return own_dup(fd);
 }
 
 int __wrap_close(int fd)

@@ -112,14 +112,11 @@ int relay_start(void)
 		return -errno;
 	r = start(pair[1]);
 	real.close(pair[1]);
-	high = r == 0 ? real.fcntl(pair[0], F_DUPFD_CLOEXEC, own_min()) : -1;
+	high = r == 0 ? own_dup(pair[0]) : -1;
 	if (r == 0 && high < 0)
 		r = -errno;
 	real.close(pair[0]);
-	if (r < 0)
-		return r;
-	fd_set_kind(high, FD_OWN);
-	return high;
+	return r < 0 ? r : high;
 }
 
 /* ---- telling it ---- */

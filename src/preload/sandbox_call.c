@@ -26,29 +26,49 @@ static void limited(int what, const struct rlimit *limit)
 
 int setrlimit(__rlimit_resource_t what, const struct rlimit *limit)
 {
+	int r;
+
 	limited((int)what, limit);
-	return real.setrlimit(what, limit);
+	limit_lock();
+	r = real.setrlimit(what, limit);
+	limit_unlock();
+	return r;
 }
 
 int setrlimit64(__rlimit_resource_t what, const struct rlimit64 *limit)
 {
+	int r;
+
 	limited((int)what, (const struct rlimit *)limit);
-	return real.setrlimit64(what, limit);
+	limit_lock();
+	r = real.setrlimit64(what, limit);
+	limit_unlock();
+	return r;
 }
 
 int prlimit(pid_t pid, enum __rlimit_resource what, const struct rlimit *limit, struct rlimit *old)
 {
+	int r;
+
 	if (pid == 0 || pid == getpid())
 		limited((int)what, limit);
-	return real.prlimit(pid, what, limit, old);
+	limit_lock();
+	r = real.prlimit(pid, what, limit, old);
+	limit_unlock();
+	return r;
 }
 
 int prlimit64(pid_t pid, enum __rlimit_resource what, const struct rlimit64 *limit,
 	      struct rlimit64 *old)
 {
+	int r;
+
 	if (pid == 0 || pid == getpid())
 		limited((int)what, (const struct rlimit *)limit);
-	return real.prlimit64(pid, what, limit, old);
+	limit_lock();
+	r = real.prlimit64(pid, what, limit, old);
+	limit_unlock();
+	return r;
 }
 
 int prctl(int option, ...)

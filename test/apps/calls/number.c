@@ -260,7 +260,36 @@ static void exhausted(void)
 	show(close(b));
 }
 
+/* None of those that the program may have is another's; below that are the library's. */
+static void every_number(void)
+{
+	struct rlimit was, few;
+	int fd, refused = 0;
+	char buf[8];
+
+	show(getrlimit(RLIMIT_NOFILE, &was));
+	if (was.rlim_max < 8192)
+		return; /* no numbers are left for a library */
+	few = (struct rlimit){1024, was.rlim_max};
+	show(setrlimit(RLIMIT_NOFILE, &few));
+	fd = tcp_to(ECHO);
+	for (int n = 3; n < 1024; n++)
+		refused += n != fd && dup2(0, n) != n;
+	show(refused);
+	show(dup2(0, 1024));
+	show(dup(0));
+	show(socket(AF_INET, SOCK_STREAM, 0));
+	show(write(fd, "hello", 5));
+	show(read_full(fd, buf, 5));
+	show(getrlimit(RLIMIT_NOFILE, &was));
+	show((long)was.rlim_cur);
+	for (int n = 3; n < 1024; n++)
+		refused += n != fd && close(n) != 0;
+	show(refused);
+}
+
 const struct call_case number_cases[] = {
+	{"every_number", every_number},
 	{"lowest_number", lowest_number},
 	{"kind_of_file", kind_of_file},
 	{"copies", copies},
