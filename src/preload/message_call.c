@@ -24,15 +24,23 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	return result(r);
 }
 
+static bool any_control(const struct mmsghdr *m, unsigned n)
+{
+	for (unsigned i = 0; m != NULL && i < n; i++)
+		if (m[i].msg_hdr.msg_controllen > 0)
+			return true;
+	return false;
+}
+
 /* An error behind messages that went is told by the next call, if it is still one then. */
 int sendmmsg(int fd, struct mmsghdr *m, unsigned n, int flags)
 {
 	unsigned k = 0;
 	ssize_t r;
 
-	if (likely(fd_kind(fd) == FD_KERNEL))
-		return real.sendmmsg(fd, m, n, flags);
 	n = n < MANY_MAX ? n : MANY_MAX;
+	if (likely(fd_kind(fd) == FD_KERNEL && (!started() || !any_control(m, n))))
+		return real.sendmmsg(fd, m, n, flags);
 	while (k < n) {
 		r = hook_sendmsg(fd, &m[k].msg_hdr, flags);
 		if (r < 0)
@@ -50,6 +58,15 @@ static int64_t now_ns(void)
 	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
+/* Of the kernel's socket: there may be descriptors of ours in them. */
+static int received(struct mmsghdr *m, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (unlikely(m[i].msg_hdr.msg_controllen > 0))
+			pass_received(&m[i].msg_hdr);
+	return n;
+}
+
 /* The time-out is looked at after each message, and what is left of it is written back, both as
  * recvmmsg(2) says of Linux. */
 int recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *timeout)
@@ -59,7 +76,7 @@ int recvmmsg(int fd, struct mmsghdr *m, unsigned n, int flags, struct timespec *
 	ssize_t r;
 
 	if (likely(!fd_is_ours(fd)))
-		return real.recvmmsg(fd, m, n, flags, timeout);
+		return received(m, real.recvmmsg(fd, m, n, flags, timeout));
 	if (timeout != NULL)
 		end = now_ns() + timeout->tv_sec * 1000000000ll + timeout->tv_nsec;
 	n = n < MANY_MAX ? n : MANY_MAX;

@@ -4,8 +4,7 @@
  * place of each goes what the service gives for it, one end of a pair; a receiver that finds such
  * an end among what it got hands it in, and has the socket at that number.
  *
- * Not done: sendmmsg and recvmmsg; a receiver without the library has an end of a stream that is
- * over.
+ * Not done: a receiver without the library has an end of a stream that is over.
  */
 #include <string.h>
 #include <sys/un.h>

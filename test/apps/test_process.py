@@ -93,6 +93,14 @@ def flags_and_numbers_survive():
 
 
 @case
+def connections_are_passed_on_in_many_messages():
+    with process("many") as p:
+        for i in range(3):
+            check_echo(connect(ZS4), pattern(100000, i))
+        well(p)
+
+
+@case
 def a_connection_is_passed_on():
     """The sender closes it; a part may have been there before."""
     with process("pass") as p:

@@ -18,6 +18,7 @@
  *	closes    close-on-exec connections are closed by exec, and their peers see it
  *	numbers   all is done by syscall(); no child is made
  *	pass      each is sent to a child, made before, which serves it
+ *	many      the same by sendmmsg and recvmmsg
  *	listener  the listener is sent to a child that was made before it, which accepts
  *	lost      each is sent to somebody who never looks, and then goes away
  *	nonblock  O_NONBLOCK and two numbers of one socket are there after exec
@@ -121,6 +122,8 @@ static int second_image(const char *mode)
 
 /* ---- passing ---- */
 
+static bool many; /* by sendmmsg() and recvmmsg() */
+
 static void send_fd(int to, int fd)
 {
 	union {
@@ -138,8 +141,22 @@ static void send_fd(int to, int fd)
 	c->cmsg_type = SCM_RIGHTS;
 	c->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	must((int)sendmsg(to, &m, 0), "sendmsg");
+	if (many)
+		must(sendmmsg(to, &(struct mmsghdr){.msg_hdr = m}, 1, 0), "sendmmsg");
+	else
+		must((int)sendmsg(to, &m, 0), "sendmsg");
 	must(close(fd), "close");
+}
+
+static ssize_t receive(int from, struct msghdr *m)
+{
+	struct mmsghdr mm = {.msg_hdr = *m};
+
+	if (!many)
+		return recvmsg(from, m, MSG_CMSG_CLOEXEC);
+	must(recvmmsg(from, &mm, 1, MSG_CMSG_CLOEXEC, NULL), "recvmmsg");
+	*m = mm.msg_hdr;
+	return mm.msg_len;
 }
 
 static int receive_fd(int from)
@@ -157,7 +174,7 @@ static int receive_fd(int from)
 	struct cmsghdr *c;
 	int fd;
 
-	if (must((int)recvmsg(from, &m, MSG_CMSG_CLOEXEC), "recvmsg") == 0)
+	if (must((int)receive(from, &m), "recvmsg") == 0)
 		exit(0);
 	c = CMSG_FIRSTHDR(&m);
 	if (c == NULL || c->cmsg_type != SCM_RIGHTS)
@@ -357,7 +374,8 @@ int main(int argc, char **argv)
 		errx(1, "what is to be done?");
 	extra = argc > 2 ? argv[2] : NULL;
 	rest = argv + 2;
-	if (strcmp(argv[1], "pass") == 0 || strcmp(argv[1], "listener") == 0)
+	many = strcmp(argv[1], "many") == 0;
+	if (strcmp(argv[1], "pass") == 0 || many || strcmp(argv[1], "listener") == 0)
 		make_receiver(argv[1]);
 	l = listen_at(7);
 	if (strcmp(argv[1], "listener") == 0)
@@ -368,7 +386,7 @@ int main(int argc, char **argv)
 		serve_by_number(l);
 	while (strcmp(argv[1], "listener") == 0)
 		pause();
-	while (strcmp(argv[1], "pass") == 0)
+	while (strcmp(argv[1], "pass") == 0 || many)
 		pass_one(l);
 	while (strcmp(argv[1], "lost") == 0)
 		lose_one(l);
