@@ -70,8 +70,9 @@ static long send_file(int out, int in, off64_t *at, size_t len)
 	return done > 0 ? (long)done : r;
 }
 
-/* What sendfile() refuses of its source: anything but files and block devices. */
-static int source_check(int in)
+/* Why sendfile() refuses a source of which nothing was read: anything but files and block devices.
+ * Asked afterwards, since nearly always it is a file. */
+static int source_error(int in)
 {
 	int flags = real.fcntl(in, F_GETFL);
 	struct stat st;
@@ -86,14 +87,14 @@ static int source_check(int in)
 static ssize_t sendfile_ours(int out, int in, off64_t *offset, size_t len)
 {
 	off64_t at = offset != NULL ? *offset : lseek64(in, 0, SEEK_CUR);
-	int err = source_check(in);
-	long r;
+	long r = at < 0 ? -EINVAL : 0, why;
 
-	if (err < 0 || at < 0)
-		return result(err < 0 ? err : -EINVAL);
-	if (len == 0)
-		return 0;
-	CALL(r, send_file(out, in, &at, len));
+	if (r == 0 && len > 0)
+		CALL(r, send_file(out, in, &at, len));
+	if (r <= 0) {
+		why = source_error(in);
+		r = why < 0 ? why : r;
+	}
 	if (r > 0 && offset != NULL)
 		*offset = at;
 	else if (r > 0)
