@@ -91,11 +91,14 @@ void client_lock_frugal(void)
 	pthread_mutex_unlock(&mutex);
 }
 
-/* In the child of a fork: this is its only thread, whoever held the lock in the parent. */
+/* In the child of a fork: this is its only thread, whoever held the lock in the parent. So the bias
+ * is to be had again; but in a sandbox, which may not allow the system call for it. */
 void client_lock_reset(void)
 {
 	mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	lock_mine = false;
+	owned = false;
 	atomic_store(&queued, 0);
 	atomic_store(&lock_inside, false);
-	atomic_store(&lock_revoked, true);
+	atomic_store(&lock_revoked, frugal);
 }

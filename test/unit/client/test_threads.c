@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "client/lock.h"
 #include "fake.h"
 
 #define core0 (&fake.core[0])
@@ -369,6 +370,41 @@ static void child_of_fork_has_no_stack(void **state)
 	assert_int_equal(zs_write(fd, "x", 1), 1);
 }
 
+static void *take_lock(void *arg)
+{
+	client_lock();
+	client_unlock();
+	return arg;
+}
+
+/* 0: the only thread of a child has the lock for itself, until there is another. */
+static int child_lock(void)
+{
+	pthread_t other;
+	bool mine;
+
+	take_lock(NULL);
+	mine = lock_mine && !atomic_load(&lock_revoked);
+	if (pthread_create(&other, NULL, take_lock, NULL) != 0)
+		return 1;
+	pthread_join(other, NULL);
+	take_lock(NULL);
+	return mine && atomic_load(&lock_revoked) ? 0 : 2;
+}
+
+static void child_of_fork_has_a_lock_of_its_own(void **state)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0)
+		_exit(child_lock());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static _Atomic bool processed;
 static ssize_t process_one(void)
 {
@@ -474,6 +510,7 @@ int main(void)
 		T(close_during_a_command_of_all_cores_ends_it),
 		T(two_threads_listen_on_one_descriptor),
 		T(child_of_fork_has_no_stack),
+		T(child_of_fork_has_a_lock_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
