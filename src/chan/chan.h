@@ -139,8 +139,9 @@ enum chan_op {
 	CHAN_OP_SHARE,
 	/* Of a shared connection, after SHARE or UNACCEPT: loan was not read to its end, off =
 	 * bytes of it that were. In the stream's order. The loan is given back by this. LOAN_NONE:
-	 * the bytes came over a link, and lie at off, len in the arena: CHAN_UNREAD_MAX of a socket
-	 * that is shared. -ENOBUFS: more, or the service is short of memory. */
+	 * the bytes came over a link, and lie at off, len in the arena, arg[0] = 1: and follow what
+	 * is still to come before the link (no LINK_RX was told). CHAN_UNREAD_MAX of a socket that
+	 * is shared. -ENOBUFS: more, or the service is short of memory. */
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
@@ -156,8 +157,8 @@ enum chan_op {
 	 * gives it to the next that accepts. */
 	CHAN_OP_UNACCEPT,
 	/* Same-node streams (docs/design/013). arg[0] = a link that was offered, arg[1], arg[2] =
-	 * what the stream is called there: the socket can receive over the link; the other end is
-	 * told. arg[0] = 0: it does not want to any more. */
+	 * what the stream is called there, off = the link's cut: the socket can receive over the
+	 * link; the other end is told. Until it is shared. */
 	CHAN_OP_LINK_TAKE,
 	/* From here on what the socket sends goes over link arg[0]; 0: by sends again. The other
 	 * end is told when it has been given all that was sent before. */
@@ -259,7 +260,7 @@ enum chan_ev {
 	/* The other end belongs to a program at the other side of link aux. */
 	CHAN_EV_LINK_OFFER,
 	/* The other end receives over link aux, where the stream is called as the lower and upper
-	 * half of off say; aux = 0: it does not want to any more. */
+	 * half of off say; res = the link's cut. */
 	CHAN_EV_LINK_TX,
 	/* In the stream's order: what follows comes over link aux, 0: by DATA. */
 	CHAN_EV_LINK_RX,

@@ -15,6 +15,12 @@
  * is an index, which it writes now and then; returns need none, since no more entries may be
  * unreturned than there are places.
  *
+ * A stream leaves the link when its receiver hands it to another process, which can't wait for a
+ * sender that looks at its link when it likes. So the receiver *cuts*: it counts up `cut`, waits for
+ * the entry that is being written at this moment, if there is one, and takes what there is. A sender
+ * says that it is writing, then looks at `cut`; if that is not what it was when it was told where to
+ * send, it writes nothing, and sends by the service.
+ *
  * A side trusts the other in nothing (H32): an entry is copied, then checked; an index that can't
  * be counts as `bad`.
  */
@@ -29,7 +35,7 @@
 #include "base/assert.h"
 
 #define LINK_MAGIC   0x4b4e4c5au
-#define LINK_VERSION 1
+#define LINK_VERSION 2
 #define LINK_SLOTS   512u  /* entries on their way */
 #define LINK_RETURNS 4096u /* entries not yet given back */
 #define LINK_INLINE  224u  /* bytes of payload in an entry */
@@ -72,9 +78,11 @@ struct link_side {
 	_Alignas(64) _Atomic uint32_t taken; /* entries of the other that it has read */
 	/* It sleeps, and wants to be rung for: the ringer exchanges it (bell.h). */
 	_Alignas(64) _Atomic uint32_t armed;
+	_Atomic uint32_t cut; /* streams that were taken before it was counted up are no more */
 	/* For people: what it sent. */
 	_Alignas(64) _Atomic uint64_t entries;
 	_Atomic uint64_t bytes;
+	_Atomic uint32_t writing; /* an entry: 1, else 0 */
 	_Alignas(64) _Atomic uint32_t ret[LINK_RETURNS];
 	_Alignas(64) struct link_entry entry[LINK_SLOTS];
 };
@@ -94,6 +102,7 @@ struct link_end {
 	uint32_t tx, tx_taken; /* next entry to write; as far as the other has read */
 	uint32_t rx, rx_told;  /* next entry to read; as far as the other was told */
 	uint32_t ret_tx, ret_rx;
+	uint32_t cut; /* as mine->cut */
 	uint64_t sent_entries, sent_bytes;
 	uint64_t bad; /* times the other's index was impossible */
 };
@@ -125,6 +134,23 @@ static inline struct link_entry *link_slot(struct link_end *e)
 	return &e->mine->entry[e->tx % LINK_SLOTS];
 }
 
+/* Before a slot is filled, for a stream that was taken when the other's cut was so. False: it was
+ * counted up since. */
+static inline bool link_begin(struct link_end *e, uint32_t cut)
+{
+	(void)atomic_exchange(&e->mine->writing, 1);
+	if (likely(atomic_load(&e->other->cut) == cut))
+		return true;
+	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
+	return false;
+}
+
+/* Nothing was written after all. */
+static inline void link_cancel(struct link_end *e)
+{
+	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
+}
+
 /* The slot was filled. */
 static inline void link_push(struct link_end *e, uint32_t bytes)
 {
@@ -132,6 +158,7 @@ static inline void link_push(struct link_end *e, uint32_t bytes)
 
 	e->tx++;
 	atomic_store_explicit(&q->seq, e->tx, memory_order_release);
+	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
 	e->sent_bytes += bytes;
 	atomic_store_explicit(&e->mine->entries, ++e->sent_entries, memory_order_relaxed);
 	atomic_store_explicit(&e->mine->bytes, e->sent_bytes, memory_order_relaxed);
@@ -156,6 +183,18 @@ static inline bool link_take(struct link_end *e)
 	e->rx_told = e->rx;
 	atomic_store_explicit(&e->mine->taken, e->rx, memory_order_release);
 	return true;
+}
+
+/* From here on the other begins no entry for streams that were taken before. One may be half
+ * written: link_is_written(). */
+static inline void link_cut(struct link_end *e)
+{
+	(void)atomic_exchange(&e->mine->cut, ++e->cut);
+}
+
+static inline bool link_is_written(const struct link_end *e)
+{
+	return atomic_load(&e->other->writing) != 0;
 }
 
 /* ---- giving back ---- */

@@ -963,17 +963,27 @@ void link_catch_up(struct csock *s);
 void link_event(struct core *c, struct csock *s, const struct chan_cqe *e);
 /* The program uses a socket that was offered a link. */
 void link_use(struct csock *s) slow_path;
-/* Back to TCP, both ways; false: the other end does not answer. */
-bool link_leave(struct csock *s) must_check;
+/* Nothing may be sent before link_use() found room for a command. */
+bool link_holds(const struct csock *s);
+/* Before another process gets the socket: back to TCP, both ways. What came over the link is in the
+ * queue, or waits for its place in the stream (link_waiting). link_stay(): it came to nothing. */
+void link_leave(struct csock *s);
+void link_stay(struct csock *s);
+/* The first row of what waits, which is the caller's now; NIL. The socket has no link any more. */
+uint32_t link_waiting(struct csock *s);
 void link_closed(struct csock *s);
 /* What it sends goes over a link: */
 bool link_room(const struct csock *s, uint32_t n);
 bool link_send_plain(struct csock *s, const void *buf, uint32_t len);
 struct iov_it;
+/* Bytes; -EAGAIN; 0: it goes by TCP now. */
 int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags);
 /* May this buffer be named to the neighbour? */
 bool link_can_name(const struct csock *s, const struct buf_ref *r);
+/* Then link_send_buf() or link_write_nothing(), at once. False: it goes by TCP now. */
+bool link_may_write(struct csock *s) must_check;
 void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie);
+void link_write_nothing(struct csock *s);
 int link_core_init(struct core *c) must_check;
 void link_core_fini(struct core *c);
 void link_row_put(struct core *c, uint32_t row);

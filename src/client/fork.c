@@ -39,67 +39,120 @@ void fork_fence(void)
 		(void)!cmd_call(&client.core[i], NULL, &cmd, &e);
 }
 
-/* What came over a link: the service can't see it where it is. */
-static bool give_back_copy(struct csock *s)
+/* How many rows from this one on came over links and are told to the service together. */
+static uint32_t copies(const struct core *c, uint32_t row, uint32_t *bytes)
 {
-	struct core *c = csock_core(s);
-	uint32_t row = s->head, n = c->loan[row].len - c->loan[row].head;
-	struct chan_sqe cmd = {.op = CHAN_OP_UNREAD, .len = n};
+	uint32_t n = 0;
+
+	*bytes = 0;
+	while (row != NIL && loan_is_link(c, row)) {
+		uint32_t len = c->loan[row].len - c->loan[row].head;
+
+		if (*bytes + len > CHAN_SEND_MAX)
+			break;
+		*bytes += len;
+		n++;
+		row = c->loan[row].next;
+	}
+	return n;
+}
+
+static uint32_t row_done(struct core *c, uint32_t row)
+{
+	uint32_t next = c->loan[row].next;
+
+	loan_put(c, row);
+	return next;
+}
+
+/* What came over a link: the service can't see it where it is. *row: the first that is not given
+ * back. */
+static int give_copy(struct csock *s, struct core *c, uint32_t *row, bool behind)
+{
+	uint32_t bytes, at = 0, n = copies(c, *row, &bytes);
+	struct chan_sqe cmd = {.op = CHAN_OP_UNREAD, .len = bytes, .arg = {behind}};
 	struct chan_cqe e;
 	struct zs_buf b;
 	struct buf_ref r;
-	int err = block_new(c, n, &b);
+	uint8_t *to;
+	int err = block_new(c, bytes, &b);
 
 	if (err == 0)
 		err = buf_find(&b, &r);
 	if (err < 0)
-		return false;
-	memcpy(b.data, c->loan[row].base + c->loan[row].head, n);
-	client.stats.api_copied_bytes += n;
+		return err;
+	to = b.data;
+	for (; n > 0; n--) {
+		const struct loan *l = &c->loan[*row];
+
+		memcpy(to + at, l->base + l->head, l->len - l->head);
+		at += l->len - l->head;
+		*row = row_done(c, *row);
+	}
+	client.stats.api_copied_bytes += bytes;
 	cmd.off = r.off;
 	err = cmd_call(c, s, &cmd, &e);
 	buf_put(&r);
-	if (err < 0 || s->head != row)
-		return false;
-	s->head = c->loan[row].next;
-	s->unread -= n;
-	loan_put(c, row);
-	return true;
+	return err;
+}
+
+static int give_loan(struct csock *s, struct core *c, uint32_t *row)
+{
+	uint32_t serial = s->serial;
+	struct chan_sqe *q = cmd_slot(c);
+	struct loan *l = &c->loan[*row];
+
+	if (q == NULL)
+		return -ENETDOWN;
+	if (s->serial != serial)
+		return -EBADF;
+	q->op = CHAN_OP_UNREAD;
+	q->sid = s->sid;
+	q->ticket = s->ticket++;
+	q->token = TOKEN_NOBODY;
+	q->loan = l->name;
+	q->off = l->head;
+	cmd_push(c);
+	l->name = LOAN_NONE;
+	*row = l->next;
+	return 0;
+}
+
+/* Rows that are nobody's. What can't be given back is lost to all who hold the socket, so it is
+ * the end of the connection for us. */
+static void give_back(struct csock *s, uint32_t row, bool behind)
+{
+	uint32_t serial = s->serial;
+	struct core *c = csock_core(s);
+	int err = 0;
+
+	while (row != NIL && err >= 0)
+		err = loan_is_link(c, row) ? give_copy(s, c, &row, behind)
+					   : give_loan(s, c, &row);
+	if (row == NIL && err >= 0)
+		return;
+	while (row != NIL)
+		row = row_done(c, row);
+	if (s->serial == serial) {
+		s->flags |= CSOCK_UNREAD; /* its end is a reset */
+		csock_broken(s, -ENOBUFS);
+	}
 }
 
 /* What nobody has read is everybody's again, in the stream's order. */
 static void give_back_unread(struct csock *s)
 {
-	struct core *c = csock_core(s);
+	uint32_t rows = s->head, waiting = NIL;
 
-	while (s->head != NIL) {
-		struct loan *l = &c->loan[s->head];
-		struct chan_sqe *q;
-
-		if (loan_is_link(c, s->head)) {
-			if (!give_back_copy(s))
-				return;
-			continue;
-		}
-		q = cmd_slot(c);
-
-		if (q == NULL || s->head == NIL)
-			return; /* another thread read it while there was no room */
-		q->op = CHAN_OP_UNREAD;
-		q->sid = s->sid;
-		q->ticket = s->ticket++;
-		q->token = TOKEN_NOBODY;
-		q->loan = l->name;
-		q->off = l->head;
-		cmd_push(c);
-		l->name = LOAN_NONE;
-		s->head = l->next;
-	}
-	s->tail = NIL;
+	s->head = s->tail = NIL;
 	s->unread = 0;
 	/* The end of the stream comes behind what was given back. */
 	s->shut &= (uint8_t)~SHUT_RD_BIT;
 	s->flags &= ~(uint32_t)(CSOCK_URG | CSOCK_URG_READ);
+	if (unlikely(s->flags & CSOCK_LINKED))
+		waiting = link_waiting(s);
+	give_back(s, rows, false);
+	give_back(s, waiting, true);
 }
 
 /* Who accepts next gets what nobody has accepted: it may be another process. */
@@ -130,20 +183,19 @@ void fork_share(struct csock *s, uint32_t app)
 	struct chan_cqe e;
 
 	s->child_sid = 0;
-	if (unlikely(s->flags & CSOCK_LINKED) && !link_leave(s))
-		return;
+	if (unlikely(s->flags & CSOCK_LINKED))
+		link_leave(s);
 	cork_settle(s);
-	if (cmd_call(csock_core(s), s, &cmd, &e) < 0)
+	if (cmd_call(csock_core(s), s, &cmd, &e) < 0) {
+		link_stay(s);
 		return;
+	}
 	s->child_sid = e.aux;
 	fork_shared(s);
 }
 
 void fork_shared(struct csock *s)
 {
-	/* Offered again meanwhile: it is nobody's alone. */
-	if (unlikely(s->flags & CSOCK_LINKED))
-		link_closed(s);
 	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);

@@ -77,6 +77,7 @@ enum tx_state {
 	TX_TCP,
 	TX_READY, /* the other end is */
 	TX_LINK,
+	TX_BACK, /* nothing is sent before the service is told so (LINK_SWITCH) */
 };
 
 /* By row of client.sock. A socket is in the list of the link as long as CSOCK_LINKED. */
@@ -86,10 +87,11 @@ struct lsock {
 	uint32_t to_row, to_gen;		   /* the other end's name for it */
 	uint32_t wait_head, wait_tail, wait_bytes; /* RX_READY */
 	uint32_t limit;				   /* of TCP, meanwhile */
+	uint32_t tx_cut, rx_cut;		   /* the other end's, and ours, at LINK_TAKE */
 	uint8_t link;				   /* index */
 	uint8_t rx, tx;
 	bool offered; /* to be taken when the program uses the socket */
-	bool leaving; /* said that we don't want it: until the stream is back */
+	bool leaving; /* for another process to hold it, too: not to be taken */
 };
 
 struct links {
@@ -133,6 +135,8 @@ void link_flush(struct plink *l);
 void link_put_back(struct plink *l, uint32_t word, uint32_t bytes);
 /* Everything that the other side wrote before now. */
 void link_settle(struct plink *l);
+/* The same, and from now on it writes nothing for streams that were taken before. */
+void link_cut_off(struct plink *l);
 /* What it will not give back. */
 void link_tokens_home(struct plink *l);
 
@@ -152,6 +156,8 @@ struct link_row *link_row(const struct core *c, uint32_t row);
 
 /* ---- link_stream.c ---- */
 void stream_leave(struct csock *s);
+/* What it sends goes by TCP again, when link_use() has said so. */
+void stream_tx_back(struct csock *s) cold_path;
 /* The link ends under it. */
 void stream_orphan(struct csock *s);
 

@@ -8,10 +8,14 @@
  * What we give back is put by, and shown a little later, together: it would cost the other side a
  * cache line in the middle of a dialogue.
  */
+#define _GNU_SOURCE
+#include <poll.h>
+
 #include "client/link.h"
 
 #define TURN_MAX  LINK_SLOTS /* entries of a link in one turn */
 #define IDLE_TURN 64u	     /* turns without news before what was put by is shown */
+#define CUT_NS	  1000000000 /* for an entry to be written to its end */
 
 /* ---- giving back ---- */
 
@@ -251,6 +255,35 @@ void link_settle(struct plink *l)
 {
 	if (l->state == LINK_UP)
 		take_entries(l, LINK_SLOTS);
+}
+
+/* The other side is in the middle of an entry for some instructions, if it isn't kept from going
+ * on. False: it is not to be waited for. */
+static bool wait_written(struct plink *l)
+{
+	struct pollfd p = {.fd = l->pid_fd, .events = POLLIN};
+	int64_t until = 0;
+
+	while (link_is_written(&l->end)) {
+		if (until == 0)
+			until = now_ns() + CUT_NS;
+		else if (poll(&p, 1, 0) > 0)
+			return true; /* it ended, and wrote it not */
+		else if (now_ns() > until)
+			return false;
+		client_yield();
+	}
+	return true;
+}
+
+void link_cut_off(struct plink *l)
+{
+	if (l->state != LINK_UP)
+		return;
+	link_cut(&l->end);
+	if (unlikely(!wait_written(l)))
+		link_break(l);
+	link_settle(l);
 }
 
 unsigned links_drain(void)

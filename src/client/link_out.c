@@ -4,6 +4,8 @@
  * that comes back ends it. Small payload of the copying calls lies in the entry; the rest in a
  * block of our arena, which the other side reads where it lies, as it does what the zero-copy calls
  * send. What we received from a third it is told by its place, too.
+ *
+ * From link_may_write() to end(), which is short, the other side may be waiting for us (link_cut()).
  */
 #include "client/iov.h"
 #include "client/link.h"
@@ -16,6 +18,19 @@ bool link_room(const struct csock *s, uint32_t n)
 
 	return l->state == LINK_UP && link_room_for(&l->end, n + RESERVE) >= n + RESERVE &&
 	       l->out + n <= LINK_RETURNS;
+}
+
+bool link_may_write(struct csock *s)
+{
+	if (likely(link_begin(&link_of(s)->end, lsock_of(s)->tx_cut)))
+		return true;
+	stream_tx_back(s);
+	return false;
+}
+
+void link_write_nothing(struct csock *s)
+{
+	link_cancel(&link_of(s)->end);
 }
 
 /* The next entry; there is a token, and room. */
@@ -64,13 +79,17 @@ bool link_send_plain(struct csock *s, const void *buf, uint32_t len)
 	struct link_entry *q;
 	uint64_t off;
 
+	if (unlikely(!link_may_write(s)))
+		return false;
 	if (likely(len <= LINK_INLINE)) {
 		q = begin(s, l, len, TOKEN_EMPTY, 0);
 		memcpy(q->data, buf, len);
 	} else {
 		off = block_alloc(c, len);
-		if (unlikely(off == ARENA_NONE))
+		if (unlikely(off == ARENA_NONE)) {
+			link_write_nothing(s);
 			return false;
+		}
 		memcpy((uint8_t *)c->map->arena + off, buf, len);
 		q = begin(s, l, len, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
 		q->region = own_region(c);
@@ -88,12 +107,15 @@ int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
 	struct link_entry *q;
 	uint64_t off;
 
+	if (unlikely(!link_may_write(s)))
+		return 0;
 	if (n <= LINK_INLINE) {
 		q = begin(s, l, n, TOKEN_EMPTY, 0);
 		iov_get(it, q->data, n);
 	} else {
 		off = block_alloc(c, n);
 		if (unlikely(off == ARENA_NONE)) {
+			link_write_nothing(s);
 			sock_starved(s);
 			return -EAGAIN;
 		}

@@ -7,30 +7,22 @@
  *	             what comes over the link then waits for the mark LINK_RX
  *	we send      LINK_TX: we say SWITCH, behind all sends so far, and go on over the link
  *
- * and in the same way back, which fork and exec need: a socket that several processes hold is the
- * service's. Not before the program uses it, since a server that leaves each connection to a child
- * never does.
+ * Not before the program uses it, since a server that leaves each connection to a child never does.
+ *
+ * And back, before another process gets the socket (fork, exec, SCM_RIGHTS): one that several hold
+ * is the service's. Nobody waits for the other end to look: what we send says so (SWITCH), and what
+ * we receive is cut off (link.h). What has come is given to the service (fork.c), and the sender
+ * finds out when it next wants to write; it says SWITCH then.
  *
  * What ends a stream (FIN, reset) comes by the service. Whoever sent it had written into the link
  * before, so all of that is there, and is taken first.
  */
-#define _GNU_SOURCE
-#include <poll.h>
-#include <sched.h>
-
 #include "client/link.h"
 
-#define LEAVE_NS 300000000 /* for the other ends to go back to TCP, all together */
-
-static bool push(struct csock *s, uint8_t op, uint32_t link)
+static void fill(struct csock *s, struct chan_sqe *q, uint8_t op, uint32_t link)
 {
 	struct lsock *ls = lsock_of(s);
-	struct core *c = csock_core(s);
-	struct chan_sqe *q;
 
-	if (client.lost || s->sid == 0 || !cmd_room(c, 1))
-		return false;
-	q = cmd_next(c);
 	q->op = op;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
@@ -38,7 +30,17 @@ static bool push(struct csock *s, uint8_t op, uint32_t link)
 	q->arg[0] = (int32_t)link;
 	q->arg[1] = (int32_t)csock_row(s);
 	q->arg[2] = (int32_t)ls->gen;
-	cmd_push(c);
+	q->off = link_of(s)->end.cut;
+	cmd_push(csock_core(s));
+}
+
+static bool push(struct csock *s, uint8_t op, uint32_t link)
+{
+	struct core *c = csock_core(s);
+
+	if (client.lost || s->sid == 0 || !cmd_room(c, 1))
+		return false;
+	fill(s, cmd_next(c), op, link);
 	return true;
 }
 
@@ -126,16 +128,20 @@ static void on_mark(struct csock *s, uint32_t link)
 	}
 	link_catch_up(s);
 	/* What the other end has sent over the link is here; of the next time it has none yet. */
-	if (s->flags & CSOCK_LINKED) {
-		waited_append(s, ls);
-		ls->rx = RX_TCP;
-		ls->leaving = false;
+	if (!(s->flags & CSOCK_LINKED))
+		return;
+	waited_append(s, ls);
+	ls->rx = RX_TCP;
+	/* It came back because of others of the link's. */
+	if (ls->rx_cut != link_of(s)->end.cut && !ls->leaving && link_of(s)->state == LINK_UP) {
+		ls->offered = true;
+		s->flags |= CSOCK_OFFER;
 	}
 }
 
 /* ---- sending ---- */
 
-static void tx_back(struct csock *s)
+static void tx_tcp(struct csock *s)
 {
 	struct lsock *ls = lsock_of(s);
 
@@ -143,6 +149,28 @@ static void tx_back(struct csock *s)
 		s->limit = ls->limit;
 	s->flags &= ~(uint32_t)CSOCK_LINK;
 	ls->tx = TX_TCP;
+}
+
+void stream_tx_back(struct csock *s)
+{
+	tx_tcp(s);
+	if (link_of(s)->state != LINK_UP || push(s, CHAN_OP_LINK_SWITCH, 0))
+		return;
+	lsock_of(s)->tx = TX_BACK;
+	s->flags |= CSOCK_OFFER;
+}
+
+/* Waits for a place in the ring. False: the socket is not what it was. */
+static bool tx_back_now(struct csock *s)
+{
+	uint32_t serial = s->serial;
+	struct chan_sqe *q = cmd_slot(csock_core(s));
+
+	if (q == NULL || s->serial != serial || !(s->flags & CSOCK_LINKED))
+		return false;
+	fill(s, q, CHAN_OP_LINK_SWITCH, 0);
+	tx_tcp(s);
+	return true;
 }
 
 static void tx_switch(struct csock *s)
@@ -160,28 +188,22 @@ static void tx_switch(struct csock *s)
 	csock_notify(s, EPOLLOUT);
 }
 
-/* The other end takes it, or takes it no more. */
+/* The other end takes it. */
 static void on_tx(struct csock *s, const struct chan_cqe *e)
 {
 	struct lsock *ls = lsock_of(s);
 
-	if (e->aux != 0) {
-		if (ls->tx == TX_LINK || link_of(s)->id != e->aux)
-			return;
-		ls->to_row = (uint32_t)e->off;
-		ls->to_gen = (uint32_t)(e->off >> 32);
-		ls->tx = TX_READY;
-		/* Not of one that nobody has accepted yet: another process may. */
-		if (s->fd >= 0)
-			tx_switch(s);
-		if (ls->tx == TX_READY)
-			s->flags |= CSOCK_OFFER;
+	if (ls->tx == TX_LINK || ls->tx == TX_BACK || link_of(s)->id != e->aux)
 		return;
-	}
-	/* It waits for the mark also if we never were there. */
-	tx_back(s);
-	if (!push(s, CHAN_OP_LINK_SWITCH, 0))
-		csock_broken(s, -EPROTO);
+	ls->to_row = (uint32_t)e->off;
+	ls->to_gen = (uint32_t)(e->off >> 32);
+	ls->tx_cut = (uint32_t)e->res;
+	ls->tx = TX_READY;
+	/* Not of one that nobody has accepted yet: another process may. */
+	if (s->fd >= 0)
+		tx_switch(s);
+	if (ls->tx == TX_READY)
+		s->flags |= CSOCK_OFFER;
 }
 
 /* ---- what the service says ---- */
@@ -190,7 +212,8 @@ static void on_offer(struct csock *s, uint32_t id)
 {
 	struct links *k = client.links;
 
-	if (s->group != NULL || (s->flags & CSOCK_SHARED))
+	if (s->group != NULL || (s->flags & CSOCK_SHARED) ||
+	    ((s->flags & CSOCK_LINKED) && lsock_of(s)->leaving))
 		return;
 	for (unsigned i = 0; k != NULL && i < k->n; i++) {
 		if (k->link[i].state != LINK_UP || k->link[i].id != id)
@@ -232,68 +255,57 @@ void link_use(struct csock *s)
 	if (ls->offered && ls->rx == RX_TCP && !ls->leaving &&
 	    push(s, CHAN_OP_LINK_TAKE, link_of(s)->id)) {
 		ls->rx = RX_READY;
+		ls->rx_cut = link_of(s)->end.cut;
 		ls->offered = false;
 	} else if (ls->rx != RX_TCP) {
 		ls->offered = false;
 	}
+	if (unlikely(ls->tx == TX_BACK) && !push(s, CHAN_OP_LINK_SWITCH, 0))
+		return;
+	if (ls->tx == TX_BACK)
+		ls->tx = TX_TCP;
 	tx_switch(s);
 	if (!ls->offered && ls->tx != TX_READY)
 		s->flags &= ~(uint32_t)CSOCK_OFFER;
 }
 
-/* Sockets that are shared one after the other have one time together to wait. */
-static int64_t leave_deadline(void)
+bool link_holds(const struct csock *s)
 {
-	static int64_t until;
-	int64_t now = now_ns();
-
-	if (now > until + LEAVE_NS)
-		until = now + LEAVE_NS;
-	return until;
+	return (s->flags & CSOCK_LINKED) && lsock_of(s)->tx == TX_BACK;
 }
 
-static bool leave_rx(struct csock *s)
+void link_leave(struct csock *s)
 {
 	struct lsock *ls = lsock_of(s);
-	struct timespec ts = {0, 20000};
-	uint32_t serial = s->serial;
-	int64_t until;
 
-	if (ls->rx == RX_TCP)
-		return true;
-	if (!ls->leaving && !push(s, CHAN_OP_LINK_TAKE, 0))
-		return false;
 	ls->leaving = true;
-	until = leave_deadline();
-	while (ls->leaving && s->serial == serial && (s->flags & CSOCK_LINKED) && !client.lost) {
-		if (client_turn() != 0)
-			continue;
-		if (now_ns() > until)
-			return false;
-		ppoll(NULL, 0, &ts, NULL);
-	}
-	return s->serial == serial && !client.lost;
+	if ((ls->tx == TX_LINK || ls->tx == TX_BACK) && !tx_back_now(s))
+		return;
+	if (ls->rx != RX_TCP)
+		link_cut_off(link_of(s));
 }
 
-bool link_leave(struct csock *s)
+void link_stay(struct csock *s)
+{
+	if (s->flags & CSOCK_LINKED)
+		lsock_of(s)->leaving = false;
+}
+
+uint32_t link_waiting(struct csock *s)
 {
 	struct lsock *ls = lsock_of(s);
+	uint32_t row = ls->wait_head;
 
-	if (ls->tx == TX_LINK && !push(s, CHAN_OP_LINK_SWITCH, 0))
-		return false;
-	tx_back(s);
-	if (!leave_rx(s))
-		return false;
-	if (s->flags & CSOCK_LINKED)
-		stream_leave(s);
-	return true;
+	ls->wait_head = NIL;
+	stream_leave(s);
+	return row;
 }
 
 void stream_orphan(struct csock *s)
 {
 	struct lsock *ls = lsock_of(s);
 
-	tx_back(s);
+	tx_tcp(s);
 	/* No mark comes for what waits: the other program was gone before it was told. */
 	if (ls->wait_head != NIL && client.lost)
 		waited_append(s, ls);

@@ -50,8 +50,8 @@ static int send_one(struct csock *s, const struct pass_with *with)
 	struct attach_msg m;
 	int rc, fd;
 
-	if (unlikely(s->flags & CSOCK_LINKED) && !link_leave(s))
-		return -EBUSY;
+	if (unlikely(s->flags & CSOCK_LINKED))
+		link_leave(s);
 	for (unsigned i = 0; i < members(s); i++) {
 		cork_settle(member(s, i));
 		member(s, i)->child_sid = 0;
@@ -64,8 +64,10 @@ static int send_one(struct csock *s, const struct pass_with *with)
 	rc = ask(ATTACH_PASS, &p, with->fd >= 0 ? &with->fd : NULL, ATTACH_PASSED, &m);
 	if (rc == 0 && m.n_fds != 1)
 		rc = -EPROTO;
-	if (rc < 0)
+	if (rc < 0) {
+		link_stay(s);
 		return rc;
+	}
 	fd = m.fd[0];
 	client_drain();
 	for (unsigned i = 0; i < members(s); i++)

@@ -45,14 +45,36 @@ static inline bool way_room(const struct csock *s, uint32_t n)
 	return unlikely(s->flags & CSOCK_LINK) ? link_room(s, n) : cmd_room(csock_core(s), n);
 }
 
+/* To a link or from it, when its turn is. */
+static int change_way(struct csock *s)
+{
+	uint32_t serial = s->serial;
+
+	link_use(s);
+	while (link_holds(s)) {
+		if (!ring_room(csock_core(s), 1)) {
+			sock_starved(s);
+			return -EAGAIN;
+		}
+		if (s->serial != serial || client.stopping)
+			return -EBADF;
+		link_use(s);
+	}
+	return 0;
+}
+
 int send_means(struct csock *s, uint32_t n)
 {
 	struct core *c = csock_core(s);
 	uint32_t serial = s->serial;
 	bool room;
+	int r;
 
-	if (unlikely(s->flags & CSOCK_OFFER))
-		link_use(s);
+	if (unlikely(s->flags & CSOCK_OFFER)) {
+		r = change_way(s);
+		if (r < 0)
+			return r;
+	}
 	if (likely(c->tokens_left >= n && !c->arena_short && way_room(s, n)))
 		return 0;
 	client_drain();

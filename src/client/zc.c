@@ -226,11 +226,43 @@ static inline bool way_can_name(const struct csock *s, const struct buf_ref *r)
 	return !r->lent || !loan_is_link(r->core, r->what);
 }
 
-/* One buffer of a stream: 1 taken, or -errno. */
+/* A buffer that the way can't name becomes one of ours. */
+static int make_nameable(struct csock *s, const struct zs_buf *b, struct buf_ref *r)
+{
+	struct buf_ref copy;
+	int err;
+
+	if (likely(!buf_is_foreign(r, csock_core(s)) && way_can_name(s, r)))
+		return 0;
+	err = adopt(s, b, &copy);
+	if (err < 0)
+		return err;
+	buf_put(r);
+	*r = copy;
+	return 0;
+}
+
+/* 1 taken, -errno, or 0: the next attempt goes by TCP. */
+static int send_linked(struct csock *s, const struct zs_buf *b, struct buf_ref *r, uint32_t cookie)
+{
+	int err;
+
+	if (unlikely(!link_may_write(s)))
+		return 0;
+	err = make_nameable(s, b, r);
+	if (unlikely(err < 0)) {
+		link_write_nothing(s);
+		return err;
+	}
+	link_send_buf(s, b->len, r, cookie);
+	return 1;
+}
+
+/* One buffer of a stream: 1 taken, 0: to be tried again, or -errno. */
 static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, int flags)
 {
-	struct buf_ref r, copy;
 	struct chan_sqe *q;
+	struct buf_ref r;
 	int err;
 
 	if (unlikely(buf_find(b, &r) < 0))
@@ -240,17 +272,11 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 		buf_put(&r);
 		return 1;
 	}
-	if (unlikely(buf_is_foreign(&r, csock_core(s)) || !way_can_name(s, &r))) {
-		err = adopt(s, b, &copy);
-		if (err < 0)
-			return err;
-		buf_put(&r);
-		r = copy;
-	}
-	if (s->flags & CSOCK_LINK) {
-		link_send_buf(s, b->len, &r, cookie);
-		return 1;
-	}
+	if (s->flags & CSOCK_LINK)
+		return send_linked(s, b, &r, cookie);
+	err = make_nameable(s, b, &r);
+	if (unlikely(err < 0))
+		return err;
 	q = push_buf(s, b, &r, cookie);
 	if (flags & MSG_MORE)
 		q->flags |= CHAN_SEND_MORE;

@@ -32,7 +32,8 @@ struct sock_peer {
 /* What a socket knows of links. Lives from the first offer to the end of the socket. */
 struct sock_link {
 	uint32_t offered, far;	      /* as it, and as the other end calls the link */
-	uint32_t tx, tx_name, tx_gen; /* what the other end wants */
+	uint32_t tx, tx_name, tx_gen, tx_cut; /* what the other end wants */
+	bool taken; /* by us; the mark to the link is still to come */
 	bool tell_offer, tell_tx;     /* by NEWS_LINK */
 	uint32_t sends, receives;     /* over which link, now; 0: none */
 	/* Marks that are not yet told: to the link, and back, which stands behind it. */
@@ -147,8 +148,8 @@ void socks_link_down(struct sock_app *a, struct sock_app *b)
 
 /* ---- offers ---- */
 
-/* The socket at the other end; NULL: there is none here, or none that could have a link. */
-static struct sock *far_end(const struct sock *k)
+/* The socket at the other end, the first of its holders; NULL: there is none here. */
+static struct sock *far_sock(const struct sock *k)
 {
 	const struct tcp_key *key = tcp_conn_key(k->conn);
 	struct tcp_key back = {.laddr = key->raddr,
@@ -157,13 +158,18 @@ static struct sock *far_end(const struct sock *k)
 			       .rport = key->lport,
 			       .zone = key->zone};
 	struct tcp_conn *conn = tcp_conn_by_key(k->app->s->cfg.tcp, &back);
-	struct sock *f;
 
-	if (likely(conn == NULL) || tcp_conn_user(conn) == 0)
-		return NULL;
-	f = (struct sock *)(uintptr_t)tcp_conn_user(conn);
-	if ((f->kind != SOCK_CONN && f->kind != SOCK_CONNECTING) || f->share != NULL ||
-	    (f->flags & SOCKF_PARKED) || f == k) /* a socket that connected to its own port */
+	return likely(conn == NULL) ? NULL : (struct sock *)(uintptr_t)tcp_conn_user(conn);
+}
+
+/* NULL: there is none that could have a link. */
+static struct sock *far_end(const struct sock *k)
+{
+	struct sock *f = far_sock(k);
+
+	if (likely(f == NULL) || (f->kind != SOCK_CONN && f->kind != SOCK_CONNECTING) ||
+	    f->share != NULL || (f->flags & SOCKF_PARKED) ||
+	    f == k) /* a socket that connected to its own port */
 		return NULL;
 	return f;
 }
@@ -275,17 +281,19 @@ static int command_check(struct sock_cmd *c, struct sock **f)
 int cmd_link_take(struct sock_cmd *c)
 {
 	struct sock *f;
-	int err = command_check(c, &f);
+	int err = c->q->arg[0] != 0 ? command_check(c, &f) : -EINVAL;
 
 	if (err != 0)
 		return err;
 	/* The marks of the last time are to be told first. */
-	if (c->q->arg[0] != 0 && (c->k->flags & SOCKF_MARKED))
+	if (c->k->flags & SOCKF_MARKED)
 		return -EBUSY;
-	f->link->tx = c->q->arg[0] != 0 ? c->k->link->far : 0;
+	f->link->tx = c->k->link->far;
 	f->link->tx_name = (uint32_t)c->q->arg[1];
 	f->link->tx_gen = (uint32_t)c->q->arg[2];
+	f->link->tx_cut = (uint32_t)c->q->off;
 	f->link->tell_tx = true;
+	c->k->link->taken = true;
 	news(f);
 	return 0;
 }
@@ -308,12 +316,26 @@ static int mark(struct sock *k, uint64_t at, uint32_t link)
 	return 0;
 }
 
+/* The other end took it, and was shared before it was told where. */
+static int switch_shared(struct sock_cmd *c)
+{
+	struct sock *k = c->k, *f = far_sock(k);
+
+	if (f == NULL || f->share == NULL)
+		return -ENOTCONN;
+	tcp_send_push(c->s->cfg.tcp, k->conn);
+	pending_gap(f, tcp_conn_sent_at(k->conn));
+	return 0;
+}
+
 int cmd_link_switch(struct sock_cmd *c)
 {
 	uint32_t link = (uint32_t)c->q->arg[0];
 	struct sock *k = c->k, *f;
 	int err = command_check(c, &f);
 
+	if (err == -ENOTCONN && link != 0)
+		return switch_shared(c);
 	if (err == 0)
 		err = mark(f, tcp_conn_sent_at(k->conn), link != 0 ? k->link->far : 0);
 	if (err != 0)
@@ -323,6 +345,21 @@ int cmd_link_switch(struct sock_cmd *c)
 	tcp_send_push(c->s->cfg.tcp, k->conn);
 	sock_news(f, NEWS_DATA);
 	return 0;
+}
+
+void sock_link_shared(struct sock *k)
+{
+	struct sock_link *l = k->link;
+	struct sock_desc *sh = k->share;
+
+	if (likely(l == NULL))
+		return;
+	sh->gap = l->mark_to ? GAP_AT : l->taken ? GAP_TO_COME : GAP_NONE;
+	sh->gap_at = l->to_at;
+	if (l->rest != NULL)
+		sh->rest = (struct pkt_queue){l->rest, l->rest, l->rest->data_len};
+	*l = (struct sock_link){.offered = 0};
+	k->flags &= (uint16_t)~SOCKF_MARKED;
 }
 
 /* ---- telling ---- */
@@ -349,6 +386,7 @@ bool sock_link_tell(struct sock *k)
 
 		e->aux = l->tx;
 		e->off = (uint64_t)l->tx_gen << 32 | l->tx_name;
+		e->res = (int32_t)l->tx_cut;
 	}
 	l->tell_offer = l->tell_tx = false;
 	return true;
@@ -364,13 +402,13 @@ static bool tell_marks(struct sock *k, uint64_t told, struct chan_cqe **last)
 	if (l->mark_to && l->to_at <= told) {
 		event(k, CHAN_EV_LINK_RX)->aux = l->to_link;
 		l->receives = l->to_link;
-		l->mark_to = false;
+		l->mark_to = l->taken = false;
 		*last = NULL; /* no flag of its data means what is behind it */
 	}
 	if (l->mark_back && !l->mark_to && l->back_at <= told) {
 		event(k, CHAN_EV_LINK_RX);
 		l->receives = 0;
-		l->mark_back = false;
+		l->mark_back = l->taken = false;
 		*last = NULL;
 	}
 	if (!l->mark_to && !l->mark_back && l->rest == NULL)

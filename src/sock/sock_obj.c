@@ -281,7 +281,7 @@ static void let_go(struct sock *k, bool reset)
 {
 	/* Unread data that nobody is left for: RFC 2525 §2.17. */
 	if (unlikely(k->share != NULL)) {
-		reset |= k->share->n == 1 && k->share->pending != NULL;
+		reset |= k->share->n == 1 && pending_any(k->share);
 		if (share_leave(k))
 			return;
 	}

@@ -390,6 +390,8 @@ bool sock_link_tell(struct sock *k);
 /* Of a socket that is MARKED: its stream is told up to the next mark, marks are. As tell_data(). */
 bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last);
 uint32_t sock_link_id(const struct sock *k);
+/* It has got a description: nothing is told any more, what stands in it is known there. */
+void sock_link_shared(struct sock *k);
 int cmd_link_take(struct sock_cmd *c);
 int cmd_link_switch(struct sock_cmd *c);
 

@@ -76,6 +76,7 @@ int share_begin(struct sock *k)
 	k->share = sh;
 	if (holder_add(k, k) == 0) {
 		k->flags |= SOCKF_WANT;
+		sock_link_shared(k);
 		return 0;
 	}
 	share_free(k);
@@ -93,31 +94,6 @@ static int options_copy(struct sock *to, const struct sock *from)
 	return 0;
 }
 
-/* Behind what is pending. Takes m, a chain. */
-static void pending_add(struct sock_desc *sh, struct rte_mbuf *m)
-{
-	if (sh->pending == NULL)
-		sh->pending = m;
-	else
-		sh->pending_last->next = m;
-	for (; m != NULL; m = m->next) {
-		sh->pending_last = m;
-		sh->pending_bytes += m->data_len;
-	}
-}
-
-/* How much of `want` bytes is there, after a look into the connection. */
-static uint32_t pending_gather(struct sock *k, uint32_t want)
-{
-	struct sock_desc *sh = k->share;
-	struct rte_mbuf *m;
-
-	while (sh->pending_bytes < want &&
-	       (m = tcp_recv(k->app->s->cfg.tcp, k->conn, READ_BUFS_MAX)) != NULL)
-		pending_add(sh, m);
-	return sh->pending_bytes < want ? (uint32_t)sh->pending_bytes : want;
-}
-
 /* Is it worth asking? */
 static bool has_more(struct sock *k)
 {
@@ -128,7 +104,7 @@ static bool has_more(struct sock *k)
 		return k->udp->count > 0;
 	case SOCK_CONN:
 		/* Nothing is taken from it yet: what comes back unread stands before that. */
-		return k->share->pending_bytes > 0 || tcp_conn_readable(k->conn) ||
+		return pending_any(k->share) || tcp_conn_readable(k->conn) ||
 		       tcp_conn_got_fin(k->conn) || tcp_conn_error(k->conn) != 0;
 	default:
 		return false;
@@ -256,7 +232,7 @@ void share_free(struct sock *k)
 	struct sock_desc *sh = k->share;
 
 	park_drop(sh);
-	pkt_free(sh->pending);
+	pending_free(sh);
 	free(sh->holder);
 	free(sh);
 	k->share = NULL;
@@ -284,6 +260,9 @@ void share_tcp_event(struct sock *k, uint32_t events)
 
 	if (events & (TCP_EV_DATA | TCP_EV_FIN | TCP_EV_ERROR))
 		share_readable(k);
+	/* The last holder waits for what stands before a gap. */
+	if (sh->n == 1 && (events & TCP_EV_DATA))
+		sock_news(k, NEWS_DATA);
 	for (uint32_t i = 0; i < sh->n; i++) {
 		struct sock *h = sh->holder[i];
 
@@ -309,24 +288,6 @@ static uint16_t news_of(const struct sock *k)
 	return NEWS_DATA | (tcp_conn_got_fin(k->conn) ? NEWS_FIN : 0);
 }
 
-/* Unread data of the time when there were several. False: no room for all of it. */
-static bool tell_pending(struct sock *k)
-{
-	struct sock_desc *sh = k->share;
-
-	while (sh->pending != NULL) {
-		struct rte_mbuf *m = sh->pending;
-
-		if (!app_room(k->app, 2) || app_lend_room(k->app, 1) == 0)
-			return false;
-		sh->pending_bytes -= m->data_len;
-		sh->pending = pkt_seg_split(m);
-		if (sock_announce(k, m) == NULL)
-			return false; /* such payload could not have been read before */
-	}
-	return true;
-}
-
 /* Connections that were given back when there were several. */
 static bool tell_parked(struct sock *k)
 {
@@ -341,6 +302,7 @@ static bool tell_parked(struct sock *k)
 bool share_tell_sole(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
+	bool wait = false;
 
 	if (k->flags & SOCKF_PARKED) {
 		k->news = 0;
@@ -358,8 +320,12 @@ bool share_tell_sole(struct sock *k)
 		*e = (struct chan_cqe){.ev = CHAN_EV_SOLE, .sid = k->sid};
 		sh->told = true;
 	}
-	if (!tell_pending(k) || !tell_parked(k))
+	if (!pending_tell(k, &wait) || !tell_parked(k))
 		return false;
+	if (unlikely(wait)) {
+		k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG);
+		return true;
+	}
 	share_free(k);
 	k->flags &= (uint16_t)~SOCKF_WANT;
 	k->news |= news_of(k);
@@ -368,100 +334,6 @@ bool share_tell_sole(struct sock *k)
 }
 
 /* ---- reading ---- */
-
-/* Bytes of the arena in buffers as the connection's; NULL: not now. */
-static struct rte_mbuf *copy_in(struct sock_app *a, const uint8_t *from, uint32_t len)
-{
-	struct rte_mbuf *head = NULL, *m;
-
-	while (len > 0) {
-		uint32_t n;
-
-		m = pkt_alloc_rx(a->s->cfg.pools);
-		if (m == NULL || (head != NULL && pkt_chain(head, m) != 0)) {
-			pkt_free(m);
-			pkt_free(head);
-			return NULL;
-		}
-		n = pkt_room(m) < len ? pkt_room(m) : len;
-		memcpy(pkt_put(m, (uint16_t)n), from, n);
-		head = head == NULL ? m : head;
-		from += n;
-		len -= n;
-	}
-	return head;
-}
-
-/* What came over a link and was not read. */
-static int unread_link(struct sock_cmd *c)
-{
-	const struct chan_sqe *q = c->q;
-	struct sock *k = c->k;
-	uint64_t bytes = c->app->end.hdr.arena_bytes;
-	struct rte_mbuf *m;
-
-	if (k->share == NULL || k->kind != SOCK_CONN || q->len == 0 || q->len > CHAN_SEND_MAX ||
-	    q->off > bytes || q->len > bytes - q->off) {
-		c->s->n.bad_commands++;
-		return -EINVAL;
-	}
-	if (q->len > CHAN_UNREAD_MAX - k->share->from_arena || tcp_recv_short(c->s->cfg.tcp))
-		return -ENOBUFS;
-	m = copy_in(c->app, (const uint8_t *)c->app->map->arena + q->off, q->len);
-	if (m == NULL)
-		return SOCK_STALL;
-	k->share->from_arena += q->len;
-	c->s->n.domain_copied_bytes += q->len;
-	for (struct rte_mbuf *i = m; i != NULL; i = i->next)
-		tcp_recv_charge(c->s->cfg.tcp, k->conn, pkt_charge(i));
-	pending_add(k->share, m);
-	share_readable(k);
-	return 0;
-}
-
-/* A buffer that its holder has not read to the end comes back, to be read by whoever is first. */
-int cmd_unread(struct sock_cmd *c)
-{
-	struct sock *k = c->k;
-	struct sock_desc *sh = k->share;
-	struct rte_mbuf *m = loan_look(&c->app->loans, c->q->loan);
-
-	if (c->q->loan == LOAN_NONE)
-		return unread_link(c);
-	if (sh == NULL || k->kind != SOCK_CONN || m == NULL || pkt_note(m) != k->sid ||
-	    c->q->off >= m->data_len) {
-		c->s->n.bad_commands++;
-		return -EINVAL;
-	}
-	(void)loan_take_back(&c->app->loans, c->q->loan);
-	k->lent--;
-	app_lent(c->app, -1);
-	pkt_pull(m, (uint16_t)c->q->off);
-	m->next = NULL;
-	pending_add(sh, m);
-	share_readable(k);
-	return 0;
-}
-
-/* The first n bytes were read: what was read to its end goes, and the window opens. */
-static void pending_consume(struct sock *k, uint32_t n)
-{
-	struct sock_desc *sh = k->share;
-
-	sh->pending_bytes -= n;
-	while (n > 0) {
-		struct rte_mbuf *m = sh->pending;
-
-		if (n < m->data_len) {
-			pkt_pull(m, (uint16_t)n);
-			return;
-		}
-		n -= m->data_len;
-		sh->pending = pkt_seg_split(m);
-		tcp_recv_done(k->app->s->cfg.tcp, k->conn, pkt_charge(m), m->data_len);
-		pkt_seg_free(m);
-	}
-}
 
 /* What is lent here is charged to nobody's window: the note names no socket. */
 static bool lend_copy(struct sock *k, struct rte_mbuf *m)
@@ -491,15 +363,19 @@ static int32_t read_stream(struct sock *k, uint32_t want, bool looks)
 	struct rte_mempool *pool = a->own != NULL ? a->own->pool : a->s->cfg.pools->rx;
 	uint32_t bufs = app_lend_room(a, READ_BUFS_MAX), done = 0;
 	struct rte_mbuf *to;
+	int64_t there;
 
-	want = pending_gather(k, want < READ_BYTES_MAX ? want : READ_BYTES_MAX);
+	there = pending_gather(k, want < READ_BYTES_MAX ? want : READ_BYTES_MAX);
+	if (there < 0)
+		return SOCK_STALL;
+	want = (uint32_t)there;
 	if (want == 0)
 		return tcp_conn_got_fin(k->conn) ? 0 : -EAGAIN;
 	while (done < want && bufs-- > 0 && app_room(a, 2) && (to = pkt_alloc(pool)) != NULL) {
 		uint32_t n = pkt_room(to);
 
 		n = n < want - done ? n : want - done;
-		(void)pkt_copy_out(k->share->pending, done, n, pkt_put(to, (uint16_t)n));
+		(void)pkt_copy_out(k->share->pending.first, done, n, pkt_put(to, (uint16_t)n));
 		if (!lend_copy(k, to))
 			return -EFAULT;
 		done += n;

@@ -15,15 +15,25 @@
 
 #include "sock/sock_priv.h"
 
+/* A chain of buffers. */
+struct pkt_queue {
+	struct rte_mbuf *first, *last;
+	uint64_t bytes;
+};
+
 struct sock_desc {
 	uint32_t n; /* 1: the last one is still to be told */
 	bool told;
 	struct sock **holder; /* the first is the one that the protocols know */
 	struct list parked;   /* listener: connections given back, by sock.lingering */
 	/* TCP: taken from the connection and unread; its charge is not given back. */
-	struct rte_mbuf *pending, *pending_last;
-	uint64_t pending_bytes;
+	struct pkt_queue pending;
 	uint64_t from_arena; /* bytes of UNREAD that came so, ever */
+	/* What came over a link and stands in a gap of the connection's stream. */
+	enum { GAP_NONE, GAP_TO_COME, GAP_AT } gap;
+	uint64_t gap_at; /* GAP_AT: position */
+	struct pkt_queue behind;
+	struct pkt_queue rest; /* from the connection, behind the gap or what is pending */
 };
 
 /* A description for a socket that is to get other holders. 0, -ENOMEM. */
@@ -46,6 +56,20 @@ int cmd_share(struct sock_cmd *c);
 int cmd_unread(struct sock_cmd *c);
 int cmd_read(struct sock_cmd *c);
 int cmd_accept(struct sock_cmd *c);
+
+/* ---- sock_pending.c ---- */
+/* How many of so many bytes can be read, after a look into the connection; -EAGAIN: there are
+ * some, and no buffer to get at them. */
+int64_t pending_gather(struct sock *k, uint32_t want);
+/* The first n bytes were read: what was read to its end goes, and the window opens. */
+void pending_consume(struct sock *k, uint32_t n);
+/* Is anything, or may something be, that did not come from the connection? */
+bool pending_any(const struct sock_desc *sh);
+/* To the last holder. True: all of it is told. */
+bool pending_tell(struct sock *k, bool *wait);
+/* The gap stands here, if one was to come. */
+void pending_gap(struct sock *k, uint64_t at);
+void pending_free(struct sock_desc *sh);
 
 /* ---- sock_park.c ---- */
 /* From here on it is told nothing. */

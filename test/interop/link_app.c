@@ -9,6 +9,8 @@
  *	link_app hold ADDR PORT N		opens N, says so, a round on each, waits for a line
  *	link_app sink PORT			takes without copying, checks; once
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
+ *	link_app pour PORT BYTES		sends, and stops now and then in the kernel; once
+ *	link_app heir ADDR PORT BYTES AT	takes AT, leaves the rest to a child and waits for it
  *	link_app source ADDR PORT BYTES		sends without copying when told to; once
  *	link_app refused ADDR PORT		prints what connect() says
  *	link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
@@ -372,6 +374,65 @@ static void sink(const char *port)
 	printf("got %llu\n", (unsigned long long)got);
 }
 
+/* Pieces of many sizes; for most of the pauses nobody looks at any socket. */
+static void pour(const char *port, uint64_t bytes)
+{
+	static uint8_t buf[CHUNK_MAX];
+	int l = listener(port), fd = zs_accept(l, NULL, NULL);
+	unsigned turn = 0;
+
+	must(fd, "accept");
+	for (uint64_t done = 0; done < bytes; turn++) {
+		size_t n = (turn * 7919u) % (turn % 3 == 0 ? CHUNK_MAX : 300) + 1;
+		ssize_t r;
+
+		n = n > bytes - done ? (size_t)(bytes - done) : n;
+		fill(buf, done, n);
+		r = zs_send(fd, buf, n, 0);
+		must(r, "send");
+		done += (uint64_t)r;
+		if (turn % 50 == 49)
+			poll(NULL, 0, 30);
+	}
+	must(zs_close(fd), "close");
+	report();
+}
+
+static void take(int fd, uint64_t from, uint64_t to)
+{
+	static uint8_t buf[CHUNK_MAX];
+
+	while (from < to) {
+		size_t n = to - from < sizeof(buf) ? (size_t)(to - from) : sizeof(buf);
+		ssize_t r = zs_recv(fd, buf, n, 0);
+
+		must(r, "recv");
+		if (r == 0) {
+			printf("the end after %llu\n", (unsigned long long)from);
+			exit(1);
+		}
+		verify(buf, from, (size_t)r);
+		from += (uint64_t)r;
+	}
+}
+
+/* The parent looks at nothing while its child reads. */
+static void heir(const char *addr, const char *port, uint64_t bytes, uint64_t first)
+{
+	int fd = dial(addr, port), status = 1;
+	char c;
+
+	take(fd, 0, first);
+	if (fork() == 0) {
+		take(fd, first, bytes);
+		must(zs_recv(fd, &c, 1, 0) == 0 ? 0 : -EPROTO, "the end");
+		exit(0);
+	}
+	if (wait(&status) < 0 || status != 0)
+		exit(1);
+	report();
+}
+
 static void relay(const char *port, const char *addr, const char *port2)
 {
 	int l = listener(port), from = zs_accept(l, NULL, NULL), to = dial(addr, port2), n;
@@ -505,6 +566,10 @@ int main(int argc, char **argv)
 		hold(argv[2], argv[3], atoi(argv[4]));
 	else if (strcmp(what, "sink") == 0)
 		sink(argv[2]);
+	else if (strcmp(what, "pour") == 0 && argc > 3)
+		pour(argv[2], strtoull(argv[3], NULL, 10));
+	else if (strcmp(what, "heir") == 0 && argc > 5)
+		heir(argv[2], argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
 	else if (strcmp(what, "relay") == 0 && argc > 4)
 		relay(argv[2], argv[3], argv[4]);
 	else if (strcmp(what, "source") == 0 && argc > 4)

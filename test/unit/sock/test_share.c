@@ -165,6 +165,155 @@ static void the_last_holder_is_offered_the_link_when_there_is_room(void **state)
 	app_down(&other);
 }
 
+/* ---- a stream with a gap that a link's bytes fill ---- */
+
+static void link_cmd(struct host *h, uint8_t op, uint32_t sid, int32_t link)
+{
+	submit(h, (struct chan_sqe){.op = op, .sid = sid, .token = 0xffff, .arg = {link, 1, 1}});
+}
+
+/* What `other` sends: bytes of this kind. */
+static void other_sends(char what, uint32_t len)
+{
+	static uint32_t token;
+	uint32_t at = ++token * 4096;
+
+	memset((uint8_t *)other.map.arena + at, what, len);
+	do_send(&other, client, at, len, token);
+}
+
+/* What B gets as events, with the same letters taken together. */
+static char *got;
+
+static void took(const struct chan_cqe *e)
+{
+	for (int32_t i = 0; i < e->res; i++)
+		*got++ = (char)bytes_of(B, e)[i];
+	*got = '\0';
+}
+
+static void expect(const char *text, const char *kinds, const unsigned *n)
+{
+	for (; *kinds != '\0'; kinds++, n++)
+		for (unsigned i = 0; i < *n; i++)
+			assert_int_equal(*text++, *kinds);
+	assert_int_equal(*text, '\0');
+}
+
+static void read_into_got(void)
+{
+	struct chan_sqe q = {.op = CHAN_OP_READ, .sid = server, .arg = {100}};
+	struct chan_cqe e;
+
+	while (call(B, q).res > 0)
+		while (take(B, CHAN_EV_DATA, server, &e)) {
+			took(&e);
+			give_back(B, e.loan);
+		}
+}
+
+static void events_into_got(void)
+{
+	struct chan_cqe e;
+
+	for (unsigned i = 0; i < 20; i++) {
+		while (take(B, CHAN_EV_DATA, server, &e)) {
+			took(&e);
+			give_back(B, e.loan);
+		}
+		step(1);
+	}
+}
+
+static void unread_behind(char what, uint32_t len)
+{
+	struct chan_sqe q = {.op = CHAN_OP_UNREAD, .sid = server, .len = len, .loan = LOAN_NONE};
+
+	q.arg[0] = 1;
+	memset(B->map.arena, what, len);
+	assert_int_equal(call(B, q).res, 0);
+}
+
+/* B takes the link; before it is told where the stream leaves TCP, it shares the socket. */
+static void taken_and_shared(void)
+{
+	two_programs_with_a_link();
+	link_cmd(B, CHAN_OP_LINK_TAKE, server, LINK);
+	assert_int_equal(await(&other, CHAN_EV_LINK_TX, client, 5).aux, LINK);
+	share_with_child(server);
+	unread_behind('L', 64);
+	other_sends('a', 50);
+	link_cmd(&other, CHAN_OP_LINK_SWITCH, client, LINK);
+	link_cmd(&other, CHAN_OP_LINK_SWITCH, client, 0);
+	other_sends('z', 70);
+}
+
+static void other_down(void)
+{
+	guest = NULL;
+	app_down(&other);
+}
+
+static void a_gap_whose_place_comes_after_sharing(void **state)
+{
+	char text[1000];
+
+	got = text;
+	taken_and_shared();
+	step(5);
+	read_into_got();
+	expect(text, "aLz", (unsigned[]){50, 64, 70});
+	app_down(&child);
+	other_down();
+}
+
+static void the_last_holder_is_told_a_gaps_bytes_in_their_place(void **state)
+{
+	char text[1000];
+
+	got = text;
+	taken_and_shared();
+	app_down(&child);
+	(void)await(B, CHAN_EV_SOLE, server, 5);
+	events_into_got();
+	expect(text, "aLz", (unsigned[]){50, 64, 70});
+	other_sends('e', 5);
+	events_into_got();
+	expect(text, "aLze", (unsigned[]){50, 64, 70, 5});
+	other_down();
+}
+
+/* B may hold no more buffers: bytes, the place of the gap and what follows, in one buffer, are not
+ * told yet when it shares the socket. */
+static void a_gap_inside_a_buffer(void **state)
+{
+	struct chan_cqe e;
+	char text[3000];
+
+	got = text;
+	two_programs_with_a_link();
+	B->app->loans.quota = 1;
+	link_cmd(B, CHAN_OP_LINK_TAKE, server, LINK);
+	(void)await(&other, CHAN_EV_LINK_TX, client, 5);
+	other_sends('0', 10);
+	e = await(B, CHAN_EV_DATA, server, 5);
+	other_sends('a', 50);
+	link_cmd(&other, CHAN_OP_LINK_SWITCH, client, LINK);
+	link_cmd(&other, CHAN_OP_LINK_SWITCH, client, 0);
+	other_sends('z', 70);
+	step(5);
+	assert_false(take(B, CHAN_EV_LINK_RX, server, &(struct chan_cqe){0}));
+	share_with_child(server);
+	B->app->loans.quota = 8;
+	took(&e);
+	give_back(B, e.loan);
+	unread_behind('L', 64);
+	read_into_got();
+	expect(text, "0aLz", (unsigned[]){10, 50, 64, 70});
+	app_down(&child);
+	other_down();
+}
+
 static int setup_linked(void **state)
 {
 	b_cfg = (struct sock_app_cfg){.id = CHILD - 1, .domain = DOMAIN};
@@ -185,6 +334,9 @@ int main(void)
 		TEST(unread_is_charged_as_it_is_released),
 		TEST(unread_is_bounded),
 		TEST(the_last_holder_is_offered_the_link_when_there_is_room),
+		TEST(a_gap_whose_place_comes_after_sharing),
+		TEST(the_last_holder_is_told_a_gaps_bytes_in_their_place),
+		TEST(a_gap_inside_a_buffer),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
