@@ -9,10 +9,10 @@ import signal
 import socket
 import tempfile
 import threading
-import time
 
 import peer
 from peer import ZS4, Net, case, check, connect, echo, pattern, recv_all
+from service import until
 
 peer.start()
 net = Net()
@@ -131,19 +131,32 @@ def programs_of_one_user_share_a_port():
         check(recv_all(connect(ZS4)).decode() == str(s.process.pid), "the port is not the new one's")
 
 
+def attached():
+    """How many programs this service has seen."""
+    return service.errors().count(") attached")
+
+
+def accepts():
+    try:
+        return echo(connect(ZS4), b"?") == b"?"
+    except OSError:
+        return False
+
+
 @case
 def workers_outlive_the_service():
     """H38: each makes the listener again, and they share its port; the parent, which accepts nothing, does not."""
     global service
+    before = attached()
     with server("workers") as s:
         at_once(8)
+        # A child that is forked without a service has no sockets.
+        until("all workers are there", lambda: attached() == before + 5, 60)
         service.process.kill()
         service.process.wait()
         service = peer.Service(net, service.path)
-        end = time.monotonic() + 5
-        while len(re.findall(r"\) attached", service.errors())) < 4 and time.monotonic() < end:
-            time.sleep(0.02)
-        time.sleep(0.2)
+        until("all workers are back", lambda: attached() >= 4, 60)
+        until("they listen again", accepts, 60)
         for _ in range(3):
             at_once(16)
         check(s.alive(), "the parent ended")

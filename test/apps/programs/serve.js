@@ -82,7 +82,7 @@ const kinds = {
 		let up = 0;
 		for (let i = 0; i < 3; i++)
 			cluster.fork();
-		cluster.on('listening', () => { if (++up === 3) ready(); });
+		cluster.on('listening', () => { if (++up === 3) ready(); else if (up > 3) console.log('another listens'); });
 		cluster.on('exit', () => cluster.fork());
 	},
 	datagrams: () => {
