@@ -50,17 +50,16 @@ static void send_entry(struct chan_ring *r, const void *entry)
 {
 	while (chan_free(r, 1) == 0)
 		;
-	memcpy(chan_slot(r, r->own, 64), entry, 64);
-	chan_push(r, 1);
+	chan_send(r, entry);
 }
 
-static void wait_entry(struct chan_ring *r, _Atomic uint32_t *armed, int fd)
+static void receive_entry(struct chan_ring *r, void *entry, _Atomic uint32_t *armed, int fd)
 {
-	while (chan_ready(r) == 0) {
+	while (!chan_receive(r, entry)) {
 		if (!sleepy)
 			continue;
 		bell_arm(armed);
-		if (chan_ready(r) == 0 && bell_sleep(fd, 1000000000) < 0)
+		if (!chan_ready(r, 64) && bell_sleep(fd, 1000000000) < 0)
 			perror("bell_sleep");
 		bell_disarm(armed);
 	}
@@ -79,9 +78,7 @@ static void stack_answers(void)
 	struct chan_sqe q;
 	struct chan_cqe c = {.ev = CHAN_EV_RESULT};
 
-	wait_entry(&stk.sq, &stk.sh->bells.stack_armed, map.stack_bell_fd);
-	chan_copy(&q, chan_slot(&stk.sq, stk.sq.own, sizeof(q)), sizeof(q));
-	chan_pop(&stk.sq, 1);
+	receive_entry(&stk.sq, &q, &stk.sh->bells.stack_armed, map.stack_bell_fd);
 	c.loan = q.token;
 	send_entry(&stk.cq, &c);
 	bell_ring(&stk.sh->bells.app_armed, map.app_bell_fd);
@@ -91,9 +88,7 @@ static void app_receives(uint64_t i)
 {
 	struct chan_cqe c;
 
-	wait_entry(&app.cq, &app.sh->bells.app_armed, map.app_bell_fd);
-	chan_copy(&c, chan_slot(&app.cq, app.cq.own, sizeof(c)), sizeof(c));
-	chan_pop(&app.cq, 1);
+	receive_entry(&app.cq, &c, &app.sh->bells.app_armed, map.app_bell_fd);
 	BUG_ON(c.loan != (uint32_t)i);
 }
 

@@ -37,8 +37,7 @@ static uint64_t stack_cycles;
 static void event(struct chan_cqe e)
 {
 	BUG_ON(chan_free(&stk.cq, 1) == 0);
-	*(struct chan_cqe *)chan_slot(&stk.cq, stk.cq.own, sizeof(e)) = e;
-	chan_push(&stk.cq, 1);
+	chan_send(&stk.cq, &e);
 }
 
 static void request(uint32_t sid)
@@ -60,8 +59,7 @@ static void command(const struct chan_sqe *q)
 	switch (q->op) {
 	case CHAN_OP_SEND:
 	case CHAN_OP_SEND_LOAN:
-		*(uint32_t *)chan_slot(&stk.done, stk.done.own, 4) = q->token;
-		chan_push(&stk.done, 1);
+		chan_send_name(&stk.done, q->token);
 		idle[n_idle++] = q->sid;
 		return;
 	case CHAN_OP_RCVBUF_MORE:
@@ -76,15 +74,15 @@ static void command(const struct chan_sqe *q)
 static unsigned fake_poll(struct embed *e)
 {
 	uint64_t start = tsc();
+	struct chan_sqe q;
+	uint32_t name;
 	unsigned n;
 
 	(void)e;
-	chan_pop(&stk.ret, chan_ready(&stk.ret));
-	while ((n = chan_ready(&stk.sq)) != 0) {
-		for (unsigned i = 0; i < n; i++)
-			command(chan_slot(&stk.sq, stk.sq.own + i, sizeof(struct chan_sqe)));
-		chan_pop(&stk.sq, n);
-	}
+	while (chan_receive_name(&stk.ret, &name))
+		;
+	while (chan_receive(&stk.sq, &q))
+		command(&q);
 	if (n_conns != 0 && n_idle == n_conns) {
 		n_idle = 0;
 		for (n = 0; n < n_conns; n++)

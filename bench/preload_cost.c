@@ -46,8 +46,7 @@ static struct fake fakes[2]; /* the program's, which starts first; the library's
 static void event(struct fake *f, struct chan_cqe e)
 {
 	BUG_ON(chan_free(&f->end.cq, 1) == 0);
-	*(struct chan_cqe *)chan_slot(&f->end.cq, f->end.cq.own, sizeof(e)) = e;
-	chan_push(&f->end.cq, 1);
+	chan_send(&f->end.cq, &e);
 }
 
 static void request(struct fake *f)
@@ -65,8 +64,7 @@ static void command(struct fake *f, const struct chan_sqe *q)
 	struct chan_cqe e = {.ev = CHAN_EV_RESULT, .sid = q->sid, .loan = q->token};
 
 	if (q->op == CHAN_OP_SEND) {
-		*(uint32_t *)chan_slot(&f->end.done, f->end.done.own, 4) = q->token;
-		chan_push(&f->end.done, 1);
+		chan_send_name(&f->end.done, q->token);
 		return;
 	}
 	if (q->op == CHAN_OP_RCVBUF_MORE)
@@ -86,15 +84,13 @@ static void command(struct fake *f, const struct chan_sqe *q)
 static unsigned fake_poll(struct embed *e)
 {
 	struct fake *f = (struct fake *)e;
-	unsigned n;
+	struct chan_sqe q;
+	uint32_t name;
 
-	chan_pop(&f->end.ret, chan_ready(&f->end.ret));
-	while ((n = chan_ready(&f->end.sq)) != 0) {
-		for (unsigned i = 0; i < n; i++)
-			command(f,
-				chan_slot(&f->end.sq, f->end.sq.own + i, sizeof(struct chan_sqe)));
-		chan_pop(&f->end.sq, n);
-	}
+	while (chan_receive_name(&f->end.ret, &name))
+		;
+	while (chan_receive(&f->end.sq, &q))
+		command(f, &q);
 	for (; f->want > 0; f->want--)
 		request(f);
 	return 1;

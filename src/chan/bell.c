@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Why no wake-up is lost. The sleeper writes `armed` and then reads the rings' indices; the ringer
- *writes an index and then reads `armed`. Were these plain loads and stores, each could read the old
- *value of the other (store buffering, x86 does it) and the sleeper would sleep on a full ring. Here
- *every access to `armed` on both sides is an atomic exchange with acquire and release. All
- *modifications of one atomic have one order, and an exchange reads exactly its predecessor in it.
- *So of arm A and ring R, either
+ * Why no wake-up is lost. The sleeper writes `armed` and then reads the rings' marks and indices;
+ * the ringer writes a mark or an index and then reads `armed`. Were these plain loads and stores,
+ * each could read the old value of the other (store buffering, x86 does it) and the sleeper would
+ * sleep on a full ring. Here every access to `armed` on both sides is an atomic exchange with
+ * acquire and release. All modifications of one atomic have one order, and an exchange reads exactly
+ * its predecessor in it. So of arm A and ring R, either
  *
  *	A … R	R, or an earlier ring after A, is the first to read the 1 and writes the descriptor;
- *or R … A	A reads a value written by R or by an exchange after R; a chain of exchanges is a
- *release sequence, so A synchronizes with R, and the index stored before R is visible to the check
+ * or R … A	A reads a value written by R or by an exchange after R; a chain of exchanges is a
+ * release sequence, so A synchronizes with R, and what was stored before R is visible to the check
  *		that follows A.
  *
  * Disarming must be an exchange too: a plain store between R and A would cut that chain. There is
- *no fence in this argument, so the thread sanitizer can follow it. On x86 a fence would cost what
- *the exchange costs; the ringer's line stays in its own cache as long as the other side does not
- *sleep.
+ * no fence in this argument, so the thread sanitizer can follow it. On x86 a fence would cost what
+ * the exchange costs; the ringer's line stays in its own cache as long as the other side does not
+ * sleep.
  *
  * bell_ring_trifle() reads by an addition of nothing, which is a modification like an exchange: it
  * has its place in the order, and a chain goes through it.
@@ -23,7 +23,7 @@
  * Whoever holds the same open file can clear O_NONBLOCK and fill the counter to 2^64 - 2, and
  * write() has no per-call "don't wait" for an eventfd. So who rings for applications that he does
  * not trust has a pipe (bell_pair): its ends are two open files, and the sleeper's can't be
- *written.
+ * written.
  */
 #define _GNU_SOURCE
 #include <errno.h>

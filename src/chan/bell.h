@@ -7,9 +7,9 @@
  *		bell_sleep(fd, timeout);        (or fd in an epoll set, then bell_drain())
  *	bell_disarm(armed);
  *
- * The other, once after each batch of chan_push() and also after chan_pop() when the sleeper may
- *wait for room: bell_ring(armed, fd). A wake-up may come without cause; none is ever lost (see
- *bell.c).
+ * The other, once after each batch of chan_push() and also after chan_pop() when that says so:
+ * bell_ring(armed, fd). A wake-up may come without cause; none is ever lost (see
+ * bell.c).
  */
 #ifndef ZS_CHAN_BELL_H
 #define ZS_CHAN_BELL_H

@@ -17,9 +17,9 @@
 /* What crosses a process: the layout is a contract between builds, so it stands here in numbers. */
 #define AT(type, field, where) _Static_assert(offsetof(struct type, field) == (where), #field)
 
-AT(chan_sqe, op, 0);
-AT(chan_sqe, flags, 1);
-AT(chan_sqe, port, 2);
+AT(chan_sqe, port, 0);
+AT(chan_sqe, flags, 2);
+AT(chan_sqe, op, 3);
 AT(chan_sqe, sid, 4);
 AT(chan_sqe, ticket, 8);
 AT(chan_sqe, len, 12);
@@ -34,9 +34,9 @@ AT(chan_sqe, opt.level, 32);
 AT(chan_sqe, opt.name, 34);
 AT(chan_sqe, opt.value, 36);
 
-AT(chan_cqe, ev, 0);
-AT(chan_cqe, flags, 1);
-AT(chan_cqe, port, 2);
+AT(chan_cqe, port, 0);
+AT(chan_cqe, flags, 2);
+AT(chan_cqe, ev, 3);
 AT(chan_cqe, sid, 4);
 AT(chan_cqe, res, 8);
 AT(chan_cqe, aux, 12);
@@ -67,17 +67,19 @@ AT(chan_hdr, arena_bytes, 88);
 AT(chan_hdr, scratch_off, 96);
 _Static_assert(sizeof(struct chan_hdr) == 104, "header");
 
-AT(chan_idx, tail, 0);
-AT(chan_idx, head, 64);
-_Static_assert(sizeof(struct chan_idx) == 128, "two lines");
+AT(chan_idx, head, 0);
+_Static_assert(sizeof(struct chan_idx) == 64, "a line");
 AT(chan_shared, sq, 0);
-AT(chan_shared, cq, 128);
-AT(chan_shared, ret, 256);
-AT(chan_shared, done, 384);
-AT(chan_shared, bells, 512);
+AT(chan_shared, cq, 64);
+AT(chan_shared, ret, 128);
+AT(chan_shared, done, 192);
+AT(chan_shared, bells, 256);
 AT(chan_bells, app_armed, 0);
 AT(chan_bells, stack_armed, 64);
-_Static_assert(sizeof(struct chan_shared) == 640, "ten lines");
+_Static_assert(sizeof(struct chan_shared) == 384, "six lines");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+	       "op and ev are the highest byte of an entry's first word, as chan_first() says");
+
 _Static_assert(sizeof(_Atomic uint32_t) == 4 && ATOMIC_INT_LOCK_FREE == 2,
 	       "an atomic with a lock beside it would not cross a process");
 
@@ -167,7 +169,6 @@ uint64_t chan_bytes(const struct chan_geometry *g)
 
 static void ring_empty(struct chan_idx *i)
 {
-	atomic_store_explicit(&i->tail, 0, memory_order_relaxed);
 	atomic_store_explicit(&i->head, 0, memory_order_relaxed);
 }
 
@@ -221,7 +222,10 @@ int chan_check(const void *base, uint64_t bytes, struct chan_hdr *copy)
 
 static void ring_attach(struct chan_ring *r, struct chan_idx *idx, void *slots, uint32_t size)
 {
-	*r = (struct chan_ring){.idx = idx, .slots = slots, .mask = size - 1};
+	*r = (struct chan_ring){.idx = idx,
+				.slots = slots,
+				.mask = size - 1,
+				.shift = (uint32_t)__builtin_clz(size)};
 }
 
 void chan_attach(struct chan_end *e, const struct chan_map *m, const struct chan_hdr *hdr)

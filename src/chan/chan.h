@@ -2,13 +2,19 @@
  *
  * The channel between one application and one stack core: shared memory with four single-producer
  * single-consumer rings. The same layout in one process and between two. Everything is an offset;
- *each side reads what the other can write once, validates the copy, then uses it (H32).
+ * each side reads what the other can write once, validates the copy, then uses it (H32).
  *
  *	sq    application → stack   commands, 64 bytes
  *	cq    stack → application   events and results, 64 bytes; a socket that finds it full waits
- *on a list inside the stack and holds one place there, so it can't overflow ret   application →
- *stack   received buffers given back: 4-byte loans done  stack → application   sent buffers given
- *back: 4-byte tokens; as large as the number of tokens, so it can't overflow
+ *	                            on a list inside the stack, so it can't overflow
+ *	ret   application → stack   received buffers given back: 4-byte loans
+ *	done  stack → application   sent buffers given back: 4-byte tokens; as large as the number
+ *	                            of tokens, so it can't overflow
+ *
+ * No index tells of what is produced: the first word of each entry carries a mark, the parity of
+ * its lap round the ring, and is written last. So news costs one cache line to move between two
+ * CPUs, the one that has them, and the consumer polls that line. How far a ring has been read is an
+ * index, which its producer looks at once a lap.
  *
  *	┌ header ┬ indices (one cache line each) ┬ sq ┬ cq ┬ ret ┬ done ┬ scratch ┐   rings region
  *	┌ application's payload arena ──────────────────────────────────┐   arena region
@@ -21,8 +27,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/assert.h"
+
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 3
+#define CHAN_VERSION 4
 
 /* ---- names ---- */
 
@@ -34,8 +42,9 @@ static inline uint32_t sid_index(uint32_t sid)
 	return sid & ((1u << SID_INDEX_BITS) - 1);
 }
 
-/* A received buffer lent to the application: index into its loan table, and a generation (H33). */
-#define LOAN_INDEX_BITS 20
+/* A received buffer lent to the application: index into its loan table, and a generation (H33), in
+ * 31 bits: the highest is a ring's (CHAN_MARK). */
+#define LOAN_INDEX_BITS 19
 #define LOAN_NONE	0u
 static inline uint32_t loan_index(uint32_t loan)
 {
@@ -62,8 +71,9 @@ enum chan_region {
  *
  * Room. The stack takes no command while cq has no place for its results: who waits for room in sq
  * must drain cq meanwhile. It may sleep on commands or events that lack room only while cq is more
- * than half full: who drains a ring that was, rings the stack's bell afterwards. The same holds the
- * other way: who finds no room in sq may sleep only while it is more than half full.
+ * than half full: who drains it rings the stack's bell each time that half a ring was taken
+ * (chan_pop). The same holds the other way: who finds no room in sq may sleep only while it is more
+ * than half full.
  *
  * Trifles. Tokens in done matter to few: who waits for room to send, a buffer, or the end of a
  * send. An application that has nobody of these sleeps without being rung for tokens alone
@@ -196,9 +206,9 @@ enum { CHAN_ROUTE_V4 = 1 << 0, CHAN_ROUTE_V6 = 1 << 1 };
 #define CHAN_DATA_MAX 32
 
 struct chan_sqe {
-	uint8_t op;    /* enum chan_op */
+	uint16_t port; /* host order; with flags and op the first word, chan_first() */
 	uint8_t flags; /* CHAN_SEND_*, CHAN_OPT_* */
-	uint16_t port; /* host order */
+	uint8_t op;    /* enum chan_op */
 	uint32_t sid;
 	uint32_t ticket; /* of the socket, from 0: order of execution (DESIGN §3.10) */
 	uint32_t len;
@@ -277,9 +287,9 @@ enum {
 };
 
 struct chan_cqe {
-	uint8_t ev; /* enum chan_ev */
+	uint16_t port; /* with flags and ev the first word, chan_first() */
 	uint8_t flags;
-	uint16_t port;
+	uint8_t ev; /* enum chan_ev */
 	uint32_t sid;
 	int32_t res;
 	uint32_t aux;
@@ -315,10 +325,9 @@ struct chan_hdr {
  * next with all writable mappings but the application's own forbidden. */
 #define CHAN_SCRATCH_BYTES (64u << 10)
 
-/* One ring's two indices, each on a line of its own: free-running. */
+/* How far a ring has been read: free-running, on a line of its own, written by the consumer. */
 struct chan_idx {
-	_Alignas(64) _Atomic uint32_t tail; /* written by the producer */
-	_Alignas(64) _Atomic uint32_t head; /* written by the consumer */
+	_Alignas(64) _Atomic uint32_t head;
 };
 
 /* Doorbells: the sleeper sets `armed` (bell.h), checks its rings again, sleeps on its descriptor;
@@ -338,9 +347,19 @@ struct chan_ring {
 	struct chan_idx *idx;
 	void *slots;
 	uint32_t mask;
-	uint32_t own;	/* my free-running index, the truth (never read back from shared memory) */
-	uint32_t other; /* last valid index read of the other side */
-	uint64_t bad;	/* times the other side's index was impossible */
+	uint32_t shift; /* brings the parity of an entry's lap to bit 31 of its index */
+	/* The next entry to fill or to read, free-running: the truth, never read back from shared
+	 * memory. */
+	uint32_t own;
+	union {
+		struct {		 /* producer */
+			uint32_t other;	 /* last valid index read of the consumer */
+			uint32_t hidden; /* entries filled and not yet shown: the last ones */
+			uint32_t held;	 /* the first word of the first of them */
+		};
+		uint32_t rung; /* consumer: where the producer was last to be rung for room */
+	};
+	uint64_t bad; /* times the other side's index was impossible */
 };
 
 /* Where one side has the memory mapped. */
@@ -401,12 +420,26 @@ static inline const void *chan_at(const struct chan_map *m, uint32_t region, uin
 	return (const char *)m->region[region].base + off;
 }
 
-/* The rings' arithmetic. For both sides other and own are private and always at most size apart
- * (modulo 2^32); an index from shared memory is loaded once and accepted only if it keeps that true
- * and does not go backwards. So neither function ever returns more than the ring's size, whatever
- * the other side writes; a liar's index counts in `bad` and the ring stands still. For the same
- * reason no side may *assert* that ret or done has room: they do by their size, unless the other
- * side lies. */
+/* ---- the rings ----
+ *
+ * For the producer other and own are private and always at most size apart (modulo 2^32); the
+ * consumer's index is loaded once and accepted only if it keeps that true and does not go
+ * backwards. So there is never more room than the ring has, whatever the other side writes; a
+ * liar's index counts in `bad` and the ring stands still. For the same reason no side may *assert*
+ * that ret or done has room: they do by their size, unless the other side lies.
+ *
+ * A producer that lies can make every entry look new, at any time: a consumer that goes on as long
+ * as it finds some says how many it takes at most.
+ *
+ * bytes: of an entry of this ring, 64 or 4. */
+
+#define CHAN_MARK (1u << 31)
+
+/* Of an entry of sq or cq; what: op or ev. */
+static inline uint32_t chan_first(uint8_t what, uint8_t flags, uint16_t port)
+{
+	return (uint32_t)what << 24 | (uint32_t)flags << 16 | port;
+}
 
 /* Producer: how many free slots (reads the other's index only when short). */
 static inline uint32_t chan_free(struct chan_ring *r, uint32_t want)
@@ -425,9 +458,52 @@ static inline uint32_t chan_free(struct chan_ring *r, uint32_t want)
 	return r->mask + 1 - (r->own - r->other);
 }
 
-static inline void *chan_slot(const struct chan_ring *r, uint32_t i, uint32_t size)
+static inline void *chan_slot(const struct chan_ring *r, uint32_t i, uint32_t bytes)
 {
-	return (char *)r->slots + (uint64_t)(i & r->mask) * size;
+	return (char *)r->slots + (uint64_t)(i & r->mask) * bytes;
+}
+
+static inline _Atomic uint32_t *chan_word(const struct chan_ring *r, uint32_t i, uint32_t bytes)
+{
+	return (_Atomic uint32_t *)chan_slot(r, i, bytes);
+}
+
+/* What the first word of the i-th entry has beside its own bits. Fresh memory has none: the first
+ * lap is marked. */
+static inline uint32_t chan_mark(const struct chan_ring *r, uint32_t i)
+{
+	return ~(i << r->shift) & CHAN_MARK;
+}
+
+/* Producer: the slot at own was filled, but for its first word, which is this (31 bits) and nobody
+ * else's to write: the other side reads it at any time. There was room. The other side sees it
+ * after chan_push(), for which the first of several waits: so all of them appear at once. */
+static inline void chan_fill(struct chan_ring *r, uint32_t first, uint32_t bytes)
+{
+	first = (first & ~CHAN_MARK) | chan_mark(r, r->own);
+	if (r->hidden++ == 0)
+		r->held = first;
+	else
+		atomic_store_explicit(chan_word(r, r->own, bytes), first, memory_order_relaxed);
+	r->own++;
+}
+
+/* Producer: makes visible what was filled, one entry at least. */
+static inline void chan_push(struct chan_ring *r, uint32_t bytes)
+{
+	atomic_store_explicit(chan_word(r, r->own - r->hidden, bytes), r->held,
+			      memory_order_release);
+	r->hidden = 0;
+}
+
+/* Producer: an entry made elsewhere (64 bytes). There is room; chan_push() is still to be called.
+ */
+static inline void chan_put(struct chan_ring *r, const void *entry)
+{
+	const uint32_t *first = entry;
+
+	__builtin_memcpy((uint32_t *)chan_slot(r, r->own, 64) + 1, first + 1, 60);
+	chan_fill(r, *first, 64);
 }
 
 /* Consumer: one entry out of shared memory, once. The barrier forbids the compiler to read the slot
@@ -438,33 +514,93 @@ static inline void chan_copy(void *copy, const void *slot, uint32_t size)
 	__asm__ volatile("" ::: "memory");
 }
 
-/* Producer: makes n filled slots visible. */
-static inline void chan_push(struct chan_ring *r, uint32_t n)
+/* Consumer: is there an entry? *first: its first word, without the mark. */
+static inline bool chan_look(const struct chan_ring *r, uint32_t *first, uint32_t bytes)
 {
-	r->own += n;
-	atomic_store_explicit(&r->idx->tail, r->own, memory_order_release);
+	uint32_t word = atomic_load_explicit(chan_word(r, r->own, bytes), memory_order_acquire);
+
+	*first = word & ~CHAN_MARK;
+	return (int32_t)(word ^ r->own << r->shift) < 0; /* the mark is that of this lap */
 }
 
-/* Consumer: how many slots are filled, at least; 0 only after a look at the producer's index. */
-static inline uint32_t chan_ready(struct chan_ring *r)
+static inline bool chan_ready(const struct chan_ring *r, uint32_t bytes)
 {
-	uint32_t n = r->other - r->own;
+	uint32_t first;
 
-	if (n != 0)
-		return n;
-	uint32_t tail = atomic_load_explicit(&r->idx->tail, memory_order_acquire);
-
-	if (tail - r->own <= r->mask + 1)
-		r->other = tail;
-	else
-		r->bad++;
-	return r->other - r->own;
+	return chan_look(r, &first, bytes);
 }
 
-static inline void chan_pop(struct chan_ring *r, uint32_t n)
+/* Consumer: copies the next entry (64 bytes), and leaves it there. False: there is none. */
+static inline bool chan_peek(const struct chan_ring *r, void *copy)
 {
-	r->own += n;
+	uint32_t *to = copy, first;
+
+	if (!chan_look(r, &first, 64))
+		return false;
+	to[0] = first;
+	chan_copy(to + 1, (const uint32_t *)chan_slot(r, r->own, 64) + 1, 60);
+	return true;
+}
+
+/* Consumer: an entry that was there has been read. */
+static inline void chan_take(struct chan_ring *r)
+{
+	r->own++;
+}
+
+/* Consumer: gives the slots of all that was taken back. True: the producer may sleep until it has
+ * room, and is to be rung for. That is said once for each half of a ring: it sleeps while the index
+ * that it read after arming is more than half a ring behind what it produced. The ringing before
+ * that, if it came before the arming, had shown it no less (bell.c); so what is left to take
+ * reaches the next. */
+static inline bool chan_pop(struct chan_ring *r)
+{
 	atomic_store_explicit(&r->idx->head, r->own, memory_order_release);
+	if (likely(r->own - r->rung <= r->mask / 2))
+		return false;
+	r->rung = r->own;
+	return true;
+}
+
+/* ---- one at a time ---- */
+
+/* Producer: chan_fill() and chan_push() of an entry, where nothing is hidden. */
+static inline void chan_show(struct chan_ring *r, uint32_t first, uint32_t bytes)
+{
+	first = (first & ~CHAN_MARK) | chan_mark(r, r->own);
+	atomic_store_explicit(chan_word(r, r->own, bytes), first, memory_order_release);
+	r->own++;
+}
+
+/* Producer: there is room. */
+static inline void chan_send(struct chan_ring *r, const void *entry)
+{
+	chan_put(r, entry);
+	chan_push(r, 64);
+}
+
+static inline void chan_send_name(struct chan_ring *r, uint32_t name)
+{
+	chan_show(r, name, sizeof(name));
+}
+
+/* Consumer, of whom nobody waits for room: false: there is nothing. */
+static inline bool chan_receive(struct chan_ring *r, void *entry)
+{
+	if (!chan_peek(r, entry))
+		return false;
+	chan_take(r);
+	(void)chan_pop(r);
+	return true;
+}
+
+static inline bool chan_receive_name(struct chan_ring *r, uint32_t *name)
+{
+	if (!chan_look(r, name, sizeof(*name)))
+		return false;
+	chan_take(r);
+	(void)chan_pop(r);
+	return true;
 }
 
 #endif

@@ -11,7 +11,7 @@
 #include "chan/loan.h"
 
 #define NIL	 UINT32_MAX
-#define GEN_BITS (32 - LOAN_INDEX_BITS)
+#define GEN_BITS (31 - LOAN_INDEX_BITS)
 #define GEN_MAX	 ((1u << GEN_BITS) - 1)
 
 struct loan_row {

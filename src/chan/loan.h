@@ -6,13 +6,15 @@
  *
  * A loan is one row (buffer × holder). Its name is the row's index and a generation:
  *
- *	 31       20 19              0
- *	┌───────────┬─────────────────┐
- *	│ 1 … 4095  │ row             │      0 is never a name: LOAN_NONE
- *	└───────────┴─────────────────┘
+ *	 31  30       19 18              0
+ *	┌───┬───────────┬─────────────────┐
+ *	│ – │ 1 … 4095  │ row             │      0 is never a name: LOAN_NONE
+ *	└───┴───────────┴─────────────────┘
+ *
+ * (The highest bit is the ring's in which names go home.)
  *
  * The generation changes whenever the row is emptied. So a name returned twice fails (H33) until
- *the same row has been lent another 4095 times; whoever then succeeds returns a loan of its own.
+ * the same row has been lent another 4095 times; whoever then succeeds returns a loan of its own.
  */
 #ifndef ZS_CHAN_LOAN_H
 #define ZS_CHAN_LOAN_H

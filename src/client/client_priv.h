@@ -757,20 +757,33 @@ static inline void core_kick(struct core *c)
 		bell_ring(&c->end.sh->bells.stack_armed, c->map->stack_bell_fd);
 }
 
-/* The next slot, zeroed; there is room. cmd_push() makes it visible. */
+/* The next slot, zeroed but for its first word (op, flags, port), which is not to be written: the
+ * stack looks at it all the time. There is room. cmd_push() brings the first word and makes it
+ * visible. */
 static inline struct chan_sqe *cmd_next(struct core *c)
 {
 	struct chan_sqe *q = chan_slot(&c->end.sq, c->end.sq.own, sizeof(*q));
 
-	memset(q, 0, sizeof(*q));
+	memset(&q->sid, 0, sizeof(*q) - offsetof(struct chan_sqe, sid));
 	return q;
 }
 
-static inline void cmd_push(struct core *c)
+/* As *cmd says, but for the first word. */
+static inline void cmd_copy(struct chan_sqe *q, const struct chan_sqe *cmd)
+{
+	memcpy(&q->sid, &cmd->sid, sizeof(*q) - offsetof(struct chan_sqe, sid));
+}
+
+static inline void cmd_push_first(struct core *c, uint32_t first)
 {
 	client.stats.commands++;
-	chan_push(&c->end.sq, 1);
+	chan_show(&c->end.sq, first, sizeof(struct chan_sqe));
 	core_kick(c);
+}
+
+static inline void cmd_push(struct core *c, uint8_t op)
+{
+	cmd_push_first(c, chan_first(op, 0, 0));
 }
 
 /* ---- csock.c: sockets, their queues and their state ---- */
@@ -841,9 +854,8 @@ static inline void loan_put(struct core *c, uint32_t row)
 		loan_put_slow(c, row);
 		return;
 	}
-	*(uint32_t *)chan_slot(ret, ret->own, sizeof(uint32_t)) = c->loan[row].name;
+	chan_send_name(ret, c->loan[row].name);
 	c->loan[row].name = LOAN_NONE;
-	chan_push(ret, 1);
 	core_kick(c);
 }
 uint64_t loan_handle(const struct core *c, uint32_t row);
@@ -911,9 +923,9 @@ void token_done(struct core *c, uint32_t token);
 void token_home(struct core *c, uint32_t token);
 void sock_starved(struct csock *s);
 
-/* A send's command, with its token; there is room (send_means). The caller fills op, and of off,
- * flags, loan what is not 0, and pushes it. Where a datagram goes stays as it was: it means nothing
- * without a port. what: by kind. */
+/* A send's command, with its token; there is room (send_means). The caller fills of off and loan
+ * what is not 0, and pushes it. Where a datagram goes stays as it was: it means nothing without a
+ * port. what: by kind. */
 static inline struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t kind,
 					  uint32_t what)
 {
@@ -923,8 +935,6 @@ static inline struct chan_sqe *send_begin(struct csock *s, uint32_t len, uint8_t
 
 	c->token[t] = (struct token){
 		.sid = s->sid, .len = len, .what = what, .cookie = NIL, .kind = kind};
-	q->flags = 0;
-	q->port = 0;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
 	q->len = len;
@@ -1132,7 +1142,8 @@ int send_autobind(struct csock *s);
 int send_dgram_ready(struct csock *s, int flags, uint32_t pieces);
 int send_dgram_to(struct csock *s, const struct sockaddr *addr, socklen_t addrlen,
 		  struct endpoint *to);
-void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to);
+/* Returns what belongs into the first word: the port. */
+uint16_t send_dgram_fill(struct chan_sqe *q, const struct endpoint *to);
 /* Waits until target bytes, or what can still come of them: 1 there is something; 0 the stream's
  * end; or the error, which is told by this. */
 int recv_wait(struct csock *s, uint32_t target, size_t want, int flags,

@@ -69,13 +69,13 @@ static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd
 		r->w = NULL;
 		return s != NULL && s->serial != serial ? -EBADF : -ERESTART;
 	}
-	*q = *cmd;
+	cmd_copy(q, cmd);
 	q->token = token;
 	if (s != NULL) {
 		q->sid = s->sid;
 		q->ticket = s->ticket++;
 	}
-	cmd_push(c);
+	cmd_push_first(c, chan_first(cmd->op, cmd->flags, cmd->port));
 	/* The stack answers at once: no signal and no time-out is worth an unknown outcome. */
 	do {
 		err = client_wait(&w, FOREVER);
@@ -210,13 +210,12 @@ static void close_push(struct core *c, struct csock *s)
 {
 	struct chan_sqe *q = cmd_next(c);
 
-	q->op = CHAN_OP_CLOSE;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
 	q->token = TOKEN_CLOSE;
 	q->arg[0] = s->linger_s;
 	q->arg[1] = (s->flags & CSOCK_UNREAD) != 0;
-	cmd_push(c);
+	cmd_push(c, CHAN_OP_CLOSE);
 }
 
 void cmd_close(struct csock *s)

@@ -80,18 +80,16 @@ static int connect_push(struct csock *s, const struct endpoint *to)
 		return -EALREADY;
 	if (unlikely(q == NULL))
 		return -ENETDOWN;
-	q->op = CHAN_OP_CONNECT;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
 	q->token = TOKEN_CONNECT;
 	memcpy(q->addr, to->addr, 16);
-	q->port = to->port;
 	q->scope = to->scope;
 	memcpy(s->peer, to->addr, 16);
 	s->peer_port = to->port;
 	s->state = CSOCK_CONNECTING;
 	s->shut = 0;
-	cmd_push(csock_core(s));
+	cmd_push_first(csock_core(s), chan_first(CHAN_OP_CONNECT, 0, to->port));
 	return 1;
 }
 

@@ -31,8 +31,6 @@ static int say(struct csock *s, int name, int value)
 		return -EBADF;
 	if (unlikely(q == NULL || s->sid == 0))
 		return 0; /* the connection went with its service */
-	q->op = CHAN_OP_SETOPT;
-	q->flags = CHAN_OPT_QUIET;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
 	q->token = TOKEN_NOBODY;
@@ -40,7 +38,7 @@ static int say(struct csock *s, int name, int value)
 	q->opt.level = IPPROTO_TCP;
 	q->opt.name = (int16_t)name;
 	memcpy(q->opt.value, &value, sizeof(value));
-	cmd_push(csock_core(s));
+	cmd_push_first(csock_core(s), chan_first(CHAN_OP_SETOPT, CHAN_OPT_QUIET, 0));
 	return 0;
 }
 

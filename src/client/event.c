@@ -275,12 +275,12 @@ void core_event(struct core *c, const struct chan_cqe *e)
 	}
 }
 
-/* The socket of the i-th event from here: with many of them none is in the cache. Whatever stands
- * in the ring there, only memory of our own is fetched. */
-static inline void prefetch_sock(struct core *c, unsigned i)
+/* The socket of an event further on: with many of them none is in the cache. Whatever stands in the
+ * ring there, only memory of our own is fetched. */
+static inline void prefetch_sock(struct core *c)
 {
 	const struct chan_ring *cq = &c->end.cq;
-	const struct chan_cqe *e = chan_slot(cq, cq->own + i, sizeof(*e));
+	const struct chan_cqe *e = chan_slot(cq, cq->own + AHEAD, sizeof(*e));
 
 	__builtin_prefetch(&c->sock[sid_index(e->sid)]);
 }
@@ -292,21 +292,17 @@ static unsigned drain_events(struct core *c)
 	struct chan_cqe e;
 
 	/* Never more than a ring's length at a time, however fast the other side produces. */
-	while (total <= cq->mask && (n = chan_ready(cq)) != 0) {
-		bool full = n > cq->mask / 2; /* chan.h, "Room" */
-
-		n = n < BATCH ? n : BATCH;
-		for (unsigned i = 0; i < n; i++) {
-			prefetch_sock(c, i + AHEAD);
-			chan_copy(&e, chan_slot(cq, cq->own + i, sizeof(e)), sizeof(e));
+	do {
+		for (n = 0; n < BATCH && chan_peek(cq, &e); n++) {
+			prefetch_sock(c);
+			chan_take(cq);
 			core_event(c, &e);
 		}
-		chan_pop(cq, n);
-		total += n;
 		/* The stack may have gone to sleep with events that found no room. */
-		if (full)
+		if (n != 0 && chan_pop(cq))
 			core_kick(c);
-	}
+		total += n;
+	} while (n == BATCH && total <= cq->mask);
 	client.stats.events += total;
 	return total;
 }
@@ -314,16 +310,17 @@ static unsigned drain_events(struct core *c)
 static unsigned drain_done(struct core *c)
 {
 	struct chan_ring *done = &c->end.done;
-	unsigned n = chan_ready(done);
+	unsigned n = 0;
 	uint32_t token;
 
-	for (unsigned i = 0; i < n; i++) {
-		chan_copy(&token, chan_slot(done, done->own + i, sizeof(token)), sizeof(token));
+	for (; n <= done->mask && chan_look(done, &token, sizeof(token)); n++) {
+		chan_take(done);
 		token_done(c, token);
 	}
 	if (n == 0)
 		return 0;
-	chan_pop(done, n);
+	/* Nobody waits for room there. */
+	(void)chan_pop(done);
 	if (c->tokens_left == c->max_tokens && c->starved == NIL)
 		c->wants_tokens = false;
 	return n;

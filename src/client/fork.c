@@ -106,13 +106,12 @@ static int give_loan(struct csock *s, struct core *c, uint32_t *row)
 		return -ENETDOWN;
 	if (s->serial != serial)
 		return -EBADF;
-	q->op = CHAN_OP_UNREAD;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
 	q->token = TOKEN_NOBODY;
 	q->loan = l->name;
 	q->off = l->head;
-	cmd_push(c);
+	cmd_push(c, CHAN_OP_UNREAD);
 	l->name = LOAN_NONE;
 	*row = l->next;
 	return 0;

@@ -23,7 +23,6 @@ static void fill(struct csock *s, struct chan_sqe *q, uint8_t op, uint32_t link)
 {
 	struct lsock *ls = lsock_of(s);
 
-	q->op = op;
 	q->sid = s->sid;
 	q->ticket = s->ticket++;
 	q->token = TOKEN_NOBODY;
@@ -31,7 +30,7 @@ static void fill(struct csock *s, struct chan_sqe *q, uint8_t op, uint32_t link)
 	q->arg[1] = (int32_t)csock_row(s);
 	q->arg[2] = (int32_t)ls->gen;
 	q->off = link_of(s)->end.cut;
-	cmd_push(csock_core(s));
+	cmd_push(csock_core(s), op);
 }
 
 static bool push(struct csock *s, uint8_t op, uint32_t link)

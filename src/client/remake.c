@@ -90,14 +90,14 @@ int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, str
 		ppoll(NULL, 0, &ts, NULL);
 	}
 	q = cmd_next(c);
-	*q = *cmd;
+	cmd_copy(q, cmd);
 	q->token = TOKEN_REMAKE;
 	if (s != NULL) {
 		q->sid = s->sid;
 		q->ticket = s->ticket++;
 	}
 	c->remade = false;
-	cmd_push(c);
+	cmd_push_first(c, chan_first(cmd->op, cmd->flags, cmd->port));
 	while (core_drain(c), !c->remade) {
 		if (service_is_deaf())
 			return -ERESTART;

@@ -136,6 +136,7 @@ static int send_block(struct csock *s, struct iov_it *it, int flags)
 	struct core *c = csock_core(s);
 	uint32_t room = s->limit - s->inflight;
 	uint32_t n = it->left < ARENA_SPAN_BYTES ? (uint32_t)it->left : ARENA_SPAN_BYTES;
+	uint8_t how = CHAN_SEND_COPIED;
 	struct chan_sqe *q;
 	uint64_t off;
 
@@ -151,14 +152,12 @@ static int send_block(struct csock *s, struct iov_it *it, int flags)
 	iov_get(it, (uint8_t *)c->map->arena + off, n);
 	client.stats.api_copied_bytes += n;
 	q = send_begin(s, n, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
-	q->op = CHAN_OP_SEND;
 	q->off = off;
-	q->flags = CHAN_SEND_COPIED;
 	if (flags & MSG_MORE)
-		q->flags |= CHAN_SEND_MORE;
+		how |= CHAN_SEND_MORE;
 	if ((flags & MSG_OOB) && it->left == 0)
-		q->flags |= CHAN_SEND_OOB;
-	cmd_push(c);
+		how |= CHAN_SEND_OOB;
+	cmd_push_first(c, chan_first(CHAN_OP_SEND, how, 0));
 	return (int)n;
 }
 
@@ -237,13 +236,13 @@ int send_dgram_to(struct csock *s, const struct sockaddr *addr, socklen_t addrle
 	return r == 0 && to->port == 0 ? -EINVAL : r;
 }
 
-void send_dgram_fill(struct chan_sqe *q, const struct endpoint *to)
+uint16_t send_dgram_fill(struct chan_sqe *q, const struct endpoint *to)
 {
 	if (to == NULL)
-		return;
+		return 0;
 	memcpy(q->addr, to->addr, 16);
-	q->port = to->port;
 	q->scope = to->scope;
+	return to->port;
 }
 
 /* from: the own address to send from, or NULL. */
@@ -251,8 +250,10 @@ static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const s
 			  const uint8_t *from)
 {
 	uint32_t n = (uint32_t)it->left;
+	uint8_t how = CHAN_SEND_COPIED;
 	struct chan_sqe *q;
 	uint64_t off = 0;
+	uint16_t port;
 	int r = send_dgram_ready(s, flags, 1);
 	struct core *c = csock_core(s);
 
@@ -265,17 +266,15 @@ static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const s
 	iov_get(it, (uint8_t *)c->map->arena + off, n);
 	client.stats.api_copied_bytes += n;
 	q = send_begin(s, n, n > 0 ? TOKEN_COPY : TOKEN_EMPTY, (uint32_t)(off / BLOCK_UNIT));
-	q->op = to != NULL ? CHAN_OP_SENDTO : CHAN_OP_SEND;
 	q->off = off;
-	q->flags = CHAN_SEND_COPIED;
 	if (flags & MSG_MORE)
-		q->flags |= CHAN_SEND_PART;
-	send_dgram_fill(q, to);
+		how |= CHAN_SEND_PART;
+	port = send_dgram_fill(q, to);
 	if (unlikely(from != NULL)) {
-		q->flags |= CHAN_SEND_FROM;
+		how |= CHAN_SEND_FROM;
 		memcpy(q->from, from + 16 - sizeof(q->from), sizeof(q->from));
 	}
-	cmd_push(c);
+	cmd_push_first(c, chan_first(to != NULL ? CHAN_OP_SENDTO : CHAN_OP_SEND, how, port));
 	return n;
 }
 
@@ -362,10 +361,8 @@ static inline bool send_plain(struct csock *s, const void *buf, uint32_t len)
 	memcpy((uint8_t *)c->map->arena + off, buf, len);
 	client.stats.api_copied_bytes += len;
 	q = send_begin(s, len, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
-	q->op = CHAN_OP_SEND;
-	q->flags = CHAN_SEND_COPIED;
 	q->off = off;
-	cmd_push(c);
+	cmd_push_first(c, chan_first(CHAN_OP_SEND, CHAN_SEND_COPIED, 0));
 	return true;
 }
 

@@ -203,13 +203,12 @@ static void accept_tell(struct csock *l)
 	/* Closed meanwhile, or another thread has told it, or nobody wants to know. */
 	if (unlikely(q == NULL || l->serial != serial || l->taken == 0))
 		return;
-	q->op = CHAN_OP_RCVBUF_MORE;
 	q->sid = l->sid;
 	q->ticket = l->ticket++;
 	q->token = TOKEN_NOBODY;
 	q->arg[0] = (int32_t)l->taken;
 	l->taken = 0;
-	cmd_push(csock_core(l));
+	cmd_push(csock_core(l), CHAN_OP_RCVBUF_MORE);
 }
 
 static int accept_take(struct csock *l, struct csock **out, int flags)

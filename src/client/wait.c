@@ -179,7 +179,8 @@ static bool rings_empty(void)
 	for (unsigned i = 0; i < client.n_cores; i++) {
 		struct chan_end *e = &client.core[i].end;
 
-		if (chan_ready(&e->cq) != 0 || chan_ready(&e->done) != 0)
+		if (chan_ready(&e->cq, sizeof(struct chan_cqe)) ||
+		    chan_ready(&e->done, sizeof(uint32_t)))
 			return false;
 	}
 	return links_idle();

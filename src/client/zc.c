@@ -175,9 +175,10 @@ static int adopt(struct csock *s, const struct zs_buf *b, struct buf_ref *r)
 	return buf_find(&copy, r);
 }
 
-/* One command for one buffer, whose hold is the send's from here on. */
+/* One command for one buffer, whose hold is the send's from here on; *op is the one for cmd_push.
+ */
 static struct chan_sqe *push_buf(struct csock *s, const struct zs_buf *b, const struct buf_ref *r,
-				 uint32_t cookie)
+				 uint32_t cookie, uint8_t *op)
 {
 	struct core *c = csock_core(s);
 	uint8_t kind = b->len == 0 ? TOKEN_EMPTY : r->lent ? TOKEN_LOAN : TOKEN_BLOCK;
@@ -187,7 +188,7 @@ static struct chan_sqe *push_buf(struct csock *s, const struct zs_buf *b, const 
 		c->token[q->token].cookie = cookie;
 		c->cookie[cookie].sends++;
 	}
-	q->op = kind == TOKEN_LOAN ? CHAN_OP_SEND_LOAN : CHAN_OP_SEND;
+	*op = kind == TOKEN_LOAN ? CHAN_OP_SEND_LOAN : CHAN_OP_SEND;
 	if (kind == TOKEN_LOAN)
 		q->loan = c->loan[r->what].name;
 	if (kind == TOKEN_EMPTY) {
@@ -261,8 +262,8 @@ static int send_linked(struct csock *s, const struct zs_buf *b, struct buf_ref *
 /* One buffer of a stream: 1 taken, 0: to be tried again, or -errno. */
 static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, int flags)
 {
-	struct chan_sqe *q;
 	struct buf_ref r;
+	uint8_t op;
 	int err;
 
 	if (unlikely(buf_find(b, &r) < 0))
@@ -277,10 +278,8 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 	err = make_nameable(s, b, &r);
 	if (unlikely(err < 0))
 		return err;
-	q = push_buf(s, b, &r, cookie);
-	if (flags & MSG_MORE)
-		q->flags |= CHAN_SEND_MORE;
-	cmd_push(csock_core(s));
+	push_buf(s, b, &r, cookie, &op);
+	cmd_push_first(csock_core(s), chan_first(op, flags & MSG_MORE ? CHAN_SEND_MORE : 0, 0));
 	return 1;
 }
 
@@ -391,8 +390,7 @@ static int send_dgram_zc(struct csock *s, const struct zs_buf *bufs, int n, uint
 			 int flags, const struct endpoint *to)
 {
 	struct buf_ref refs[PIECES_MAX];
-	struct chan_sqe *q;
-	uint8_t core = s->core;
+	uint8_t core = s->core, op;
 	int r = send_dgram_ready(s, flags, (uint32_t)n);
 
 	/* The cookie is of the core that it was on. */
@@ -405,12 +403,12 @@ static int send_dgram_zc(struct csock *s, const struct zs_buf *bufs, int n, uint
 	if (r < 0)
 		return r;
 	for (int i = 0; i < n; i++) {
-		q = push_buf(s, &bufs[i], &refs[i], cookie);
-		if (to != NULL && q->op == CHAN_OP_SEND)
-			q->op = CHAN_OP_SENDTO;
-		send_dgram_fill(q, to);
-		q->flags = i + 1 < n ? CHAN_SEND_PART : 0;
-		cmd_push(csock_core(s));
+		struct chan_sqe *q = push_buf(s, &bufs[i], &refs[i], cookie, &op);
+		uint16_t port = send_dgram_fill(q, to);
+
+		if (to != NULL && op == CHAN_OP_SEND)
+			op = CHAN_OP_SENDTO;
+		cmd_push_first(csock_core(s), chan_first(op, i + 1 < n ? CHAN_SEND_PART : 0, port));
 	}
 	return n;
 }

@@ -186,34 +186,31 @@ static void give_back(struct sock_app *a, uint32_t loan)
 unsigned app_take_returns(struct sock_app *a, unsigned budget)
 {
 	struct chan_ring *r = &a->end.ret;
-	uint32_t n = chan_ready(r);
+	uint32_t n, loan;
 
-	if (n == 0)
-		return 0;
-	if (n > budget)
-		n = budget;
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t loan;
-
-		chan_copy(&loan, chan_slot(r, r->own + i, sizeof(loan)), sizeof(loan));
+	for (n = 0; n < budget && chan_look(r, &loan, sizeof(loan)); n++) {
+		chan_take(r);
 		give_back(a, loan);
 	}
-	chan_pop(r, n);
+	/* Nobody waits for room there. */
+	if (n != 0)
+		(void)chan_pop(r);
 	return n;
 }
 
 void app_flush(struct sock_app *a)
 {
-	bool news = a->cq_filled != 0 || a->popped, rung;
+	bool tokens = a->end.done.hidden != 0, events, news, rung;
 
-	if (!news && a->done_filled == 0)
+	app_put_events(a);
+	events = a->end.cq.hidden != 0;
+	if (!events && !tokens && !a->popped)
 		return;
-	if (a->done_filled != 0)
-		chan_push(&a->end.done, a->done_filled);
-	if (a->cq_filled != 0)
-		chan_push(&a->end.cq, a->cq_filled);
-	a->done_filled = 0;
-	a->cq_filled = 0;
+	if (tokens)
+		chan_push(&a->end.done, sizeof(uint32_t));
+	if (events)
+		chan_push(&a->end.cq, sizeof(struct chan_cqe));
+	news = events || a->popped;
 	a->popped = false;
 	rung = news ? bell_ring(&a->end.sh->bells.app_armed, a->map->app_bell_fd)
 		    : bell_ring_trifle(&a->end.sh->bells.app_armed, a->map->app_bell_fd);
@@ -224,13 +221,14 @@ void app_flush(struct sock_app *a)
 /* Is there anything to do for it that can be done? */
 static bool app_has_work(struct sock_app *a)
 {
-	if (chan_ready(&a->end.ret) != 0)
+	if (chan_ready(&a->end.ret, sizeof(uint32_t)))
 		return true;
 	/* What waits for anything but room in the event ring is moved by a return, a command or a
 	 * packet. */
 	if (!list_empty(&a->waiting) && app_room_now(a) > a->room_seen)
 		return true;
-	return chan_ready(&a->end.sq) != 0 && !a->stalled && app_room(a, SOCK_CMD_ROOM);
+	return chan_ready(&a->end.sq, sizeof(struct chan_sqe)) && !a->stalled &&
+	       app_room(a, SOCK_CMD_ROOM);
 }
 
 bool socks_arm(struct socks *s)

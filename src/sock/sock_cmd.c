@@ -181,11 +181,11 @@ static inline struct sock *sock_ahead(const struct sock_app *a, uint32_t i)
 	return slab_at(&a->socks, sid_index(q->sid) % a->socks.used);
 }
 
-static void prefetch_ahead(const struct sock_app *a, uint32_t done)
+static void prefetch_ahead(const struct sock_app *a)
 {
-	const struct sock *k = sock_ahead(a, done + CONN_AHEAD);
+	const struct sock *k = sock_ahead(a, CONN_AHEAD);
 
-	__builtin_prefetch(sock_ahead(a, done + SOCK_AHEAD));
+	__builtin_prefetch(sock_ahead(a, SOCK_AHEAD));
 	if (k->sid != 0 && k->kind == SOCK_CONN)
 		tcp_prefetch(k->conn);
 }
@@ -193,30 +193,24 @@ static void prefetch_ahead(const struct sock_app *a, uint32_t done)
 unsigned app_commands(struct sock_app *a, unsigned budget)
 {
 	struct chan_ring *r = &a->end.sq;
-	uint32_t n = chan_ready(r), done = 0;
-	bool crowded;
+	struct chan_sqe q;
+	unsigned done = 0;
 
 	a->stalled = false;
-	crowded = n > r->mask / 2; /* chan.h, "Room" */
 	if (unlikely(a->n_held != 0) && !run_held(a))
 		return 0;
-	if (n > budget)
-		n = budget;
-	while (done < n && likely(app_room(a, SOCK_CMD_ROOM))) {
-		struct chan_sqe q;
-
+	while (done < budget && chan_peek(r, &q) && likely(app_room(a, SOCK_CMD_ROOM))) {
 		if (unlikely(a->socks.live > FEW_SOCKS))
-			prefetch_ahead(a, done);
-		chan_copy(&q, chan_slot(r, r->own + done, sizeof(q)), sizeof(q));
+			prefetch_ahead(a);
 		if (unlikely(execute(a, &q) == SOCK_STALL))
 			break;
+		chan_take(r);
 		done++;
 		if (unlikely(a->n_held != 0) && !run_held(a))
 			break;
 	}
 	if (done != 0) {
-		chan_pop(r, done);
-		a->popped |= crowded;
+		a->popped |= chan_pop(r);
 		a->s->n.commands += done;
 		a->commands += done;
 	}

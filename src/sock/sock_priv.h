@@ -25,6 +25,7 @@
 #include "sock/sock.h"
 
 #define SOCK_HELD_MAX	  256 /* commands of one application that came before their turn */
+#define SOCK_EVENTS	  16  /* made, and not yet in the ring */
 #define SOCK_CMD_ROOM	  3   /* events that one command may make at once */
 #define SOCK_OUT_MAX	  256 /* datagrams that wait for the stack; a power of two */
 #define SOCK_UDP_WAIT_MAX 256 /* datagrams of one socket that wait for room in its event ring */
@@ -171,7 +172,10 @@ struct sock_app {
 	struct socks *s;
 	const struct chan_map *map;
 	struct chan_end end;
-	uint32_t cq_filled, done_filled; /* written, not yet pushed */
+	/* Events are made here, and copied into the ring when there are several or the turn ends:
+	 * so nobody sees half of one, and nothing is read back from memory that others write. */
+	struct chan_cqe event[SOCK_EVENTS];
+	uint32_t n_events;
 	bool stalled;			 /* the next command waits for memory */
 	uint32_t room_seen;		 /* in the event ring, when news found too little */
 	bool popped; /* commands were taken of so many that the application may wait for room */
@@ -247,7 +251,7 @@ struct sock_cmd {
 /* Room for n more events? */
 static inline bool app_room(struct sock_app *a, uint32_t n)
 {
-	uint32_t want = a->cq_filled + n;
+	uint32_t want = a->n_events + n;
 
 	return chan_free(&a->end.cq, want) >= want;
 }
@@ -255,14 +259,25 @@ static inline bool app_room(struct sock_app *a, uint32_t n)
 /* Room for how many more events? Looks at the other side's index. */
 static inline uint32_t app_room_now(struct sock_app *a)
 {
-	return chan_free(&a->end.cq, a->end.cq.mask + 1) - a->cq_filled;
+	return chan_free(&a->end.cq, a->end.cq.mask + 1) - a->n_events;
 }
 
-/* The next event to fill; the caller made sure of the room. */
+/* What was made so far goes into the ring; the application sees it with app_flush(). */
+static inline void app_put_events(struct sock_app *a)
+{
+	for (uint32_t i = 0; i < a->n_events; i++)
+		chan_put(&a->end.cq, &a->event[i]);
+	a->n_events = 0;
+}
+
+/* The next event to fill; the caller made sure of the room. It may be changed until the next one is
+ * asked for. */
 static inline struct chan_cqe *app_event(struct sock_app *a)
 {
 	a->s->n.events++;
-	return chan_slot(&a->end.cq, a->end.cq.own + a->cq_filled++, sizeof(struct chan_cqe));
+	if (unlikely(a->n_events == SOCK_EVENTS))
+		app_put_events(a);
+	return &a->event[a->n_events++];
 }
 
 unsigned app_take_returns(struct sock_app *a, unsigned budget);

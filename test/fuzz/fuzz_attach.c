@@ -188,8 +188,7 @@ static void push(struct peer *p, const struct chan_sqe *q)
 
 	if (p->end.sh == NULL || chan_free(r, 1) == 0)
 		return;
-	memcpy(chan_slot(r, r->own, sizeof(*q)), q, sizeof(*q));
-	chan_push(r, 1);
+	chan_send(r, q);
 }
 
 /* The next event of the honest one, within so many turns. */
@@ -197,15 +196,14 @@ static struct chan_cqe event(uint8_t ev)
 {
 	struct chan_ring *r = &honest.end.cq;
 	struct chan_cqe e;
+	uint32_t token;
 
 	for (unsigned i = 0; i < 1000; i++) {
-		chan_pop(&honest.end.done, chan_ready(&honest.end.done));
-		while (chan_ready(r) != 0) {
-			chan_copy(&e, chan_slot(r, r->own, sizeof(e)), sizeof(e));
-			chan_pop(r, 1);
+		while (chan_receive_name(&honest.end.done, &token))
+			;
+		while (chan_receive(r, &e))
 			if (e.ev == ev)
 				return e;
-		}
 		node_poll(&svc.node.core[0]);
 	}
 	abort(); /* H34: somebody else's doing stopped it */
@@ -270,8 +268,7 @@ static void honest_check(void)
 
 	expect(at != NULL && memcmp(at, honest.map.arena, PAYLOAD) == 0);
 	expect(chan_free(r, 1) != 0);
-	memcpy(chan_slot(r, r->own, 4), &e.loan, 4);
-	chan_push(r, 1);
+	chan_send_name(r, e.loan);
 }
 
 /* ---- the others ---- */

@@ -302,8 +302,7 @@ static void command(struct choices *c)
 	}
 	if (chan_free(r, 1) == 0)
 		return;
-	memcpy(chan_slot(r, r->own, sizeof(q)), &q, sizeof(q));
-	chan_push(r, 1);
+	chan_send(r, &q);
 }
 
 static void give_back(uint32_t loan)
@@ -312,33 +311,35 @@ static void give_back(uint32_t loan)
 
 	if (chan_free(r, 1) == 0)
 		return;
-	memcpy(chan_slot(r, r->own, sizeof(loan)), &loan, sizeof(loan));
-	chan_push(r, 1);
+	chan_send_name(r, loan);
 }
 
 static void read_events(uint32_t most)
 {
-	struct chan_ring *r = &f.end.cq;
-	uint32_t n = chan_ready(r);
+	struct chan_cqe e;
+	uint32_t token;
 
-	n = n < most ? n : most;
-	for (uint32_t i = 0; i < n; i++) {
-		const struct chan_cqe *e = chan_slot(r, r->own + i, sizeof(*e));
-
-		if (e->ev == CHAN_EV_DATA || e->ev == CHAN_EV_DGRAM)
-			f.loan[f.next_loan++ % NAMES] = e->loan;
-	}
-	chan_pop(r, n);
-	chan_pop(&f.end.done, chan_ready(&f.end.done));
+	for (; most != 0 && chan_receive(&f.end.cq, &e); most--)
+		if (e.ev == CHAN_EV_DATA || e.ev == CHAN_EV_DGRAM)
+			f.loan[f.next_loan++ % NAMES] = e.loan;
+	while (chan_receive_name(&f.end.done, &token))
+		;
 }
 
 static void lie(struct choices *c)
 {
 	struct chan_idx *idx[] = {&f.end.sh->sq, &f.end.sh->cq, &f.end.sh->ret, &f.end.sh->done};
 	uint8_t b = choose8(c);
-	struct chan_idx *i = idx[b & 3];
+	struct chan_ring *r = b & 1 ? &f.end.sq : &f.end.ret;
+	uint32_t bytes = b & 1 ? 64 : 4;
 
-	atomic_store(b & 4 ? &i->tail : &i->head, b & 8 ? choose32(c) : choose8(c));
+	if (b & 4)
+		atomic_store(&idx[b & 3]->head, b & 8 ? choose32(c) : choose8(c));
+	else if (b & 8)
+		atomic_fetch_xor(chan_word(r, r->own + choose8(c), bytes), CHAN_MARK);
+	else
+		for (uint32_t i = 0; i <= r->mask; i++)
+			atomic_fetch_xor(chan_word(r, i, bytes), CHAN_MARK);
 }
 
 static void step(struct choices *c)

@@ -1,25 +1,33 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The doorbells of a channel (src/chan/bell.h, chan.h "Room"), for spin(1): is a wake-up ever lost?
- * The stack produces N events into a ring of Q, rings the application, and sleeps when the ring is
- * full; the application drains it, rings the stack when it found more than half, and sleeps when it
- * is empty. Each index of the other side is read once and remembered, as chan_ready() and
- * chan_free() do. Exchanges of `armed` are atomic and order everything around them (bell.c says why),
- * so the interleavings that spin tries are all there are.
+ * The stack produces N events into a ring of Q, in batches of one or two, rings the application, and
+ * sleeps when the ring is full; the application takes what is marked, one by one, tells how far it is
+ * whenever it likes, rings the stack each time that more than half a ring was taken since it rang
+ * last (chan_pop), and sleeps when the next entry has no mark. Of a batch the second entry is marked
+ * first (chan_fill, chan_push). The consumer's index is read once and remembered, as chan_free()
+ * does. Exchanges of `armed` are atomic and order everything around them (bell.c says why), so the
+ * interleavings that spin tries are all there are.
+ *
+ * An entry carries the number of its event: it must be the one whose turn it is; and who sees the
+ * first of a batch sees all of it.
  *
  * Beside the events come tokens, T in all, at any time. For them alone the stack rings only who armed
  * with 1; an application that needs no token just then arms with 2 ("Trifles"). Here it needs one for
  * every third event.
  *
- * Checked: every run ends with all events taken. A lost wake-up would be a run that ends with both
- * asleep, an invalid end state. LOSE_1 to LOSE_3 are the mistakes that the protocol avoids, and the
+ * Checked besides: every run ends with all events taken. A lost wake-up would be a run that ends with both
+ * asleep, an invalid end state. LOSE_1 to LOSE_5 are the mistakes that the protocol avoids, and the
  * test wants spin to find them.
  */
 #define N 9
 #define Q 4
 #define T 3 /* N / 3 */
 
-byte tail, head;		      /* shared, free-running */
+bit mark[Q];			      /* shared: the parity of the lap, the first is 1 */
+byte event[Q];			      /* shared */
+bit more[Q];			      /* shared: the next was made together with it */
+byte head;			      /* shared, free-running */
 byte given;			      /* tokens, shared */
 byte app_armed;			      /* shared: 0, 1, 2 */
 bit stack_armed;		      /* shared */
@@ -32,6 +40,9 @@ inline ring(armed, bell)
 	:: d_step { armed == 0 -> skip }
 	fi
 }
+
+/* The lap of entry i, as chan_mark(). */
+#define LAP(i) (1 - ((i) / Q) % 2)
 
 /* The first look and the ringing are two modifications. */
 inline ring_trifle(armed, bell)
@@ -50,9 +61,31 @@ proctype stack()
 	:: made == N -> break
 	:: made < N ->
 		if
+		:: made + 1 < N && made + 1 - seen < Q ->
+			event[made % Q] = made;
+			more[made % Q] = 1;
+			more[(made + 1) % Q] = 0;
+#ifdef LOSE_4
+			mark[made % Q] = LAP(made);
+			event[(made + 1) % Q] = made + 1;
+			mark[(made + 1) % Q] = LAP(made + 1);
+#else
+			event[(made + 1) % Q] = made + 1;
+			mark[(made + 1) % Q] = LAP(made + 1);
+			mark[made % Q] = LAP(made);
+#endif
+			made = made + 2;
+			ring(app_armed, app_bell)
 		:: made - seen < Q ->
+			more[made % Q] = 0;
+#ifdef LOSE_5
+			mark[made % Q] = LAP(made);
+			event[made % Q] = made;
+#else
+			event[made % Q] = made;
+			mark[made % Q] = LAP(made);
+#endif
 			made++;
-			tail = made;
 			ring(app_armed, app_bell)
 		:: made - seen == Q ->
 			seen = head;
@@ -85,9 +118,26 @@ proctype acks()
 	od
 }
 
+/* chan_pop() */
+inline tell()
+{
+	head = got;
+#ifdef LOSE_2
+	if
+	:: got - rung > Q -> rung = got; ring(stack_armed, stack_bell)
+	:: else -> skip
+	fi
+#else
+	if
+	:: got - rung > (Q - 1) / 2 -> rung = got; ring(stack_armed, stack_bell)
+	:: else -> skip
+	fi
+#endif
+}
+
 proctype app()
 {
-	byte got = 0, seen = 0, paid = 0, n;
+	byte got = 0, paid = 0, rung = 0;
 
 	do
 	:: got == N && paid == got / 3 -> break
@@ -108,35 +158,26 @@ proctype app()
 		fi
 	:: got < N && paid == got / 3 ->
 		if
-		:: seen == got -> seen = tail
-		:: else -> skip
-		fi;
-		n = seen - got;
-		if
-		:: n > 0 ->
-			got = got + n;
-			head = got;
-#ifdef LOSE_2
+		:: mark[got % Q] == LAP(got) ->
+			assert(event[got % Q] == got);
+			assert(!more[got % Q] || mark[(got + 1) % Q] == LAP(got + 1));
+			got++;
+			/* More of them before it tells, or not. */
 			if
-			:: n == Q -> ring(stack_armed, stack_bell)
-			:: else -> skip
+			:: got < N && paid == got / 3 -> skip
+			:: tell()
 			fi
-#else
-			if
-			:: n > (Q - 1) / 2 -> ring(stack_armed, stack_bell)
-			:: else -> skip
-			fi
-#endif
-		:: n == 0 ->
+		:: else ->
+			tell();
 			app_armed = 2;
-			seen = tail;
 			if
-			:: seen != got -> skip
-			:: seen == got -> app_bell == 1; app_bell = 0
+			:: mark[got % Q] == LAP(got) -> skip
+			:: else -> app_bell == 1; app_bell = 0
 			fi;
 			app_armed = 0
 		fi
 	od;
+	tell();
 	assert(head == N)
 }
 

@@ -27,7 +27,7 @@ def errors(*flags):
 
 
 bad = errors() != 0
-for mistake in ("-DLOSE_1", "-DLOSE_2", "-DLOSE_3"):
+for mistake in ("-DLOSE_1", "-DLOSE_2", "-DLOSE_3", "-DLOSE_4", "-DLOSE_5"):
     if errors(mistake) == 0:
         print(f"{mistake}: not found")
         bad = True

@@ -205,27 +205,21 @@ static void memfd_mapped_twice_carries_entries_both_ways(void **state)
 		uint32_t name;
 
 		assert_true(chan_free(&a.sq, 1) >= 1);
-		memcpy(chan_slot(&a.sq, a.sq.own, sizeof(q)), &q, sizeof(q));
-		chan_push(&a.sq, 1);
-		assert_int_equal(chan_ready(&s.sq), 1);
-		chan_copy(&qc, chan_slot(&s.sq, s.sq.own, sizeof(q)), sizeof(qc));
-		chan_pop(&s.sq, 1);
+		chan_send(&a.sq, &q);
+		assert_true(chan_receive(&s.sq, &qc));
+		assert_false(chan_ready(&s.sq, sizeof(q)));
 		assert_memory_equal(&q, &qc, sizeof(q));
 
 		assert_true(chan_free(&s.cq, 1) >= 1);
-		memcpy(chan_slot(&s.cq, s.cq.own, sizeof(c)), &c, sizeof(c));
-		chan_push(&s.cq, 1);
-		assert_int_equal(chan_ready(&a.cq), 1);
-		chan_copy(&cc, chan_slot(&a.cq, a.cq.own, sizeof(c)), sizeof(cc));
-		chan_pop(&a.cq, 1);
+		chan_send(&s.cq, &c);
+		assert_true(chan_receive(&a.cq, &cc));
+		assert_false(chan_ready(&a.cq, sizeof(c)));
 		assert_memory_equal(&c, &cc, sizeof(c));
 
 		assert_true(chan_free(&s.done, 1) >= 1);
-		memcpy(chan_slot(&s.done, s.done.own, 4), &i, 4);
-		chan_push(&s.done, 1);
-		assert_int_equal(chan_ready(&a.done), 1);
-		chan_copy(&name, chan_slot(&a.done, a.done.own, 4), 4);
-		chan_pop(&a.done, 1);
+		chan_send_name(&s.done, i);
+		assert_true(chan_receive_name(&a.done, &name));
+		assert_false(chan_ready(&a.done, sizeof(name)));
 		assert_int_equal(name, i);
 	}
 	munmap(app.base, n);

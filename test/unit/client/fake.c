@@ -186,16 +186,14 @@ int fake_teardown(void **state)
 void fake_event(struct fake_core *c, const struct chan_cqe *e)
 {
 	assert_true(chan_free(&c->end.cq, 1) > 0);
-	memcpy(chan_slot(&c->end.cq, c->end.cq.own, sizeof(*e)), e, sizeof(*e));
-	chan_push(&c->end.cq, 1);
+	chan_send(&c->end.cq, e);
 	bell_ring(&c->end.sh->bells.app_armed, c->map.app_bell_fd);
 }
 
 static void token_back(struct fake_core *c, uint32_t token)
 {
 	assert_true(chan_free(&c->end.done, 1) > 0);
-	*(uint32_t *)chan_slot(&c->end.done, c->end.done.own, 4) = token;
-	chan_push(&c->end.done, 1);
+	chan_send_name(&c->end.done, token);
 	bell_ring_trifle(&c->end.sh->bells.app_armed, c->map.app_bell_fd);
 }
 
@@ -268,20 +266,14 @@ static void command(struct fake_core *c, const struct chan_sqe *q)
 
 unsigned fake_serve(struct fake_core *c)
 {
-	unsigned n = 0, k;
+	unsigned n = 0;
 	struct chan_sqe q;
 
-	while ((k = chan_ready(&c->end.ret)) != 0) {
-		for (unsigned i = 0; i < k; i++)
-			chan_copy(&c->last_returned, chan_slot(&c->end.ret, c->end.ret.own + i, 4),
-				  4);
-		chan_pop(&c->end.ret, k);
-		c->returned += k;
-		n += k;
+	while (chan_receive_name(&c->end.ret, &c->last_returned)) {
+		c->returned++;
+		n++;
 	}
-	while (chan_ready(&c->end.sq) != 0) {
-		chan_copy(&q, chan_slot(&c->end.sq, c->end.sq.own, sizeof(q)), sizeof(q));
-		chan_pop(&c->end.sq, 1);
+	while (chan_receive(&c->end.sq, &q)) {
 		command(c, &q);
 		n++;
 	}

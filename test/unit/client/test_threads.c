@@ -454,7 +454,7 @@ static void close_during_a_command_of_all_cores_ends_it(void **state)
 	fd = zs_socket(AF_INET, SOCK_STREAM, 0);
 	pthread_mutex_lock(&fake.lock);
 	call_start(&c, set_option);
-	while (chan_ready(&fake.core[0].end.sq) + chan_ready(&fake.core[1].end.sq) == 0)
+	while (!chan_ready(&fake.core[0].end.sq, 64) && !chan_ready(&fake.core[1].end.sq, 64))
 		sched_yield();
 	assert_int_equal(zs_close(fd), 0);
 	pthread_mutex_unlock(&fake.lock);
@@ -476,7 +476,7 @@ static void two_threads_listen_on_one_descriptor(void **state)
 	fd = zs_socket(AF_INET, SOCK_STREAM, 0);
 	pthread_mutex_lock(&fake.lock);
 	call_start(&c[0], listen_twice);
-	while (chan_ready(&fake.core[0].end.sq) == 0)
+	while (!chan_ready(&fake.core[0].end.sq, 64))
 		sched_yield();
 	call_start(&c[1], listen_twice);
 	for (int i = 0; i < 1000; i++) /* likely inside, before the first one's answer */

@@ -378,24 +378,13 @@ static void transmit(struct host *h)
 
 static void app_read(struct host *h)
 {
-	uint32_t n;
-
-	while (!h->hold_cq && (n = chan_ready(&h->end.cq)) != 0) {
-		for (uint32_t i = 0; i < n; i++) {
-			assert_true(h->n_ev < EVENTS_MAX);
-			chan_copy(&h->ev[h->n_ev++],
-				  chan_slot(&h->end.cq, h->end.cq.own + i, sizeof(h->ev[0])),
-				  sizeof(h->ev[0]));
-		}
-		chan_pop(&h->end.cq, n);
+	while (!h->hold_cq && chan_ready(&h->end.cq, sizeof(h->ev[0]))) {
+		assert_true(h->n_ev < EVENTS_MAX);
+		assert_true(chan_receive(&h->end.cq, &h->ev[h->n_ev++]));
 	}
-	while ((n = chan_ready(&h->end.done)) != 0) {
-		for (uint32_t i = 0; i < n; i++) {
-			assert_true(h->n_done < EVENTS_MAX);
-			chan_copy(&h->done[h->n_done++],
-				  chan_slot(&h->end.done, h->end.done.own + i, 4), 4);
-		}
-		chan_pop(&h->end.done, n);
+	while (chan_ready(&h->end.done, 4)) {
+		assert_true(h->n_done < EVENTS_MAX);
+		assert_true(chan_receive_name(&h->end.done, &h->done[h->n_done++]));
 	}
 }
 
@@ -426,8 +415,7 @@ static void step(unsigned n)
 static void push(struct host *h, const struct chan_sqe *q)
 {
 	assert_true(chan_free(&h->end.sq, 1) >= 1);
-	memcpy(chan_slot(&h->end.sq, h->end.sq.own, sizeof(*q)), q, sizeof(*q));
-	chan_push(&h->end.sq, 1);
+	chan_send(&h->end.sq, q);
 }
 
 /* With its ticket. */
@@ -440,8 +428,7 @@ static void submit(struct host *h, struct chan_sqe q)
 
 static void give_back(struct host *h, uint32_t loan)
 {
-	memcpy(chan_slot(&h->end.ret, h->end.ret.own, 4), &loan, 4);
-	chan_push(&h->end.ret, 1);
+	chan_send_name(&h->end.ret, loan);
 }
 
 /* Takes the first event of that kind and socket (0 = any) out of those that came. */

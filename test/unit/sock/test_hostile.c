@@ -139,8 +139,7 @@ static void write_commands(void)
 	for (uint32_t n = pick(20); n != 0 && chan_free(r, 1) != 0; n--) {
 		struct chan_sqe q = any_command();
 
-		memcpy(chan_slot(r, r->own, sizeof(q)), &q, sizeof(q));
-		chan_push(r, 1);
+		chan_send(r, &q);
 	}
 }
 
@@ -153,33 +152,40 @@ static void return_buffers(void)
 
 		if (pick(6) == 0)
 			loan = rand_u32(&rnd);
-		memcpy(chan_slot(r, r->own, 4), &loan, 4);
-		chan_push(r, 1);
+		chan_send_name(r, loan);
 	}
 }
 
-/* Indices that are none, ahead and behind. */
+/* Indices that are none, ahead and behind; entries marked as new, all of them too. */
 static void lie_about_indices(void)
 {
 	struct chan_idx *idx[] = {&evil.end.sh->sq, &evil.end.sh->cq, &evil.end.sh->ret,
 				  &evil.end.sh->done};
-	struct chan_idx *i = idx[pick(4)];
+	struct chan_ring *r = pick(2) ? &evil.end.sq : &evil.end.ret;
+	uint32_t bytes = r == &evil.end.sq ? 64 : 4;
 
-	if (pick(2))
-		atomic_store(&i->tail, rand_u32(&rnd) >> pick(32));
-	else
-		atomic_store(&i->head, rand_u32(&rnd) >> pick(32));
+	switch (pick(3)) {
+	case 0:
+		atomic_store(&idx[pick(4)]->head, rand_u32(&rnd) >> pick(32));
+		break;
+	case 1:
+		atomic_fetch_xor(chan_word(r, rand_u32(&rnd), bytes), CHAN_MARK);
+		break;
+	default:
+		for (uint32_t i = 0; i <= r->mask; i++)
+			atomic_fetch_xor(chan_word(r, i, bytes), CHAN_MARK);
+	}
 }
 
 static void read_events(void)
 {
-	uint32_t n = chan_ready(&evil.end.cq);
+	struct chan_cqe e;
+	uint32_t token;
 
-	if (n != 0)
-		chan_pop(&evil.end.cq, pick(n + 1));
-	n = chan_ready(&evil.end.done);
-	if (n != 0)
-		chan_pop(&evil.end.done, pick(n + 1));
+	for (uint32_t n = pick(20); n != 0 && chan_receive(&evil.end.cq, &e); n--)
+		;
+	for (uint32_t n = pick(20); n != 0 && chan_receive_name(&evil.end.done, &token); n--)
+		;
 }
 
 /* The good ones exchange a hundred bytes. */

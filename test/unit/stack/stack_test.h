@@ -153,17 +153,12 @@ static bool inject(struct rte_mbuf *m)
 static void command(const struct chan_sqe *q)
 {
 	assert_true(chan_free(&app.sq, 1) >= 1);
-	memcpy(chan_slot(&app.sq, app.sq.own, sizeof(*q)), q, sizeof(*q));
-	chan_push(&app.sq, 1);
+	chan_send(&app.sq, q);
 }
 
 static bool event(struct chan_cqe *e)
 {
-	if (chan_ready(&app.cq) == 0)
-		return false;
-	chan_copy(e, chan_slot(&app.cq, app.cq.own, sizeof(*e)), sizeof(*e));
-	chan_pop(&app.cq, 1);
-	return true;
+	return chan_receive(&app.cq, e);
 }
 
 #endif
