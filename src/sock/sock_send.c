@@ -132,6 +132,8 @@ struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
 	*err = token_begin(&a->tokens, q->token, d);
 	if (unlikely(*err != 0))
 		return NULL;
+	d->app = a;
+	d->token = q->token;
 	m = attach(c->s, d, at, iova, q->len);
 	if (unlikely(m == NULL)) {
 		token_end(&a->tokens, q->token);
