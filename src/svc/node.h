@@ -6,6 +6,7 @@
  *   node.c         opening and closing, in order
  *   node_port.c    DPDK's environment, pools, ports
  *   node_addr.c    interfaces, addresses, routes
+ *   node_spin.c    how long such a thread looks for work
  *   node_thread.c  a thread for each stack, or the caller's; calls into a running stack
  */
 #ifndef ZS_SVC_NODE_H
@@ -17,6 +18,7 @@
 #include "chan/embed.h"
 #include "dev/dev.h"
 #include "stack/stack.h"
+#include "svc/node_spin.h"
 #include "svc/svc_cfg.h"
 
 struct node_call;
@@ -29,7 +31,7 @@ struct node_core {
 	pthread_t thread;
 	struct pkt_pools pools;
 	struct stack *stack;
-	int64_t spin_ns; /* how long to look for work before sleeping */
+	struct node_spin spin;
 	/* Calls that wait for the thread: a list under the lock, and whether it has any. */
 	pthread_mutex_t lock;
 	struct node_call *calls;

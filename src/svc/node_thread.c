@@ -12,7 +12,8 @@
 
 #include "svc/node.h"
 
-#define CLOCK_EACH 16 /* idle turns between two looks at the clock */
+#define CLOCK_EACH 16	/* idle turns between two looks at the clock */
+#define SHORT_NS   5000 /* of a call of sched_yield() that found nobody */
 
 int64_t node_now_ns(void)
 {
@@ -22,12 +23,13 @@ int64_t node_now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Spinning takes a CPU from somebody when all stacks and the program don't have one each. */
-static bool may_spin(unsigned stacks)
+/* Looking for work takes a CPU from somebody when all stacks and the program don't have one each.
+ */
+static bool is_tight(unsigned stacks)
 {
 	cpu_set_t may;
 
-	return sched_getaffinity(0, sizeof(may), &may) == 0 && (unsigned)CPU_COUNT(&may) > stacks;
+	return sched_getaffinity(0, sizeof(may), &may) < 0 || (unsigned)CPU_COUNT(&may) <= stacks;
 }
 
 /* ---- calls into a running stack ---- */
@@ -88,25 +90,29 @@ unsigned node_poll(struct node_core *c)
 
 /* ---- threads ---- */
 
+/* How long others had the CPU. */
+static int64_t give_way(int64_t now_ns)
+{
+	int64_t took;
+
+	sched_yield();
+	took = node_now_ns() - now_ns;
+	return took > SHORT_NS ? took : 0;
+}
+
 /* Turns the loop until it was idle for the spinning time, or the end. */
 static void spin(struct node_core *c)
 {
-	int64_t idle_since = 0;
-
 	for (unsigned turn = 1; !atomic_load_explicit(&c->node->stop, memory_order_relaxed);
 	     turn++) {
 		if (node_poll(c) != 0) {
-			idle_since = 0;
+			node_spin_busy(&c->spin);
 			turn = 0;
 			continue;
 		}
-		if (c->spin_ns == 0)
-			return;
-		if (turn % CLOCK_EACH != 0)
+		if (turn % CLOCK_EACH != 0 && c->spin.budget_ns != 0)
 			continue;
-		if (idle_since == 0)
-			idle_since = node_now_ns();
-		else if (node_now_ns() - idle_since >= c->spin_ns)
+		if (!node_spin_quiet(&c->spin, node_now_ns(), give_way))
 			return;
 	}
 }
@@ -150,12 +156,12 @@ static int start(struct node_core *c, unsigned i)
 
 int node_threads_start(struct node *n, const struct svc_err *err)
 {
-	int64_t spin_ns = may_spin(n->n) ? n->spin_ns : 0;
+	bool tight = is_tight(n->n);
 
 	for (unsigned i = 0; i < n->n; i++) {
 		int rc;
 
-		n->core[i].spin_ns = spin_ns;
+		n->core[i].spin = (struct node_spin){.budget_ns = n->spin_ns, .tight = tight};
 		rc = start(&n->core[i], i);
 		if (rc < 0)
 			return svc_fail(err, rc, "cannot start a thread: %s", strerror(-rc));
