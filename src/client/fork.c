@@ -126,8 +126,7 @@ static void give_back(struct csock *s, uint32_t row, bool behind)
 	int err = 0;
 
 	while (row != NIL && err >= 0)
-		err = loan_is_link(c, row) ? give_copy(s, c, &row, behind)
-					   : give_loan(s, c, &row);
+		err = loan_is_link(c, row) ? give_copy(s, c, &row, behind) : give_loan(s, c, &row);
 	if (row == NIL && err >= 0)
 		return;
 	while (row != NIL)

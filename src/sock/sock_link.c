@@ -31,11 +31,11 @@ struct sock_peer {
 
 /* What a socket knows of links. Lives from the first offer to the end of the socket. */
 struct sock_link {
-	uint32_t offered, far;	      /* as it, and as the other end calls the link */
+	uint32_t offered, far;		      /* as it, and as the other end calls the link */
 	uint32_t tx, tx_name, tx_gen, tx_cut; /* what the other end wants */
-	bool taken; /* by us; the mark to the link is still to come */
-	bool tell_offer, tell_tx;     /* by NEWS_LINK */
-	uint32_t sends, receives;     /* over which link, now; 0: none */
+	bool taken;			      /* by us; the mark to the link is still to come */
+	bool tell_offer, tell_tx;	      /* by NEWS_LINK */
+	uint32_t sends, receives;	      /* over which link, now; 0: none */
 	/* Marks that are not yet told: to the link, and back, which stands behind it. */
 	bool mark_to, mark_back;
 	uint64_t to_at, back_at;

@@ -183,8 +183,13 @@ static int ep;
 static ssize_t epoll_one(void)
 {
 	struct epoll_event e;
+	int n;
 
-	return zs_epoll_wait(ep, &e, 1, -1);
+	/* A preemption while it spins may pass for a signal (interrupt.c). */
+	do
+		n = zs_epoll_wait(ep, &e, 1, -1);
+	while (n == -EINTR);
+	return n;
 }
 
 static void close_wakes_a_sleeping_set(void **state)
