@@ -96,8 +96,9 @@ struct lsock {
 
 struct links {
 	struct plink link[LINKS_MAX];
-	unsigned n; /* places ever used */
-	int epoll;  /* to sleep on */
+	unsigned n;	/* places ever used */
+	int epoll;	/* to sleep on */
+	unsigned armed; /* times that bells were */
 	uint32_t packet_rows;
 	struct link_map region[REGIONS_MAX];
 	struct lsock *sock;
