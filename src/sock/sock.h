@@ -66,7 +66,7 @@ struct sock_app_cfg {
 	 * held by all applications that share them. */
 	struct rte_mempool *own;
 	uint32_t own_max;
-	uint64_t owner; /* SO_REUSEPORT shares a port among sockets of one owner */
+	uint32_t owner; /* SO_REUSEPORT shares a port among sockets that one owner made */
 	/* Ports from here on may be bound freely; below, what socks_grant() allowed. */
 	uint32_t free_ports_from;
 	bool alone; /* its dumps show its own sockets only */

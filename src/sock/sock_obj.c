@@ -29,6 +29,7 @@ struct sock *sock_alloc(struct sock_app *a, enum sock_kind kind, uint8_t domain)
 		.gen = gen,
 		.kind = (uint8_t)kind,
 		.domain = domain,
+		.owner = a->owner,
 		.limit = kind == SOCK_UDP ? SOCK_UDP_BUF : TCP_LIMIT,
 	};
 	list_init(&k->wait);

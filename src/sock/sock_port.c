@@ -9,7 +9,8 @@
  * Ports of active opens are chosen for each destination by RFC 6056 algorithm 3 (§3.3.3), and don't
  * enter the table: the four-tuple is what must be free, and the engine knows that.
  *
- * Not done: users (Linux: SO_REUSEPORT only within one user); ports below 1024 are not special.
+ * SO_REUSEPORT shares within one user: who made the socket, whoever holds it now, else a port could
+ * be prepared for another user to share by passing a socket on. Ports below 1024 are not special.
  */
 #include <stdlib.h>
 
@@ -44,7 +45,7 @@ static bool shares(const struct sock *k, const struct sock *o, uint16_t flags)
 {
 	uint16_t both = flags & o->flags;
 
-	if ((both & SOCKF_REUSEPORT) && k->app->owner == o->app->owner)
+	if ((both & SOCKF_REUSEPORT) && k->owner == o->owner)
 		return true;
 	return (both & SOCKF_REUSEADDR) && o->kind != SOCK_LISTEN && k->kind != SOCK_LISTEN;
 }
@@ -138,7 +139,7 @@ int port_may_listen(const struct sock *k)
 	for (const struct sock *o = *head_of(k, k->lport); o != NULL; o = o->next_on_port) {
 		if (o == k || o->kind != SOCK_LISTEN || !(o->fam & k->fam))
 			continue;
-		if ((k->flags & o->flags & SOCKF_REUSEPORT) && k->app->owner == o->app->owner)
+		if ((k->flags & o->flags & SOCKF_REUSEPORT) && k->owner == o->owner)
 			continue;
 		if (ip_addr_is_any(&k->laddr) || ip_addr_is_any(&o->laddr) ||
 		    ip_addr_eq(&o->laddr, &k->laddr))

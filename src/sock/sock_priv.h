@@ -117,6 +117,7 @@ struct sock {
 	uint32_t backlog, announced;	     /* listener */
 	uint32_t mark, priority;	     /* SO_MARK, SO_PRIORITY: kept for who asks */
 	uint16_t linger_s;
+	uint32_t owner;		   /* who made it, whoever holds it now */
 	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
 	struct sock *next_on_port; /* port table */
 	struct sock **link_on_port;
@@ -193,7 +194,7 @@ struct sock_app {
 	struct rte_mbuf *spare[SOCK_SPARE_MAX];
 	uint32_t n_spare;
 	uint32_t last_region; /* where the last payload was found */
-	uint64_t owner;
+	uint32_t owner;
 	uint32_t id;
 	struct sock_app *parent; /* may hand sockets over; NULL: none, or gone */
 	uint32_t free_ports_from;

@@ -11,7 +11,8 @@
 #include "sock/sock_share.h"
 #include "sock/sock_udp.h"
 
-#define READ_BUFS_MAX  16 /* of one CHAN_OP_READ */
+#define HOLDERS_MAX    2048 /* of one socket: each is looked at when something comes */
+#define READ_BUFS_MAX  16   /* of one CHAN_OP_READ */
 #define READ_BYTES_MAX (READ_BUFS_MAX * 2048u)
 
 /* ---- holders ---- */
@@ -37,6 +38,7 @@ static void copy_common(struct sock *to, const struct sock *from)
 	to->laddr = from->laddr;
 	to->lport = from->lport;
 	to->fam = from->fam;
+	to->owner = from->owner;
 	to->backlog = from->backlog;
 	to->udp = from->udp;
 }
@@ -118,6 +120,8 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 
 	if (err != 0)
 		return err;
+	if (k->share->n >= HOLDERS_MAX)
+		return -ETOOMANYREFS;
 	h = sock_alloc(b, k->kind, k->domain);
 	err = h == NULL ? -ENFILE : holder_add(k, h);
 	if (err == 0)

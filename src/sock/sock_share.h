@@ -38,7 +38,7 @@ struct sock_desc {
 
 /* A description for a socket that is to get other holders. 0, -ENOMEM. */
 int share_begin(struct sock *k) must_check;
-/* Another holder, of application b. 0, -ENFILE, -ENOMEM. */
+/* Another holder, of application b. 0, -ENFILE, -ENOMEM, -ETOOMANYREFS. */
 int share_with(struct sock *k, struct sock_app *b, struct sock **out) must_check;
 /* A holder goes. True: others stay, and the protocol's object with them. */
 bool share_leave(struct sock *k);

@@ -304,7 +304,7 @@ static void h37_grants_of_a_program_have_an_end(void **state)
 static void port_is_shared_with_the_same_owner_only(void **state)
 {
 	static const struct {
-		uint64_t owner;
+		uint32_t owner;
 		int res;
 	} table[] = {{1001, 0}, {1002, -EADDRINUSE}};
 	uint32_t s = make_socket(B, AF_INET6, SOCK_STREAM);
@@ -324,6 +324,48 @@ static void port_is_shared_with_the_same_owner_only(void **state)
 			assert_int_equal(do_listen(&other, o, 1), 0);
 		guest_down();
 	}
+}
+
+/* H37: as Linux's, a socket stays its maker's when it was passed on to another user's program: else
+ * a port could be taken for somebody to share unawares. */
+static void port_of_a_socket_passed_on_is_its_makers(void **state)
+{
+	uint32_t s = make_socket(B, AF_INET6, SOCK_STREAM), passed, o;
+	struct host other;
+
+	assert_int_equal(set_int(B, s, SOL_SOCKET, SO_REUSEPORT, 1), 0);
+	assert_int_equal(do_bind(B, s, &any6, 8080), 0);
+	assert_int_equal(do_listen(B, s, 1), 0);
+	guest_up(&other, (struct sock_app_cfg){.owner = 1002});
+	assert_int_equal(socks_share(B->app, s, other.app, &passed), 0);
+	assert_int_equal(do_close(B, s, -1), 0);
+	o = make_socket(&other, AF_INET6, SOCK_STREAM);
+	assert_int_equal(set_int(&other, o, SOL_SOCKET, SO_REUSEPORT, 1), 0);
+	assert_int_equal(do_bind(&other, o, &any6, 8080), -EADDRINUSE);
+	s = make_socket(B, AF_INET6, SOCK_STREAM);
+	assert_int_equal(set_int(B, s, SOL_SOCKET, SO_REUSEPORT, 1), 0);
+	assert_int_equal(do_bind(B, s, &any6, 8080), 0);
+	assert_int_equal(do_listen(B, s, 1), 0);
+	guest_down();
+}
+
+/* H37: work for what arrives is bounded, so are those who hold one socket. */
+static void holders_of_a_socket_have_an_end(void **state)
+{
+	uint32_t s = make_socket(B, AF_INET6, SOCK_STREAM), n = 0, out;
+	struct host other;
+	int err;
+
+	guest_up(&other, (struct sock_app_cfg){.keeps = true});
+	while ((err = socks_share(B->app, s, B->app, &out)) == 0)
+		;
+	assert_int_equal(err, -ENFILE);
+	while ((err = socks_share(B->app, s, other.app, &out)) == 0)
+		n++;
+	assert_int_equal(err, -ETOOMANYREFS);
+	assert_int_equal(other.app->socks.live, n);
+	guest_down();
+	assert_int_equal(do_bind(B, s, &any6, 8080), 0);
 }
 
 /* H31: the port is free as soon as its program is gone. */
@@ -456,6 +498,8 @@ int main(void)
 		G(h37_grant_of_one_address_is_none_of_others),
 		G(h37_grants_of_a_program_have_an_end),
 		G(port_is_shared_with_the_same_owner_only),
+		G(port_of_a_socket_passed_on_is_its_makers),
+		G(holders_of_a_socket_have_an_end),
 		G(h31_port_of_a_program_that_died_is_free),
 		R(reserved_port_is_bound_when_granted_and_told_when_free),
 		R(reserved_port_that_could_not_be_bound_is_told_too),
