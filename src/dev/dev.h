@@ -59,6 +59,9 @@ struct dev_eal_cfg {
  * dev_thread_init(). */
 int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len) must_check;
 void dev_eal_fini(void);
+/* All memory of huge pages that n_shared announced is mapped: the kernel's limit is as it was. Until
+ * then others that raise it wait, some seconds at most. */
+void dev_huge_settle(void);
 /* Bytes of huge pages (of 2 MB) that are kept ready for use and nobody took. */
 size_t dev_huge_free(void);
 

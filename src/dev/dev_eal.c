@@ -6,16 +6,21 @@
  * Hugepages: in-memory with single file segments (virtio_user and readers of our memory need the
  * descriptors; nothing stays in a file system). When none are free and we may, the kernel's limit
  * of surplus pages is raised instead of reserving some: those are made when mapped and are gone
- * when the process is, even if it was killed. Not done: 1 GB pages, choosing NUMA nodes.
+ * when the process is, even if it was killed. The limit is taken back as soon as all are mapped
+ * (dev_huge_settle()), since a process that is killed takes nothing back. Not done: 1 GB pages,
+ * choosing NUMA nodes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -23,9 +28,13 @@
 #include "dev/dev_priv.h"
 
 #define HUGE_DIR   "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_LIMIT "nr_overcommit_hugepages"
 #define HUGE_BYTES (2u << 20)
-#define ARGS_MAX   96
-#define SPEC_MAX   512
+/* For others that start: three seconds. */
+#define HUGE_LOCK_TRIES 300
+#define HUGE_LOCK_US	10000
+#define ARGS_MAX	96
+#define SPEC_MAX	512
 /* One buffer with its mbuf, pool header and share of rings, rounded up. */
 #define MBUF_BYTES 2560
 /* What EAL, PMDs and the stack's tables need beside buffers. */
@@ -35,12 +44,13 @@
 static struct {
 	bool up;
 	long huge_added; /* surplus pages that we allowed, to be taken back */
+	int huge_lock;	 /* while they are, -1 */
 	unsigned n_ports;
 	uint16_t port[RTE_MAX_ETHPORTS];
 	uint32_t rx_room; /* bytes of data in a buffer of the receive pool */
 	unsigned n_taps;
 	int tap[RTE_MAX_ETHPORTS]; /* devices made while DPDK starts (dev_tap.c) */
-} eal;
+} eal = {.huge_lock = -1};
 
 struct args {
 	char *v[ARGS_MAX];
@@ -76,23 +86,41 @@ static long huge_read(const char *what)
 	return n;
 }
 
-static bool huge_allow(long surplus)
+/* So many pages more, or fewer, that the kernel may make when they are asked for. */
+static bool huge_allow(long more)
 {
-	FILE *f = fopen(HUGE_DIR "nr_overcommit_hugepages", "we");
+	long limit = huge_read(HUGE_LIMIT);
+	FILE *f = limit >= 0 ? fopen(HUGE_DIR HUGE_LIMIT, "we") : NULL;
 
 	if (f == NULL)
 		return false;
-	fprintf(f, "%ld\n", surplus);
+	fprintf(f, "%ld\n", limit + more > 0 ? limit + more : 0);
 	return fclose(f) == 0;
 }
 
-static void huge_release(void)
+/* Who raises the limit and who takes it back at the same time would count the other's pages: one
+ * after the other, as long as that takes. Nobody is waited for for ever; false: not permitted. */
+static bool huge_lock(void)
 {
-	long limit = huge_read("nr_overcommit_hugepages");
+	if (eal.huge_lock >= 0)
+		return true;
+	eal.huge_lock = open(HUGE_DIR HUGE_LIMIT, O_RDWR | O_CLOEXEC);
+	for (unsigned i = 0; eal.huge_lock >= 0 && i < HUGE_LOCK_TRIES; i++) {
+		if (flock(eal.huge_lock, LOCK_EX | LOCK_NB) == 0)
+			break;
+		usleep(HUGE_LOCK_US);
+	}
+	return eal.huge_lock >= 0;
+}
 
-	if (eal.huge_added > 0 && limit >= 0)
-		huge_allow(limit > eal.huge_added ? limit - eal.huge_added : 0);
+void dev_huge_settle(void)
+{
+	if (eal.huge_added > 0)
+		huge_allow(-eal.huge_added);
 	eal.huge_added = 0;
+	if (eal.huge_lock >= 0)
+		close(eal.huge_lock);
+	eal.huge_lock = -1;
 }
 
 /* Free pages are no promise: a cgroup, another user's reservation or fragmented memory may stand in
@@ -119,19 +147,19 @@ size_t dev_huge_free(void)
 static bool huge_prepare(uint32_t mem_mb)
 {
 	/* One more: EAL's own tables. */
-	long need = (mem_mb + 1) / 2 + 1, limit = huge_read("nr_overcommit_hugepages");
-	long free_pages = (long)(dev_huge_free() / HUGE_BYTES);
+	long need = (mem_mb + 1) / 2 + 1, room;
 
-	if (limit < 0)
+	if (huge_read(HUGE_LIMIT) < 0)
 		return false;
-	/* What killed processes allowed themselves stays allowed: enough of it will do, also for
-	 * some others that start just now. */
-	if (free_pages < need && limit - huge_read("surplus_hugepages") < 4 * need &&
-	    huge_allow(limit + need))
-		eal.huge_added = need;
+	if ((long)(dev_huge_free() / HUGE_BYTES) < need && huge_lock()) {
+		/* There may be more than are allowed: their owners took back what they allowed. */
+		room = huge_read(HUGE_LIMIT) - huge_read("surplus_hugepages");
+		if (room < need && huge_allow(need - room))
+			eal.huge_added = need - room;
+	}
 	if (huge_can_map((size_t)need * HUGE_BYTES))
 		return true;
-	huge_release();
+	dev_huge_settle();
 	return false;
 }
 
@@ -321,7 +349,7 @@ static int init_fail(char *err, size_t err_len, int rc, const char *what)
 {
 	snprintf(err, err_len, "cannot start DPDK: %s (%s); ZS_DPDK_LOG=info says more", what,
 		 strerror(-rc));
-	huge_release();
+	dev_huge_settle();
 	return rc;
 }
 
@@ -370,7 +398,7 @@ int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 	args_memory(&a, memory_mb(cfg), huge);
 	rc = args_ports(&a, cfg, huge, err, err_len);
 	if (rc < 0) {
-		huge_release();
+		dev_huge_settle();
 	} else if (a.failed) {
 		rc = init_fail(err, err_len, -ENOMEM, "too many ports");
 	} else {
@@ -385,6 +413,9 @@ int dev_eal_init(const struct dev_eal_cfg *cfg, char *err, size_t err_len)
 	if (rc < 0)
 		return rc;
 	eal.up = true;
+	/* What else the caller wants of them, he says. */
+	if (cfg->n_shared == 0)
+		dev_huge_settle();
 	missing = ports_number(cfg);
 	if (missing == NULL)
 		return 0;
@@ -399,7 +430,7 @@ void dev_eal_fini(void)
 		return;
 	dev_intr_thread_park();
 	rte_eal_cleanup();
-	huge_release();
+	dev_huge_settle();
 	eal.up = false;
 	eal.n_ports = 0;
 }

@@ -137,8 +137,10 @@ static int await_addrs(struct node *n, const struct svc_err *err)
 
 int node_start(struct node *n, const struct svc_err *err)
 {
-	int rc = await_addrs(n, err);
+	int rc;
 
+	dev_huge_settle();
+	rc = await_addrs(n, err);
 	if (rc == 0 && n->threaded)
 		rc = node_threads_start(n, err);
 	for (unsigned i = 0; i < n->n_dev && rc == 0; i++)

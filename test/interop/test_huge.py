@@ -72,6 +72,26 @@ def packets_rings_and_arena_are_in_huge_pages():
 
 
 @case
+def the_limit_of_surplus_pages_is_as_before():
+    """Who runs on pages that were not reserved leaves the machine's setting alone, also when it is killed."""
+    limit, surplus = pages("nr_overcommit_hugepages"), pages("surplus_hugepages")
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        s = Service(net, "--no-huge=no")
+        if pages("surplus_hugepages") == surplus:
+            check(s.stop() == 0, s.errors())
+            raise Skip("no huge pages can be had")
+        check(pages("nr_overcommit_hugepages") == limit, f"it runs, and the limit is {pages('nr_overcommit_hugepages')}")
+        with Service(net, "--no-huge=no", vdev="net_null9", addrs=("10.9.9.9/24",), path=s.path + "2"):
+            check(pages("nr_overcommit_hugepages") == limit, "a second one changed it")
+        with App(s, "echo", 7):
+            check_echo(connect(ZS4, 7), pattern(1 << 20))
+        s.process.send_signal(how)
+        s.process.wait()
+        check(pages("nr_overcommit_hugepages") == limit, f"the limit is left at {pages('nr_overcommit_hugepages')}")
+        until("its pages are back", lambda: pages("surplus_hugepages") == surplus)
+
+
+@case
 def too_few_are_no_obstacle():
     """The service's next start finds as many as it has now."""
     with free_pages(150), huge(net) as (s, w):
