@@ -62,6 +62,9 @@ void attach_close_fds(struct attach_msg *m)
 		if (m->fd[--m->n_fds] >= 0)
 			close(m->fd[m->n_fds]);
 	}
+	if (m->has_pidfd)
+		close(m->pidfd);
+	m->has_pidfd = false;
 }
 
 /* Alignment, and credentials that did not come, leave room in the buffer for more than we take. */
@@ -84,6 +87,9 @@ static void take_control(struct attach_msg *m, struct msghdr *h)
 			continue;
 		if (c->cmsg_type == SCM_RIGHTS) {
 			take_fds(m, (const int *)CMSG_DATA(c), bytes / sizeof(int));
+		} else if (c->cmsg_type == SCM_PIDFD && bytes == sizeof(int)) {
+			memcpy(&m->pidfd, CMSG_DATA(c), sizeof(int));
+			m->has_pidfd = m->pidfd >= 0;
 		} else if (c->cmsg_type == SCM_CREDENTIALS && bytes == sizeof(struct ucred)) {
 			struct ucred u;
 
@@ -153,7 +159,7 @@ int attach_recv(int sock, struct attach_msg *m, int flags)
 {
 	union {
 		char buf[CMSG_SPACE(ATTACH_FDS_MAX * sizeof(int)) +
-			 CMSG_SPACE(sizeof(struct ucred))];
+			 CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
 	struct iovec v = {m->bytes, sizeof(m->bytes) - 1};
@@ -165,7 +171,7 @@ int attach_recv(int sock, struct attach_msg *m, int flags)
 	int rc;
 
 	m->n_fds = 0;
-	m->has_cred = false;
+	m->has_cred = m->has_pidfd = false;
 	do {
 		n = recvmsg(sock, &h, flags | MSG_CMSG_CLOEXEC);
 	} while (n < 0 && errno == EINTR);

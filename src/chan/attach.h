@@ -57,6 +57,15 @@
 
 #include "base/assert.h"
 
+/* Since Linux 6.5; of either an older kernel says ENOPROTOOPT. */
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
+#define SO_PEERPIDFD 77
+#endif
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
 #define ATTACH_VERSION 3
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
@@ -108,7 +117,7 @@ struct attach_hello {
 	/* Wanted on each core, at most; 0 = the service's default. Who attaches again has tables of
 	 * these sizes. */
 	uint32_t max_sockets, max_loans, max_tokens;
-	uint32_t flags; /* ATTACH_NO_LINKS */
+	uint32_t flags;	      /* ATTACH_NO_LINKS */
 	uint64_t arena_bytes; /* wanted for each core; 0 = the service's default */
 	char program[64];     /* for people */
 };
@@ -167,8 +176,8 @@ struct attach_pass {
 
 /* What the descriptor is connected to: a name of the abstract namespace begins with this. */
 #define ATTACH_KEPT "zstack-kept/"
-/* Descriptors: the memory; a stream socket, to sleep on and to ring the other by a byte; the other's
- * process; its arenas. */
+/* Descriptors: the memory; a stream socket, to sleep on and to ring the other by a byte; the
+ * other's process; its arenas. */
 #define ATTACH_LINK_FDS 3u
 struct attach_link {
 	struct attach_head head;
@@ -212,6 +221,8 @@ struct attach_msg {
 	size_t len;
 	int fd[ATTACH_FDS_MAX]; /* the receiver's to close; -1: he took it */
 	unsigned n_fds;
+	int pidfd; /* of who sent it, as descriptors; if the socket has SO_PASSPIDFD */
+	bool has_pidfd;
 	bool has_cred; /* the socket has SO_PASSCRED */
 	struct {
 		int32_t pid;

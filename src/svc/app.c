@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A program comes and asks: its connection brings requests (attach.h); that it is gone is told by
- * its pidfd (app_leave.c). What it can write is shared memory and messages; each is checked where
- * it is read. Nothing here waits for it.
+ * A program comes: who it is, whether it may, what it gets. What it says is app_message.c's; that
+ * it is gone is told by its pidfd (app_leave.c). What it can write is shared memory and messages;
+ * each is checked where it is read. Nothing here waits for it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,10 +19,6 @@
 #include "chan/bell.h"
 #include "svc/service.h"
 #include "svc/shared.h"
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 #define HANDSHAKE_NS  10000000000 /* for the program to map its memory */
 #define PENDING_MAX   16	  /* connections of one user that have not got further */
@@ -64,8 +60,7 @@ void app_free(struct service *s, struct app *a)
 	free(a);
 }
 
-__attribute__((format(printf, 4, 5))) static void refuse(struct service *s, struct app *a, int err,
-							 const char *fmt, ...)
+void app_refuse(struct service *s, struct app *a, int err, const char *fmt, ...)
 {
 	struct attach_refused r = {.err = err};
 	va_list ap;
@@ -95,19 +90,20 @@ unsigned app_programs(const struct service *s, uid_t uid, enum app_state first, 
 	return n;
 }
 
-static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
+void app_take_hello(struct service *s, struct app *a, struct attach_msg *m)
 {
 	const struct policy_domain *d = policy_find(&s->cfg.policy, a->uid);
 	struct chan_geometry g;
 	int rc = 0;
 
 	if (d == NULL) {
-		refuse(s, a, -EACCES, "user %u may not attach to this service", (unsigned)a->uid);
+		app_refuse(s, a, -EACCES, "user %u may not attach to this service",
+			   (unsigned)a->uid);
 		return;
 	}
 	if (app_programs(s, a->uid, APP_MAPPING, APP_LEAVING) >= d->max_programs) {
-		refuse(s, a, -EAGAIN, "user %u has %u programs attached, which is the limit",
-		       (unsigned)a->uid, d->max_programs);
+		app_refuse(s, a, -EAGAIN, "user %u has %u programs attached, which is the limit",
+			   (unsigned)a->uid, d->max_programs);
 		return;
 	}
 	a->domain = (unsigned)(d - s->cfg.policy.domain);
@@ -118,25 +114,26 @@ static void take_hello(struct service *s, struct app *a, struct attach_msg *m)
 	strcpy(a->program, m->hello.program);
 	a->no_links = (m->hello.flags & ATTACH_NO_LINKS) != 0;
 	if (geometry(d, &m->hello, &g) < 0) {
-		refuse(s, a, -EINVAL, "%llu bytes of memory and %u sockets make no sense",
-		       (unsigned long long)m->hello.arena_bytes, m->hello.max_sockets);
+		app_refuse(s, a, -EINVAL, "%llu bytes of memory and %u sockets make no sense",
+			   (unsigned long long)m->hello.arena_bytes, m->hello.max_sockets);
 		return;
 	}
 	if (m->n_fds > 0 && g.arena_bytes != m->hello.arena_bytes) {
-		refuse(s, a, -EPERM,
-		       "the program has %llu MB of memory on each core from another service, and "
-		       "may have %llu MB here: start it again",
-		       (unsigned long long)m->hello.arena_bytes >> 20,
-		       (unsigned long long)g.arena_bytes >> 20);
+		app_refuse(
+			s, a, -EPERM,
+			"the program has %llu MB of memory on each core from another service, and "
+			"may have %llu MB here: start it again",
+			(unsigned long long)m->hello.arena_bytes >> 20,
+			(unsigned long long)g.arena_bytes >> 20);
 		return;
 	}
 	rc = app_make_channels(s, a, &g, m->fd, m->n_fds);
 	if (rc == -EPERM) {
-		refuse(s, a, rc, "the memory that the program brings is not a service's");
+		app_refuse(s, a, rc, "the memory that the program brings is not a service's");
 		return;
 	}
 	if (rc < 0) {
-		refuse(s, a, rc, "no memory for another program: %s", strerror(-rc));
+		app_refuse(s, a, rc, "no memory for another program: %s", strerror(-rc));
 		return;
 	}
 	a->state = APP_MAPPING;
@@ -191,11 +188,12 @@ int app_attach(struct service *s, struct app *a, const struct app *parent)
 	return call.rc;
 }
 
-static void take_mapped(struct service *s, struct app *a)
+void app_take_mapped(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct attach_head ready;
-	int rc = app_seal(s, a);
+	int rc = app_is_watched(a) ? app_seal(s, a) : -ESRCH;
 
+	(void)m;
 	if (rc == 0)
 		rc = app_attach(s, a, NULL);
 	if (rc < 0) {
@@ -210,137 +208,6 @@ static void take_mapped(struct service *s, struct app *a)
 	svc_log("%s (process %d, user %u) attached, domain %s", a->program, (int)a->pid,
 		(unsigned)a->uid, s->cfg.policy.domain[a->domain].name);
 	(void)!attach_send(a->sock, ATTACH_READY, &ready, sizeof(ready), NULL, 0);
-}
-
-/* ---- asking ---- */
-
-/* No program: a manager's connection, which begins with its first request. */
-static void become_admin(struct service *s, struct app *a, const struct attach_msg *m)
-{
-	int sock = a->sock;
-
-	service_unwatch(s, sock);
-	a->sock = -1;
-	app_free(s, a);
-	admin_accept(s, sock, m);
-}
-
-static void take_message(struct service *s, struct app *a, struct attach_msg *m)
-{
-	switch (m->head.type) {
-	case ATTACH_ADMIN:
-		if (a->state == APP_NEW) {
-			become_admin(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_RESUME:
-		if (a->state == APP_NEW) {
-			app_take_resume(s, a);
-			return;
-		}
-		break;
-	case ATTACH_HELLO:
-		if (a->state == APP_NEW) {
-			take_hello(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_MAPPED:
-		if (a->state == APP_MAPPING) {
-			take_mapped(s, a);
-			return;
-		}
-		if (a->state == APP_FORKED) {
-			app_take_child(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_GRANT:
-		if (a->state == APP_READY) {
-			app_take_grant(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_FORK:
-		if (a->state == APP_READY) {
-			app_take_fork(s, a);
-			return;
-		}
-		break;
-	case ATTACH_PASS:
-		if (a->state == APP_READY) {
-			keeper_take(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_REDEEM:
-		if (a->state == APP_READY) {
-			keeper_give(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_LINKED:
-		if (a->state == APP_READY) {
-			app_take_linked(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_LINK_BAD:
-		if (a->state == APP_READY) {
-			app_take_link_bad(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_REGION:
-		if (a->state == APP_READY) {
-			app_take_region(s, a, m);
-			return;
-		}
-		break;
-	case ATTACH_BYE:
-		app_detach(s, a, true, "left");
-		return;
-	}
-	app_detach(s, a, false, "made no sense and was detached");
-}
-
-/* Its connection ended, or brought nonsense. */
-static void control_lost(struct service *s, struct app *a, int err)
-{
-	if (err == -EPROTONOSUPPORT && a->state == APP_NEW) {
-		refuse(s, a, err,
-		       "the program's libzstack and this zstackd (version %d) are of different "
-		       "versions: update both",
-		       ATTACH_VERSION);
-		return;
-	}
-	if (a->state == APP_FORKED && err == -ECONNRESET) {
-		app_detach(s, a, true, NULL); /* there is no child */
-		return;
-	}
-	if (a->state != APP_READY || err != -ECONNRESET) {
-		app_detach(s, a, false, "made no sense and was detached");
-		return;
-	}
-	app_lost(s, a);
-}
-
-static void control_ready(struct service *s, struct source *src, uint32_t events)
-{
-	struct app *a = container_of(src, struct app, control);
-	struct attach_msg m;
-	int rc = attach_recv(a->sock, &m, MSG_DONTWAIT);
-
-	(void)events;
-	if (rc == -EAGAIN)
-		return;
-	if (rc < 0) {
-		control_lost(s, a, rc);
-		return;
-	}
-	take_message(s, a, &m);
-	attach_close_fds(&m); /* what is kept of them is a duplicate */
 }
 
 static void process_ready(struct service *s, struct source *src, uint32_t events)
@@ -369,8 +236,10 @@ static int who(struct app *a)
 	if (getsockopt(a->sock, SOL_SOCKET, SO_NETNS_COOKIE, &a->netns, &len) < 0)
 		a->netns = 0;
 	len = sizeof(a->pidfd);
-	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERPIDFD, &a->pidfd, &len) < 0)
-		a->pidfd = pidfd_open(a->pid, 0); /* before Linux 6.5 */
+	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERPIDFD, &a->pidfd, &len) < 0) {
+		a->pidfd = pidfd_open(a->pid, 0);
+		a->by_number = true;
+	}
 	if (a->pidfd < 0 || setsockopt(a->sock, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
 		return -errno;
 	return 0;
@@ -385,7 +254,7 @@ struct app *app_new(struct service *s, int sock)
 	*a = (struct app){.sock = sock,
 			  .pidfd = -1,
 			  .id = ++s->next_app,
-			  .control = {control_ready},
+			  .control = {app_control_ready},
 			  .process = {process_ready},
 			  .deadline_ns = node_now_ns() + HANDSHAKE_NS};
 	for (unsigned i = 0; i < EMBED_CORES_MAX; i++) {
@@ -411,8 +280,8 @@ void app_accept(struct service *s, int sock)
 	}
 	rc = who(a);
 	if (rc == 0 && app_programs(s, a->uid, APP_NEW, APP_MAPPING) > PENDING_MAX) {
-		refuse(s, a, -EAGAIN, "user %u attaches more than %d programs at once",
-		       (unsigned)a->uid, PENDING_MAX);
+		app_refuse(s, a, -EAGAIN, "user %u attaches more than %d programs at once",
+			   (unsigned)a->uid, PENDING_MAX);
 		return;
 	}
 	if (rc == 0)
@@ -420,5 +289,5 @@ void app_accept(struct service *s, int sock)
 	if (rc == 0)
 		rc = service_watch(s, &a->process, a->pidfd);
 	if (rc < 0)
-		refuse(s, a, rc, "the process can't be watched: %s", strerror(-rc));
+		app_refuse(s, a, rc, "the process can't be watched: %s", strerror(-rc));
 }

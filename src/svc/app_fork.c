@@ -4,7 +4,7 @@
  * attached at once, so that the parent can share its sockets with it over its own channel
  * (sock_share.h), and everything is there when fork returns, whether or not the parent lives on.
  * The child maps its memory and says so on a connection of its own; by the credentials of that
- * message the service knows the process.
+ * message, and the pidfd that comes with it, the service knows the process.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -58,15 +58,17 @@ static int make(struct service *s, struct app *a, const struct app *parent)
 		rc = service_watch(s, &a->control, a->sock);
 	if (rc == 0 && setsockopt(a->sock, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one)) < 0)
 		rc = -errno;
+	a->by_number = setsockopt(a->sock, SOL_SOCKET, SO_PASSPIDFD, &one, sizeof(one)) < 0;
 	return rc;
 }
 
-void app_take_fork(struct service *s, struct app *parent)
+void app_take_fork(struct service *s, struct app *parent, struct attach_msg *m)
 {
 	const struct policy_domain *d = &s->cfg.policy.domain[parent->domain];
 	struct app *a;
 	int pair[2], rc;
 
+	(void)m;
 	if (app_programs(s, parent->uid, APP_MAPPING, APP_LEAVING) >= d->max_programs) {
 		refuse_fork(s, parent, -EAGAIN, "the user has as many programs as are allowed");
 		return;
@@ -95,16 +97,30 @@ void app_take_fork(struct service *s, struct app *parent)
 	app_detach(s, a, false, NULL);
 }
 
-void app_take_child(struct service *s, struct app *a, const struct attach_msg *m)
+/* Of who sent the message. Takes it. */
+static int pidfd_of(struct app *a, struct attach_msg *m)
+{
+	if (a->by_number)
+		return pidfd_open(a->pid, 0);
+	errno = ESRCH;
+	if (!m->has_pidfd)
+		return -1;
+	m->has_pidfd = false;
+	return m->pidfd;
+}
+
+void app_take_child(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct attach_head ready;
 	int rc = m->has_cred ? 0 : -EACCES;
 
 	if (rc == 0) {
 		a->pid = m->cred.pid;
-		a->pidfd = pidfd_open(a->pid, 0);
+		a->pidfd = pidfd_of(a, m);
 		rc = a->pidfd < 0 ? -errno : service_watch(s, &a->process, a->pidfd);
 	}
+	if (rc == 0 && !app_is_watched(a))
+		rc = -ESRCH;
 	if (rc == 0)
 		rc = app_seal(s, a);
 	if (rc < 0) {

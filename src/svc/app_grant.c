@@ -62,7 +62,7 @@ static bool may_have(const struct service *s, const struct app *a, const struct 
 	       policy_may_bind(d, m->cred.uid, &g->addr, g->p.port);
 }
 
-void app_take_grant(struct service *s, struct app *a, const struct attach_msg *m)
+void app_take_grant(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct attach_granted out = {.id = m->grant.id, .res = -EACCES};
 	struct grant_call g = {

@@ -6,6 +6,7 @@
  * another program, has left. Its memory stays until the last buffer in it came home.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -117,6 +118,15 @@ bool app_still_maps(const struct app *a)
 			inode == (unsigned long)st.st_ino && strstr(line, "zstack-rings") != NULL;
 	fclose(f);
 	return found;
+}
+
+/* Before Linux 6.5 a process is known by its number alone, which may be another's when the pidfd is
+ * opened. Who lives now has had it since then, and /proc says of that one what it has mapped. */
+bool app_is_watched(const struct app *a)
+{
+	struct pollfd p = {.fd = a->pidfd, .events = POLLIN};
+
+	return !a->by_number || (app_still_maps(a) && poll(&p, 1, 0) == 0);
 }
 
 static void gone(struct service *s, struct app *a)

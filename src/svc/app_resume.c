@@ -39,11 +39,12 @@ static int control_move(struct service *s, struct app *to, int sock)
 	return service_watch(s, &to->control, sock);
 }
 
-void app_take_resume(struct service *s, struct app *a)
+void app_take_resume(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct app *old = known(s, a);
 	int sock = a->sock;
 
+	(void)m;
 	if (old == NULL) {
 		app_detach(s, a, false, NULL);
 		return;

@@ -288,7 +288,7 @@ static struct kept *find(const struct service *s, const struct attach_msg *m)
 	return NULL;
 }
 
-void keeper_give(struct service *s, struct app *a, const struct attach_msg *m)
+void keeper_give(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct attach_pass out = {.id = m->pass.id, .res = -ENOENT};
 	struct kept *k = find(s, m);

@@ -279,7 +279,7 @@ bool link_counted(const struct service *s, uint32_t id, const struct app *a, str
 	return true;
 }
 
-void app_take_linked(struct service *s, struct app *a, const struct attach_msg *m)
+void app_take_linked(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct svc_link *l = link_of(s, a, m->linked.id);
 
@@ -301,7 +301,7 @@ void app_take_linked(struct service *s, struct app *a, const struct attach_msg *
 	on_cores(s, l, up);
 }
 
-void app_take_link_bad(struct service *s, struct app *a, const struct attach_msg *m)
+void app_take_link_bad(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct svc_link *l = link_of(s, a, m->linked.id);
 
@@ -327,7 +327,7 @@ static struct app *app_of_region(const struct service *s, uint32_t region)
 	return NULL;
 }
 
-void app_take_region(struct service *s, struct app *a, const struct attach_msg *m)
+void app_take_region(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct app *of = app_of_region(s, m->region.id);
 	unsigned core = m->region.id & 15;

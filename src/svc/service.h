@@ -9,7 +9,8 @@
  *   service.c   opening, the control thread's loop, closing
  *   listener.c  the socket that all connect to
  *   domain.c    memory of trust domains
- *   app.c       an attached program: it comes and asks
+ *   app.c       an attached program: it comes
+ *   app_message.c  … what it may say, and when
  *   app_chan.c  … what it gets
  *   app_fork.c  … its children
  *   app_grant.c … its ports
@@ -91,7 +92,8 @@ struct app {
 	struct source control, process; /* its connection, its pidfd */
 	int sock, pidfd;
 	enum app_state state;
-	bool lost;	     /* the connection ended and the process did not */
+	bool lost;	/* the connection ended and the process did not */
+	bool by_number; /* pidfd was opened by the number, which may have been another's by then */
 	int64_t deadline_ns; /* of the handshake; none for a child, of whom the connection tells */
 	uint64_t id;
 	pid_t pid;
@@ -198,13 +200,18 @@ int64_t apps_reap(struct service *s);
 /* When the node was halted, everything is home. */
 void apps_free(struct service *s);
 
-/* Inside app.c and app_fork.c. */
+/* Inside app.c and its kin. */
+/* Says why not, and forgets it. */
+__attribute__((format(printf, 4, 5))) void app_refuse(struct service *s, struct app *a, int err,
+						      const char *fmt, ...);
 struct app *app_new(struct service *s, int sock) must_check;
 void app_free(struct service *s, struct app *a);
 /* Its connection ended, which may mean little. */
 void app_lost(struct service *s, struct app *a);
 /* Does the process still have our memory? */
 bool app_still_maps(const struct app *a);
+/* Is what the pidfd names the program? It has mapped our memory by now. */
+bool app_is_watched(const struct app *a);
 /* arena: descriptors that it brought for the first n cores. */
 int app_make_channels(struct service *s, struct app *a, const struct chan_geometry *g,
 		      const int *arena, unsigned n) must_check;
@@ -216,36 +223,46 @@ int app_welcome(struct service *s, struct app *a, int sock, int control) must_ch
 unsigned app_programs(const struct service *s, uid_t uid, enum app_state first,
 		      enum app_state last);
 
+/* Handlers of messages, called in the states that app_message.c names; m's descriptors are closed
+ * afterwards. */
+void app_take_hello(struct service *s, struct app *a, struct attach_msg *m);
+/* The program has mapped its memory: it is attached. */
+void app_take_mapped(struct service *s, struct app *a, struct attach_msg *m);
+
+/* ---- app_message.c ---- */
+/* Of app.control: the connection has a message, or ended. */
+void app_control_ready(struct service *s, struct source *src, uint32_t events);
+
 /* ---- app_fork.c ---- */
 /* The program is about to make a child. */
-void app_take_fork(struct service *s, struct app *parent);
+void app_take_fork(struct service *s, struct app *parent, struct attach_msg *m);
 /* The child has mapped its memory. */
-void app_take_child(struct service *s, struct app *a, const struct attach_msg *m);
+void app_take_child(struct service *s, struct app *a, struct attach_msg *m);
 
 /* ---- app_grant.c ---- */
 /* The program asks for a port. */
-void app_take_grant(struct service *s, struct app *a, const struct attach_msg *m);
+void app_take_grant(struct service *s, struct app *a, struct attach_msg *m);
 
 /* ---- keeper.c ---- */
 /* A program passes a socket on; another comes for one. */
 void keeper_take(struct service *s, struct app *a, struct attach_msg *m);
-void keeper_give(struct service *s, struct app *a, const struct attach_msg *m);
+void keeper_give(struct service *s, struct app *a, struct attach_msg *m);
 /* Before the stacks stop, and after. */
 void keeper_close(struct service *s);
 void keeper_free(struct service *s);
 
 /* ---- app_resume.c ---- */
 /* A program that closed its descriptors asks for them again. */
-void app_take_resume(struct service *s, struct app *a);
+void app_take_resume(struct service *s, struct app *a, struct attach_msg *m);
 
 /* ---- link.c ---- */
 int links_open(struct service *s) must_check;
 void links_close(struct service *s);
 /* All of an app's end. */
 void links_leave(struct service *s, struct app *a);
-void app_take_linked(struct service *s, struct app *a, const struct attach_msg *m);
-void app_take_link_bad(struct service *s, struct app *a, const struct attach_msg *m);
-void app_take_region(struct service *s, struct app *a, const struct attach_msg *m);
+void app_take_linked(struct service *s, struct app *a, struct attach_msg *m);
+void app_take_link_bad(struct service *s, struct app *a, struct attach_msg *m);
+void app_take_region(struct service *s, struct app *a, struct attach_msg *m);
 /* What both sides say that they sent over a link, as a sees it; false: it is none of a's. */
 struct link_count {
 	uint64_t out_bytes, out_messages, in_bytes, in_messages;
