@@ -8,7 +8,9 @@
  * holder.
  *
  * Both may be hostile (H32, H37): names are looked up in the application of who asks; an end that
- * is not ours is nothing; what one user has on its way is limited.
+ * is not ours is nothing; what one user has on its way is limited, and so is what goes with it.
+ * Who has the end may have the socket, of whatever user or trust domain he is, as with descriptors
+ * of the kernel's; the end can't be guessed, only be given.
  *
  * The end says to who has not got the library that the stream is over; a byte that such a one
  * writes ends the keeping, so that it gets EPIPE.
@@ -19,14 +21,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "svc/service.h"
 
-#define KEPT_USER_MAX 1024 /* on their way, of one user */
-#define KEPT_MAX      4096
-#define SMALL	      64 /* what the keeper's channel has of everything else */
+/* On their way, of one user, and of all; and in descriptors, as parts of what the service may have:
+ * programs need those to attach. */
+#define KEPT_USER_MAX  1024
+#define KEPT_MAX       4096
+#define KEPT_USER_PART 16
+#define KEPT_PART      4
+#define SMALL	       64 /* what the keeper's channel has of everything else */
 
 struct kept {
 	struct list link;
@@ -215,28 +222,57 @@ static int ends_open(struct service *s, struct kept *k)
 
 /* ---- messages ---- */
 
-static unsigned kept_of(const struct service *s, uid_t uid, unsigned *all)
-{
-	unsigned n = 0;
+struct kept_count {
+	unsigned n;
+	rlim_t fds;
+};
 
-	*all = 0;
+static void count(struct kept_count *c, const struct kept *k)
+{
+	c->n++;
+	c->fds += k->twin >= 0 ? 2 : 1;
+}
+
+/* May another one of that user be kept? */
+static bool room_for(const struct service *s, uid_t uid)
+{
+	struct kept_count mine = {0}, all = {0};
+	struct rlimit r;
+
 	LIST_EACH (l, &s->kept) {
-		n += container_of(l, struct kept, link)->uid == uid;
-		++*all;
+		const struct kept *k = container_of(l, struct kept, link);
+
+		count(&all, k);
+		if (k->uid == uid)
+			count(&mine, k);
 	}
-	return n;
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return false;
+	return mine.n < KEPT_USER_MAX && all.n < KEPT_MAX &&
+	       mine.fds + 2 <= r.rlim_cur / KEPT_USER_PART && all.fds + 2 <= r.rlim_cur / KEPT_PART;
+}
+
+/* A kernel's socket of the same port. Nothing that others can be put into: what travels, sent to a
+ * UNIX socket that only the keeper has, would keep itself for ever. */
+static bool may_go_with(int fd)
+{
+	socklen_t len = sizeof(int);
+	int domain;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 &&
+	       (domain == AF_INET || domain == AF_INET6);
 }
 
 static int take(struct service *s, struct app *a, struct attach_msg *m)
 {
 	const struct attach_pass *p = &m->pass;
-	unsigned all, mine = kept_of(s, a->uid, &all);
 	struct kept *k;
 	int rc;
 
-	if (mine >= KEPT_USER_MAX || all >= KEPT_MAX)
+	if (!room_for(s, a->uid))
 		return -ETOOMANYREFS;
-	if (p->n_image > sizeof(p->image))
+	if (p->n_image > sizeof(p->image) || m->n_fds > 1 ||
+	    (m->n_fds == 1 && !may_go_with(m->fd[0])))
 		return -EINVAL;
 	rc = keeper_get(s);
 	k = rc == 0 ? calloc(1, sizeof(*k)) : NULL;
