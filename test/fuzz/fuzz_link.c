@@ -290,8 +290,11 @@ static void evil_entry(struct choices *c)
 		q->len = 1 + choose16(c);
 	}
 	q->flags = how & 4 ? LINK_OOB : 0;
-	if (how >= 0xe0)
-		word[1 + choose8(c) % 7] = choose32(c);
+	if (how >= 0xe0) {
+		unsigned which = choose8(c) % 7;
+
+		word[1 + which] = choose32(c);
+	}
 	if (how < 0x20) /* a position out of order */
 		n->end.tx += choose8(c) % 3;
 	link_push(&n->end, 1);
@@ -307,10 +310,10 @@ static void evil_returns(struct choices *c)
 	if (q == NULL && how < 0xf0)
 		return;
 	word = q != NULL ? q->token : choose32(c);
-	if (how > 0xe0)
+	if (how >= 0xf0)
 		word ^= choose16(c);
 	link_give_back(&n->end, word | (how & 1 ? LINK_RET_GONE : 0));
-	if (how < 0xe0) /* else once more, later */
+	if (how < 0xd0) /* else it comes back once more, later */
 		link_take(&n->end);
 }
 

@@ -5,6 +5,7 @@ checked. In the end every count is where it was. ZS_LONG=1: thousands."""
 import contextlib
 import os
 import random
+import shutil
 import socket
 import subprocess
 import threading
@@ -121,6 +122,82 @@ def h31_ports_are_free_after_the_storm():
         with App(s, "echo", 7):
             check_echo(connect(ZS4, 7), pattern(1 << 20))
         w.await_levels(start)
+
+
+# ---- programs that are linked to one another (docs/design/013) ----
+
+def linked(s, *args):
+    """A program that knows every byte which it must get (link_app.c)."""
+    return subprocess.Popen([os.path.join(service.folder, "link_app"), *map(str, args)], env=service.environment(s),
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+class Talks:
+    """Streams to an honest server, beside what happens to others."""
+
+    def __init__(self, s, *ports):
+        self.done, self.bad, self.over = 0, [], False
+        self.threads = [threading.Thread(target=self.run, args=(s, p)) for p in ports]
+        for t in self.threads:
+            t.start()
+
+    def run(self, s, port):
+        while not self.over and not self.bad:
+            p = linked(s, "talk", ZS4, port, 4, 500000)
+            out = p.communicate(timeout=60)[0]
+            if p.returncode != 0:
+                self.bad.append(f"exit {p.returncode}: {out}")
+            self.done += 1
+
+    def end(self):
+        self.over = True
+        for t in self.threads:
+            t.join()
+        check(not self.bad, f"a stream was disturbed: {self.bad[:2]}")
+        print(f"# {self.done} rounds of streams meanwhile")
+        check(self.done > 3, f"{self.done} rounds")
+
+
+def kill_linked(s, rnd, honest):
+    """Two ends of streams, of which one or both are killed at any moment; who stays hears of it, and gets no byte that
+    was not sent."""
+    port = rnd.choice((5001, 5002, 5003))
+    pair = [linked(s, rnd.choice(("echo", "echo", "fork")), port)]
+    check("listening" in pair[0].stdout.readline(), "no listener")
+    pair.append(linked(s, "talk", ZS4, rnd.choice((port, port, honest)), rnd.randrange(1, 8), 4000000))
+    time.sleep(rnd.choice((0.02, 0.05, 0.1)) + rnd.random() * 0.1)
+    for p in rnd.choice((pair[:1], pair[1:], pair)):
+        p.kill()
+    said = ""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        said = pair[1].communicate(timeout=40)[0]
+    check("is wrong" not in said and "nothing happens" not in said, said)
+    check(pair[1].returncode is not None, "it hears nothing of its neighbour's death")
+    pair[0].kill()
+    check("is wrong" not in pair[0].communicate()[0], "the server got what was not sent")
+
+
+def mappings(s):
+    with open(f"/proc/{s.process.pid}/maps") as f:
+        return sum("memfd:zstack" in line for line in f)
+
+
+@case
+def h31_linked_programs_killed_at_any_moment():
+    shutil.copy(os.path.join(peer.build, "test", "interop", "link_app"), service.folder)
+    with watched(net) as (s, w), App(s, "echo", 7):
+        start, descriptors, maps = w.levels(), s.descriptors(), mappings(s)
+        talks = Talks(s, 7)
+        rnd = random.Random(32)
+        try:
+            for _ in range(ROUNDS // 5):
+                kill_linked(s, rnd, 7)
+        finally:
+            talks.end()
+        w.await_levels(start, 60)
+        until("its descriptors come back", lambda: s.descriptors() == descriptors)
+        until("its memory comes back", lambda: mappings(s) == maps)
+        check(s.alive(), s.errors()[-500:])
 
 
 peer.run(900 if os.environ.get("ZS_LONG") else 200)
