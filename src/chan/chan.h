@@ -173,6 +173,9 @@ enum chan_op {
 	/* From here on what the socket sends goes over link arg[0]; 0: by sends again. The other
 	 * end is told when it has been given all that was sent before. */
 	CHAN_OP_LINK_SWITCH,
+	/* addr, port: 0, if a program listens there for TCP to which a same-node stream could be;
+	 * -ECONNREFUSED: none. sid 0, no ticket. */
+	CHAN_OP_LISTENS,
 	CHAN_OP_MAX,
 };
 

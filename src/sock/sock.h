@@ -74,6 +74,8 @@ struct sock_app_cfg {
 	/* Trust domain, from 1, in which it may have links to others (docs/design/013); 0: it may
 	 * not. */
 	unsigned domain;
+	/* Its network namespace, as a number: programs of two share no loopback. */
+	uint16_t zone;
 	/* Of a process that is about to be forked: its number, and who may give it sockets. */
 	uint32_t id;
 	struct sock_app *parent;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Which addresses are ours, for applications that choose between this stack and another: what they
- * bind or connect to decides. The answer is too long for an event and goes to the scratch area.
+ * For applications that choose between this stack and another, where what they bind or connect to
+ * decides: which addresses are ours (too long for an event: it goes to the scratch area), and
+ * whether one of ours listens at an address that both have.
  */
 #include "sock/sock_priv.h"
 
@@ -50,4 +51,12 @@ int cmd_addrs(struct sock_cmd *c)
 	}
 	c->out.aux = default_routes(ip);
 	return (int)n;
+}
+
+int cmd_listens(struct sock_cmd *c)
+{
+	struct ip_addr at;
+
+	memcpy(&at, c->q->addr, sizeof(at));
+	return port_listens(c->app, &at, c->q->port) ? 0 : -ECONNREFUSED;
 }

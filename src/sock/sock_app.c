@@ -74,6 +74,7 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	a->parent = cfg->parent;
 	a->last_region = CHAN_REGION_PKT;
 	a->domain = cfg->domain;
+	a->zone = cfg->zone;
 	app_link_init(a);
 	list_init(&a->waiting);
 	list_init(&a->link);

@@ -19,18 +19,30 @@ static int cmd_nop(struct sock_cmd *c)
 }
 
 static const cmd_fn cmds[CHAN_OP_MAX] = {
-	[CHAN_OP_NOP] = cmd_nop,	   [CHAN_OP_SOCKET] = cmd_socket,
-	[CHAN_OP_BIND] = cmd_bind,	   [CHAN_OP_LISTEN] = cmd_listen,
-	[CHAN_OP_CONNECT] = cmd_connect,   [CHAN_OP_SEND] = cmd_send,
-	[CHAN_OP_SEND_LOAN] = cmd_send,	   [CHAN_OP_SENDTO] = cmd_send,
-	[CHAN_OP_SHUTDOWN] = cmd_shutdown, [CHAN_OP_CLOSE] = cmd_close,
-	[CHAN_OP_SETOPT] = cmd_setopt,	   [CHAN_OP_GETOPT] = cmd_getopt,
-	[CHAN_OP_NAME] = cmd_name,	   [CHAN_OP_RCVBUF_MORE] = cmd_accepted,
-	[CHAN_OP_DUMP] = cmd_dump,	   [CHAN_OP_SHARE] = cmd_share,
-	[CHAN_OP_UNREAD] = cmd_unread,	   [CHAN_OP_READ] = cmd_read,
-	[CHAN_OP_ACCEPT] = cmd_accept,	   [CHAN_OP_ADDRS] = cmd_addrs,
-	[CHAN_OP_UNACCEPT] = cmd_unaccept, [CHAN_OP_LINK_TAKE] = cmd_link_take,
+	[CHAN_OP_NOP] = cmd_nop,
+	[CHAN_OP_SOCKET] = cmd_socket,
+	[CHAN_OP_BIND] = cmd_bind,
+	[CHAN_OP_LISTEN] = cmd_listen,
+	[CHAN_OP_CONNECT] = cmd_connect,
+	[CHAN_OP_SEND] = cmd_send,
+	[CHAN_OP_SEND_LOAN] = cmd_send,
+	[CHAN_OP_SENDTO] = cmd_send,
+	[CHAN_OP_SHUTDOWN] = cmd_shutdown,
+	[CHAN_OP_CLOSE] = cmd_close,
+	[CHAN_OP_SETOPT] = cmd_setopt,
+	[CHAN_OP_GETOPT] = cmd_getopt,
+	[CHAN_OP_NAME] = cmd_name,
+	[CHAN_OP_RCVBUF_MORE] = cmd_accepted,
+	[CHAN_OP_DUMP] = cmd_dump,
+	[CHAN_OP_SHARE] = cmd_share,
+	[CHAN_OP_UNREAD] = cmd_unread,
+	[CHAN_OP_READ] = cmd_read,
+	[CHAN_OP_ACCEPT] = cmd_accept,
+	[CHAN_OP_ADDRS] = cmd_addrs,
+	[CHAN_OP_UNACCEPT] = cmd_unaccept,
+	[CHAN_OP_LINK_TAKE] = cmd_link_take,
 	[CHAN_OP_LINK_SWITCH] = cmd_link_switch,
+	[CHAN_OP_LISTENS] = cmd_listens,
 };
 
 static bool op_is_send(unsigned op)
@@ -41,7 +53,7 @@ static bool op_is_send(unsigned op)
 static bool op_has_sock(unsigned op)
 {
 	return op != CHAN_OP_NOP && op != CHAN_OP_SOCKET && op != CHAN_OP_DUMP &&
-	       op != CHAN_OP_ADDRS;
+	       op != CHAN_OP_ADDRS && op != CHAN_OP_LISTENS;
 }
 
 /* Closed, as far as its application knows. */

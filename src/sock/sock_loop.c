@@ -31,6 +31,18 @@ static void deliver(struct socks *s, struct udp_pcb *pcb, const struct pkt *p,
 	socks_udp_input(s, pcb, &in);
 }
 
+/* The next one at this pcb or behind it whose loopback the sender's is. */
+static struct udp_pcb *of_zone(const struct sock *k, const struct pkt *p, struct udp_pcb *pcb)
+{
+	struct udp *u = k->app->s->cfg.udp;
+
+	if (!ip_addr_is_loopback(&p->dst) && !ip_addr_is_loopback(&p->src))
+		return pcb;
+	while (pcb != NULL && ((const struct sock *)(uintptr_t)udp_user(pcb))->zone != k->zone)
+		pcb = udp_next_match(u, p, pcb);
+	return pcb;
+}
+
 int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only)
 {
 	struct socks *s = k->app->s;
@@ -40,11 +52,11 @@ int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only
 	*only = !group && !all && sock_addr_is_own(s, &p->dst);
 	if (likely(!*only && !all && !(group && k->udp->mcast_loop)))
 		return 0;
-	pcb = udp_first_match(s->cfg.udp, p);
+	pcb = of_zone(k, p, udp_first_match(s->cfg.udp, p));
 	if (pcb == NULL && *only)
 		return udp_binding(k->pcb)->rport != 0 ? -ECONNREFUSED : 0;
 	while (pcb != NULL) {
-		struct udp_pcb *next = udp_next_match(s->cfg.udp, p, pcb);
+		struct udp_pcb *next = of_zone(k, p, udp_next_match(s->cfg.udp, p, pcb));
 		const struct sock *to = (const struct sock *)(uintptr_t)udp_user(pcb);
 
 		if (!group || udp_group_member(to, &p->dst))

@@ -30,6 +30,7 @@ struct sock *sock_alloc(struct sock_app *a, enum sock_kind kind, uint8_t domain)
 		.kind = (uint8_t)kind,
 		.domain = domain,
 		.owner = a->owner,
+		.zone = a->zone,
 		.limit = kind == SOCK_UDP ? SOCK_UDP_BUF : TCP_LIMIT,
 	};
 	list_init(&k->wait);
@@ -113,6 +114,8 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a)
 		return 0;
 	if (k->kind == SOCK_UDP &&
 	    (ip_addr_is_multicast(a) || (ip_addr_is_v4(a) && a->w[3].v == UINT32_MAX)))
+		return 0;
+	if (k->kind != SOCK_UDP && ip_addr_is_loopback(a))
 		return 0;
 	own = ip_addr_find(k->app->s->cfg.ip, a);
 	return own != NULL && !own->tentative ? 0 : -EADDRNOTAVAIL;

@@ -50,13 +50,19 @@ static bool shares(const struct sock *k, const struct sock *o, uint16_t flags)
 	return (both & SOCKF_REUSEADDR) && o->kind != SOCK_LISTEN && k->kind != SOCK_LISTEN;
 }
 
+/* At the loopback of two network namespaces. */
+static bool apart(const struct sock *k, const struct ip_addr *a, const struct sock *o)
+{
+	return k->zone != o->zone && (ip_addr_is_loopback(a) || ip_addr_is_loopback(&o->laddr));
+}
+
 static bool conflicts(const struct sock *k, const struct ip_addr *a, uint8_t fam, uint16_t port,
 		      uint16_t flags)
 {
 	bool any = ip_addr_is_any(a);
 
 	for (const struct sock *o = *head_of(k, port); o != NULL; o = o->next_on_port) {
-		if (o == k || !(o->fam & fam) || shares(k, o, flags))
+		if (o == k || !(o->fam & fam) || shares(k, o, flags) || apart(k, a, o))
 			continue;
 		if (any || ip_addr_is_any(&o->laddr) || ip_addr_eq(&o->laddr, a))
 			return true;
@@ -137,7 +143,8 @@ void port_hand_over(struct sock *k, struct sock *heir)
 int port_may_listen(const struct sock *k)
 {
 	for (const struct sock *o = *head_of(k, k->lport); o != NULL; o = o->next_on_port) {
-		if (o == k || o->kind != SOCK_LISTEN || !(o->fam & k->fam))
+		if (o == k || o->kind != SOCK_LISTEN || !(o->fam & k->fam) ||
+		    apart(k, &k->laddr, o))
 			continue;
 		if ((k->flags & o->flags & SOCKF_REUSEPORT) && k->owner == o->owner)
 			continue;
@@ -146,6 +153,22 @@ int port_may_listen(const struct sock *k)
 			return -EADDRINUSE;
 	}
 	return 0;
+}
+
+bool port_listens(const struct sock_app *a, const struct ip_addr *addr, uint16_t port)
+{
+	uint8_t fam = ip_addr_is_v4(addr) ? SOCK_FAM_4 : SOCK_FAM_6;
+	const struct sock *o = a->domain != 0 ? a->s->port[0][port] : NULL;
+
+	for (; o != NULL; o = o->next_on_port) {
+		if (o->kind != SOCK_LISTEN || !(o->fam & fam) || o->app->domain != a->domain)
+			continue;
+		if (ip_addr_is_loopback(addr) && o->zone != a->zone)
+			continue;
+		if (ip_addr_is_any(&o->laddr) || ip_addr_eq(&o->laddr, addr))
+			return true;
+	}
+	return false;
 }
 
 /*	offset = F(local IP, remote IP, remote port, secret)

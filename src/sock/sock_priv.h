@@ -117,6 +117,7 @@ struct sock {
 	uint32_t backlog, announced;	     /* listener */
 	uint32_t mark, priority;	     /* SO_MARK, SO_PRIORITY: kept for who asks */
 	uint16_t linger_s;
+	uint16_t zone;		   /* whose loopback it sees: of the program that made it */
 	uint32_t owner;		   /* who made it, whoever holds it now */
 	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
 	struct sock *next_on_port; /* port table */
@@ -201,6 +202,7 @@ struct sock_app {
 	struct sock_grant *grant; /* n_grants of them */
 	uint32_t n_grants;
 	uint64_t commands; /* taken so far */
+	uint16_t zone;	   /* see sock_app_cfg */
 	bool alone;	   /* sees its own sockets only */
 	bool keeps;	   /* the service's keeper: its sockets are parked */
 	unsigned domain;   /* 0: it has no links */
@@ -459,6 +461,8 @@ void port_release(struct sock *k);
 void port_hand_over(struct sock *k, struct sock *heir);
 /* May a bound socket begin to listen? -EADDRINUSE. */
 int port_may_listen(const struct sock *k) must_check;
+/* Does a program listen there for TCP that the application could have a link to (sock_link.c)? */
+bool port_listens(const struct sock_app *a, const struct ip_addr *addr, uint16_t port);
 /* Ports for an active open, one after the other, RFC 6056 §3.3.3: start with *n = 0; 0 = none left.
  */
 uint16_t port_next(struct sock *k, struct tcp_key *key, uint32_t *n);
@@ -480,5 +484,6 @@ int cmd_dump(struct sock_cmd *c);
 
 /* ---- sock_addrs.c ---- */
 int cmd_addrs(struct sock_cmd *c);
+int cmd_listens(struct sock_cmd *c);
 
 #endif

@@ -39,6 +39,7 @@ static void copy_common(struct sock *to, const struct sock *from)
 	to->lport = from->lport;
 	to->fam = from->fam;
 	to->owner = from->owner;
+	to->zone = from->zone;
 	to->backlog = from->backlog;
 	to->udp = from->udp;
 }

@@ -52,6 +52,7 @@ static int begin_listen(struct sock *k)
 		return err;
 	l.laddr = k->laddr;
 	l.lport = k->lport;
+	l.zone = k->zone;
 	l.v6only = !(k->fam & SOCK_FAM_4);
 	err = tcp_listen(k->app->s->cfg.tcp, &l, &k->listener);
 	if (err == 0)
@@ -117,6 +118,7 @@ bool tcp_sock_accept(struct sock *l)
 	k->flags =
 		l->flags & (SOCKF_REUSEADDR | SOCKF_REUSEPORT | SOCKF_BROADCAST | SOCKF_DONTROUTE |
 			    SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF);
+	k->zone = l->zone;
 	tcp_conn_set_user(conn, (uintptr_t)k);
 	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
 		tcp_conn_link(a->s->cfg.tcp, conn, &link);
@@ -190,6 +192,8 @@ static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 		o->key.laddr = k->laddr;
 		if (ip_addr_is_v4(&k->laddr) != ip_addr_is_v4(&o->key.raddr))
 			return -EAFNOSUPPORT;
+		if (ip_addr_is_loopback(&k->laddr) && !own)
+			return -EINVAL;
 	} else if (own) {
 		o->key.laddr = o->key.raddr;
 	} else {
@@ -197,7 +201,9 @@ static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 		if (err != 0)
 			return err;
 	}
-	return cfg->link_of(cfg->stack, &o->key.laddr, &o->key.raddr, &o->link);
+	err = cfg->link_of(cfg->stack, &o->key.laddr, &o->key.raddr, &o->link);
+	o->link.zone = k->zone;
+	return err;
 }
 
 /* A connection whose two ends are one (H17: LAND). Linux opens it, by simultaneous open; no program

@@ -170,6 +170,7 @@ static void attach(struct node_core *core, void *arg)
 		.alone = true,
 		.keeps = call->a == call->s->keeper,
 		.domain = may_link(call->s, call->a) ? call->a->domain + 1 : 0,
+		.zone = call->a->zone,
 		.id = (uint32_t)call->a->id,
 		.parent = call->parent != NULL ? call->parent->chan[call->core].app : NULL,
 	};
@@ -222,7 +223,27 @@ static void process_ready(struct service *s, struct source *src, uint32_t events
 
 /* ---- the first moment ---- */
 
-static int who(struct app *a)
+/* The number of its network namespace. One is not given again soon: a socket that is on its way to
+ * another program may have it. */
+static uint16_t zone_number(struct service *s, const struct app *a)
+{
+	bool used;
+
+	LIST_EACH (l, &s->apps) {
+		const struct app *o = container_of(l, struct app, link);
+
+		if (o->zone != 0 && o->netns == a->netns)
+			return o->zone;
+	}
+	do {
+		used = ++s->last_zone == 0;
+		LIST_EACH (l, &s->apps)
+			used |= container_of(l, struct app, link)->zone == s->last_zone;
+	} while (used);
+	return s->last_zone;
+}
+
+static int who(struct service *s, struct app *a)
 {
 	struct ucred u;
 	socklen_t len = sizeof(u);
@@ -235,6 +256,7 @@ static int who(struct app *a)
 	len = sizeof(a->netns);
 	if (getsockopt(a->sock, SOL_SOCKET, SO_NETNS_COOKIE, &a->netns, &len) < 0)
 		a->netns = 0;
+	a->zone = zone_number(s, a);
 	len = sizeof(a->pidfd);
 	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERPIDFD, &a->pidfd, &len) < 0) {
 		a->pidfd = pidfd_open(a->pid, 0);
@@ -278,7 +300,7 @@ void app_accept(struct service *s, int sock)
 		close(sock);
 		return;
 	}
-	rc = who(a);
+	rc = who(s, a);
 	if (rc == 0 && app_programs(s, a->uid, APP_NEW, APP_MAPPING) > PENDING_MAX) {
 		app_refuse(s, a, -EAGAIN, "user %u attaches more than %d programs at once",
 			   (unsigned)a->uid, PENDING_MAX);

@@ -30,6 +30,7 @@ static void inherit(struct app *a, const struct app *parent)
 	a->state = APP_FORKED;
 	a->uid = parent->uid;
 	a->netns = parent->netns;
+	a->zone = parent->zone;
 	a->domain = parent->domain;
 	a->no_links = parent->no_links;
 	memcpy(a->program, parent->program, sizeof(a->program));

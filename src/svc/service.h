@@ -99,6 +99,7 @@ struct app {
 	pid_t pid;
 	uid_t uid;
 	uint64_t netns; /* cookie of its network namespace, 0 = unknown */
+	uint16_t zone;	/* the same, as a number that is smaller; from 1 */
 	unsigned domain;
 	char program[64];
 	bool no_links;	  /* it does not want any */
@@ -126,7 +127,8 @@ struct service {
 	struct list apps;
 	unsigned n_apps;
 	uint64_t next_app;
-	struct list kept; /* see keeper.c */
+	uint16_t last_zone; /* see app.zone */
+	struct list kept;   /* see keeper.c */
 	struct app *keeper;
 	struct list links;
 	unsigned n_links;

@@ -36,17 +36,33 @@ static unsigned fits(const struct tcp_listener *l, const struct ip_addr *laddr, 
 	return !ip_addr_is_v4(own);
 }
 
+/* Over loopback only the listeners of one zone can be reached: that of the connection at the other
+ * end, which is ours as well. False: there is none any more. */
+static bool loopback_zone(const struct tcp *t, const struct tcp_key *k, uint16_t *zone)
+{
+	struct tcp_key back = {
+		.laddr = k->raddr, .raddr = k->laddr, .lport = k->rport, .rport = k->lport};
+	const struct tcp_conn *c = tcp_conn_by_key(t, &back);
+
+	*zone = c != NULL ? c->link.zone : 0;
+	return c != NULL;
+}
+
 /* The best fit; among several equal ones (SO_REUSEPORT) the flow's hash chooses. */
 static struct tcp_listener *listener_find(struct tcp *t, const struct tcp_key *k, uint32_t hash)
 {
+	bool lo = ip_addr_is_loopback(&k->laddr) || ip_addr_is_loopback(&k->raddr);
 	struct tcp_listener *found = NULL;
 	unsigned best = 1, n = 0;
+	uint16_t zone = 0;
 
+	if (unlikely(lo) && !loopback_zone(t, k, &zone))
+		return NULL;
 	LIST_EACH (i, listen_head(t, k->lport)) {
 		struct tcp_listener *l = container_of(i, struct tcp_listener, link);
 		unsigned f = fits(l, &k->laddr, k->lport);
 
-		if (f < best)
+		if (f < best || (lo && l->l.zone != zone))
 			continue;
 		n = f > best ? 1 : n + 1;
 		best = f;

@@ -132,6 +132,7 @@ struct tcp_link {
 	uint32_t path;	    /* see struct pkt */
 	bool l4_csum;	    /* leave the checksum to the port (pseudo-header sum only) */
 	bool inline_all;    /* port can't chain buffers: copying is device copying, not ours */
+	uint16_t zone;	    /* of an active open by loopback: which loopback, see tcp_listen */
 };
 
 /* Offers at most n segments from connections that have something to send, in turn. Between this
@@ -191,6 +192,9 @@ struct tcp_listen {
 	uint16_t lport;
 	bool v6only;
 	uint32_t backlog; /* of established connections that wait for accept */
+	/* What comes over loopback is for this listener if it was opened in the same zone: each
+	 * network namespace has a loopback of its own. */
+	uint16_t zone;
 	const struct tcp_opt *opt;
 	uint64_t user;
 };

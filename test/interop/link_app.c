@@ -3,11 +3,11 @@
  * Programs of one service that talk to one another (test_link.py). Every byte is known from its
  * place in the stream, so each end checks what it gets.
  *
- *	link_app echo PORT			gives back what comes, of many at once
+ *	link_app echo PORT [OWN]		gives back what comes, of many at once
  *	link_app fork PORT			the same, a child for each connection
  *	link_app talk ADDR PORT N BYTES [MS]	N connections at once, BYTES out and back on each
  *	link_app hold ADDR PORT N		opens N, says so, a round on each, waits for a line
- *	link_app sink PORT			takes without copying, checks; once
+ *	link_app sink PORT [OWN]		takes without copying, checks; once
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
  *	link_app pour PORT BYTES		sends, and stops now and then in the kernel; once
  *	link_app heir ADDR PORT BYTES AT	takes AT, leaves the rest to a child and waits for it
@@ -84,9 +84,12 @@ static struct sockaddr_in at(const char *addr, const char *port)
 	return a;
 }
 
+/* Where it listens, if not everywhere. */
+static const char *own = "0.0.0.0";
+
 static int listener(const char *port)
 {
-	struct sockaddr_in a = at("0.0.0.0", port);
+	struct sockaddr_in a = at(own, port);
 	int fd = zs_socket(AF_INET, SOCK_STREAM, 0);
 
 	must(zs_bind(fd, (struct sockaddr *)&a, sizeof(a)), "bind");
@@ -556,6 +559,8 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	start();
 	srand(argc > 6 ? (unsigned)atoi(argv[6]) : 1);
+	if ((strcmp(what, "echo") == 0 || strcmp(what, "sink") == 0) && argc > 3)
+		own = argv[3];
 	if (strcmp(what, "echo") == 0)
 		echo(argv[2]);
 	else if (strcmp(what, "fork") == 0)

@@ -476,6 +476,80 @@ static void where_ports_are_reserved_none_is_chosen_but_for_connections(void **s
 	assert_int_equal(do_close(B, s, -1), 0);
 }
 
+/* ---- network namespaces ---- */
+
+static uint32_t listening(struct host *h, const struct ip_addr *a, int res)
+{
+	uint32_t s = make_socket(h, AF_INET, SOCK_STREAM);
+
+	assert_int_equal(do_bind(h, s, a, 99), res);
+	if (res == 0)
+		assert_int_equal(do_listen(h, s, 1), 0);
+	return s;
+}
+
+static int listens(struct host *h, const struct ip_addr *a)
+{
+	struct chan_sqe q = {.op = CHAN_OP_LISTENS, .port = 99};
+
+	memcpy(q.addr, a, sizeof(q.addr));
+	return call(h, q).res;
+}
+
+/* B's application and another, of one trust domain. */
+static void neighbour_up(struct host *other, uint16_t zone)
+{
+	B->app->domain = B->app->zone = 1;
+	guest_up(other, (struct sock_app_cfg){.alone = true, .domain = 1, .zone = zone});
+}
+
+static void loopback_is_each_namespaces_own(void **state)
+{
+	struct ip_addr lo = ip_addr_v4(be32(0x7f000001)), any = any4();
+	struct host other;
+	uint32_t first, second;
+
+	neighbour_up(&other, 2);
+	first = listening(B, &lo, 0);
+	assert_int_equal(listens(B, &lo), 0);
+	assert_int_equal(listens(&other, &lo), -ECONNREFUSED);
+	assert_int_equal(listens(B, &B->addr), -ECONNREFUSED);
+	second = listening(&other, &lo, 0);
+	assert_int_equal(listens(&other, &lo), 0);
+	do_close(B, first, -1);
+	assert_int_equal(listens(B, &lo), -ECONNREFUSED);
+	/* The wildcard's loopback, too, is its own; the stack's address is everybody's. */
+	first = listening(B, &any, 0);
+	assert_int_equal(listens(B, &lo), 0);
+	assert_int_equal(listens(&other, &B->addr), 0);
+	do_close(&other, second, -1);
+	assert_int_equal(listens(&other, &lo), -ECONNREFUSED);
+	(void)listening(&other, &B->addr, -EADDRINUSE);
+	(void)listening(&other, &any, -EADDRINUSE);
+	guest_down();
+}
+
+static void loopback_is_one_in_a_namespace(void **state)
+{
+	struct ip_addr lo = ip_addr_v4(be32(0x7f000001));
+	struct host other;
+	uint32_t out;
+
+	neighbour_up(&other, 1);
+	(void)listening(B, &lo, 0);
+	assert_int_equal(listens(&other, &lo), 0);
+	(void)listening(&other, &lo, -EADDRINUSE);
+	/* Nothing of loopback's leaves the node. */
+	assert_int_equal(do_bind(B, out = make_socket(B, AF_INET, SOCK_STREAM), &lo, 98), 0);
+	assert_int_equal(do_connect(B, out, &A->addr, 99), -EINVAL);
+	/* Of another domain nobody could have a link. */
+	B->app->domain = 2;
+	assert_int_equal(listens(&other, &lo), -ECONNREFUSED);
+	B->app->domain = other.app->domain = 0;
+	assert_int_equal(listens(&other, &lo), -ECONNREFUSED);
+	guest_down();
+}
+
 #define R(f) cmocka_unit_test_setup_teardown(f, setup_reserve, teardown_reserve)
 #define G(f) cmocka_unit_test_setup_teardown(f, setup_grants, teardown_grants)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_hosts, teardown)
@@ -492,6 +566,8 @@ int main(void)
 		T(scope_chooses_the_interface),
 		T(active_opens_take_ports_that_this_core_owns),
 		T(ports_run_out_for_one_destination_only),
+		T(loopback_is_each_namespaces_own),
+		T(loopback_is_one_in_a_namespace),
 		G(h37_port_not_granted_is_refused),
 		G(h37_granted_port_may_be_bound_once),
 		G(h37_grant_is_gone_when_the_port_is_in_use),
