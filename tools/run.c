@@ -30,11 +30,20 @@ static const char *const stack_keys[] = {"vdev", "port",       "addr",	      "ga
 					 "mtu",	 "mem",	       "buffers",     "no-huge", "capture",
 					 "spin", "congestion", "max-sockets", "linger"};
 
-enum { OPT_SERVICE = 256, OPT_EMBEDDED, OPT_TAKE, OPT_LEAVE, OPT_RULES, OPT_HELP, OPT_STACK };
+enum {
+	OPT_SERVICE = 256,
+	OPT_EMBEDDED,
+	OPT_TAKE,
+	OPT_LEAVE,
+	OPT_RULES,
+	OPT_NO_LOOPBACK,
+	OPT_HELP,
+	OPT_STACK
+};
 
 struct run {
 	const char *service;
-	bool embedded, stack, ports, verbose, help;
+	bool embedded, stack, ports, verbose, no_loopback, help;
 	char *config; /* ZSTACK_CONFIG, of malloc; grows */
 	char *rules;  /* ZSTACK_RUN, likewise */
 	unsigned n_rules;
@@ -149,6 +158,9 @@ static int one_option(struct run *r, int opt, const char *value, const char *wor
 		return add_rule(r, RULE_LEAVE, value, "--leave ");
 	case OPT_RULES:
 		return rule_file(r, value);
+	case OPT_NO_LOOPBACK:
+		r->no_loopback = true;
+		return 0;
 	case OPT_HELP:
 		r->help = true;
 		return 0;
@@ -161,19 +173,20 @@ static int one_option(struct run *r, int opt, const char *value, const char *wor
 /* The index of the program in argv, or -RUN_FAILED. */
 static int options(struct run *r, int argc, char **argv)
 {
-	struct option o[7 + array_size(stack_keys) + 1] = {
+	struct option o[8 + array_size(stack_keys) + 1] = {
 		{"service", required_argument, NULL, OPT_SERVICE},
 		{"embedded", no_argument, NULL, OPT_EMBEDDED},
 		{"take", required_argument, NULL, OPT_TAKE},
 		{"leave", required_argument, NULL, OPT_LEAVE},
 		{"rules", required_argument, NULL, OPT_RULES},
+		{"no-loopback", no_argument, NULL, OPT_NO_LOOPBACK},
 		{"verbose", no_argument, NULL, 'v'},
 		{"help", no_argument, NULL, OPT_HELP},
 	};
 	int opt, rc = 0;
 
 	for (unsigned k = 0; k < array_size(stack_keys); k++)
-		o[7 + k] = (struct option){
+		o[8 + k] = (struct option){
 			stack_keys[k],
 			strcmp(stack_keys[k], "no-huge") == 0 ? no_argument : required_argument,
 			NULL, OPT_STACK + (int)k};
@@ -194,10 +207,12 @@ static int help(void)
 	     "  --take RULE        sockets that are to be Z-Stack's\n"
 	     "  --leave RULE       sockets that are to be the kernel's\n"
 	     "  --rules FILE       a file with lines: take RULE, leave RULE, # comment\n"
+	     "  --no-loopback      127.0.0.1 and ::1 are the kernel's alone\n"
 	     "  -v, --verbose      one line on standard error for each socket: whose it is\n\n"
 	     "RULE: [tcp|udp] [bind|connect] [ADDR[/LEN]][:PORT[-PORT]], or gateway. The first\n"
 	     "that fits decides; without one it is Z-Stack's what is bound to one of its\n"
-	     "addresses, to all addresses, or connected to a network of its own.");
+	     "addresses, to all addresses, or connected to a network of its own; and TCP of\n"
+	     "loopback between programs that are run so.");
 	return 0;
 }
 
@@ -302,6 +317,8 @@ static int set_environment(struct tool *t, struct run *r)
 		rc = add(&r->config, "mode", "thread");
 	if (rc == 0 && r->verbose)
 		rc = add(&r->rules, "verbose", NULL);
+	if (rc == 0 && r->no_loopback)
+		rc = add(&r->rules, "no-loopback", NULL);
 	if (rc == 0 && r->embedded)
 		rc = set(RUN_ENV_CONFIG, r->config);
 	else if (rc == 0)

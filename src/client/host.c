@@ -107,6 +107,21 @@ int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 	return r == -ERESTART ? -ENETDOWN : r;
 }
 
+int host_listens(const uint8_t addr[16], uint16_t port)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_LISTENS, .port = port};
+	struct chan_cqe e;
+	int r;
+
+	memcpy(cmd.addr, addr, sizeof(cmd.addr));
+	client_lock();
+	r = client_ready();
+	if (r == 0)
+		r = cmd_call(&client.core[0], NULL, &cmd, &e);
+	client_unlock();
+	return r == 0 ? 1 : r == -ECONNREFUSED ? 0 : r == -ERESTART ? -ENETDOWN : r;
+}
+
 bool host_is_shared(void)
 {
 	bool r;

@@ -95,4 +95,8 @@ bool host_is_shared(void);
  * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*; may be NULL. */
 int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes) must_check;
 
+/* Does a program of the service listen there for TCP (IPv4 mapped), to which a same-node stream
+ * could be? 1, 0 or -errno. Asks the service. */
+int host_listens(const uint8_t addr[16], uint16_t port) must_check;
+
 #endif

@@ -7,7 +7,9 @@
  *	bound to the wildcard address                            both
  *	bound to another one                                     the kernel's
  *	connected, or sent to a subnet of the stack's address    ours
- *	connected or sent elsewhere, loopback always             the kernel's
+ *	connected or sent elsewhere                              the kernel's
+ *	TCP, bound to loopback                                   both
+ *	TCP, connected to loopback                               ours, if one of ours listens there
  *
  * "Both" is a socket of ours that has a twin, the kernel's: a listener or receiver for all
  * addresses. What connects (or, UDP, is connected) after that is the one or the other. A UDP socket
@@ -201,6 +203,10 @@ static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, sockle
 		break;
 	case WHOSE_BOTH:
 		r = bind_both(fd, addr, len, w->c.port);
+		/* Loopback is the kernel's in the first place: a port that the program may not
+		 * have of ours is no fault. */
+		if (w->loopback && (r == -EACCES || r == -ENETDOWN))
+			return DECIDED_KERNEL;
 		break;
 	default:
 		return r;

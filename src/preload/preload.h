@@ -195,6 +195,8 @@ void sandboxed(void);
  */
 int start_need(void) must_check;
 bool started(void);
+/* The stack is the program's own: there is no service, and there are no other programs. */
+bool start_embedded(void);
 /* The stack was attached to by adopt.c. */
 void start_adopted(void);
 const struct rules *run_rules(void);

@@ -202,6 +202,10 @@ static void item(struct rules *rs, const char *text)
 		rs->verbose = true;
 		return;
 	}
+	if (strcmp(text, "no-loopback") == 0) {
+		rs->no_loopback = true;
+		return;
+	}
 	if (strncmp(text, "take=", 5) == 0)
 		answer = RULE_TAKE;
 	else if (strncmp(text, "leave=", 6) == 0)

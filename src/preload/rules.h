@@ -41,6 +41,7 @@ struct rules {
 	unsigned n;
 	unsigned bad; /* that could not be understood, and are skipped */
 	bool verbose;
+	bool no_loopback; /* is the kernel's alone */
 };
 
 /* A RULE behind take (RULE_TAKE) or leave. NULL: understood; else what is wrong, static. */

@@ -11,6 +11,7 @@
  *	ZSTACK_RUN      the rest: "KEY[=VALUE];KEY[=VALUE]", in this order of the command line:
  *
  *		verbose         one line on standard error for each decision, see below
+ *		no-loopback     loopback is the kernel's alone
  *		take=RULE       }  in the order in which they are to be tried:
  *		leave=RULE      }  the first one that fits decides; none fits: the default rules
  *
@@ -33,6 +34,7 @@
  *
  *	zstack: PROGRAM[PID]: tcp listen 10.0.0.2:80 (fd 6): taken
  *	zstack: PROGRAM[PID]: tcp connect 127.0.0.1:6379 (fd 7): kernel: loopback
+ *	zstack: PROGRAM[PID]: tcp connect 127.0.0.1:8081 (fd 8): taken: loopback to one of ours
  *	zstack: PROGRAM[PID]: PROTOCOL bind|listen|connect|send ADDR:PORT (fd N): both
  */
 #ifndef ZS_PRELOAD_RUN_H

@@ -79,7 +79,7 @@ static void fork_watch(void)
 }
 
 /* Are ports named? Then the stack is loaded, and ends with the program. */
-static bool embedded(void)
+bool start_embedded(void)
 {
 	const char *at = getenv(RUN_ENV_CONFIG);
 
@@ -113,7 +113,7 @@ static int start_now(void)
 	r = zs_start(c);
 	if (r == 0)
 		fork_watch();
-	stops = r == 0 && embedded();
+	stops = r == 0 && start_embedded();
 
 	if (r < 0 && !told)
 		say("%s; its sockets get ENETDOWN until that works",

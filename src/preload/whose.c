@@ -12,6 +12,12 @@
 
 #define ADDRS 64
 
+static bool loopback(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127) ||
+	       IN6_IS_ADDR_LINKLOCAL(a);
+}
+
 bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa, socklen_t len)
 {
 	struct sockaddr_in6 in6;
@@ -30,6 +36,7 @@ bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *
 		w->c.addr.s6_addr32[3] = in.sin_addr.s_addr;
 		w->c.port = ntohs(in.sin_port);
 		w->wildcard = in.sin_addr.s_addr == INADDR_ANY;
+		w->loopback = loopback(&w->c.addr);
 		return true;
 	}
 	if (in.sin_family != AF_INET6 || len < sizeof(in6))
@@ -39,6 +46,7 @@ bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *
 	w->c.port = ntohs(in6.sin6_port);
 	w->wildcard = IN6_IS_ADDR_UNSPECIFIED(&w->c.addr) ||
 		      (IN6_IS_ADDR_V4MAPPED(&w->c.addr) && w->c.addr.s6_addr32[3] == 0);
+	w->loopback = loopback(&w->c.addr);
 	return true;
 }
 
@@ -56,10 +64,23 @@ static void tell(const struct wish *w, int fd, const char *answer)
 	    answer);
 }
 
-static bool loopback(const struct in6_addr *a)
+/* Loopback is the kernel's, and beside it ours for TCP between programs of one service: what
+ * listens there listens on both sides, and who connects goes where somebody listens, to ours first.
+ * Never ENETDOWN: without a service it is the kernel's. */
+static int loopback_whose(const struct wish *w, const char **why)
 {
-	return IN6_IS_ADDR_LOOPBACK(a) || (IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr[12] == 127) ||
-	       IN6_IS_ADDR_LINKLOCAL(a);
+	*why = "kernel: loopback";
+	if (w->c.udp || IN6_IS_ADDR_LINKLOCAL(&w->c.addr) || run_rules()->no_loopback ||
+	    start_embedded() || start_need() < 0 || !host_alive())
+		return WHOSE_KERNEL;
+	if (!w->c.connect) {
+		*why = "both: loopback";
+		return WHOSE_BOTH;
+	}
+	if (host_listens(w->c.addr.s6_addr, w->c.port) <= 0)
+		return WHOSE_KERNEL;
+	*why = "taken: loopback to one of ours";
+	return WHOSE_OURS;
 }
 
 static bool prefix_fits(const uint8_t *a, const uint8_t *b, unsigned bits)
@@ -94,9 +115,8 @@ int whose(struct wish *w, const char **why)
 	enum rule_answer a = rules_ask(run_rules(), &w->c);
 	bool own = false, near = false;
 
-	*why = "kernel: loopback";
-	if (a == RULE_NONE && loopback(&w->c.addr))
-		return WHOSE_KERNEL;
+	if (a == RULE_NONE && w->loopback)
+		return loopback_whose(w, why);
 	*why = "no stack";
 	if (a != RULE_LEAVE && (start_need() < 0 || !host_alive() || places(w, &own, &near) < 0))
 		return -ENETDOWN;

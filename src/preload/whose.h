@@ -11,6 +11,7 @@ struct wish {
 	const char *verb; /* as verbose says it */
 	struct rule_case c;
 	bool wildcard; /* the address is */
+	bool loopback; /* the address is one of this host alone */
 };
 
 enum whose { WHOSE_KERNEL, WHOSE_OURS, WHOSE_BOTH };

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The tests of Python's own suite (Debian's libpython3.11-testsuite) as a measure of how the kernel behaves: each is
 run plain and under zstack run, and must have the same outcome. Where it has not, suites.txt says why. Twice: between
-addresses of the stack's, which the kernel has in the plain run; and with loopback, as they were written, which shows
-that what is the kernel's is left alone. test_suites.py [only=CASE]"""
+addresses of the stack's, which the kernel has in the plain run; and with loopback, as they were written, where TCP is
+the stack's when both ends are the program's, and the rest the kernel's. test_suites.py [only=CASE]"""
 import os
 import re
 
@@ -106,7 +106,7 @@ def asyncio_files():
 
 
 @case
-def loopback_is_left_alone():
+def loopback():
     compare("loopback", (), "test.test_socket", "test.test_select", "test.test_poll", "test.test_epoll", "test.test_selectors")
 
 

@@ -43,6 +43,20 @@ static void nothing_said_fits_nothing(void **state)
 	assert_int_equal(ask("verbose", "udp connect", "::1", 80), RULE_NONE);
 }
 
+static void loopback_can_be_left_to_the_kernel(void **state)
+{
+	struct rules rs;
+
+	assert_int_equal(rules_parse(&rs, "verbose;take=:80"), 0);
+	assert_false(rs.no_loopback);
+	rules_free(&rs);
+	assert_int_equal(rules_parse(&rs, "no-loopback;take=:80"), 0);
+	assert_true(rs.no_loopback);
+	assert_int_equal(rs.bad, 0);
+	assert_int_equal(rs.n, 1);
+	rules_free(&rs);
+}
+
 static void the_first_that_fits_decides(void **state)
 {
 	const char *env = "verbose;leave=:22;take=tcp 10.0.0.0/8;leave=";
@@ -150,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_said_fits_nothing),
+		cmocka_unit_test(loopback_can_be_left_to_the_kernel),
 		cmocka_unit_test(the_first_that_fits_decides),
 		cmocka_unit_test(words_narrow_it),
 		cmocka_unit_test(addresses_and_prefixes),
