@@ -183,6 +183,8 @@ void fork_share(struct csock *s, uint32_t app)
 	s->child_sid = 0;
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_leave(s);
+	if (s->state == CSOCK_BROKEN)
+		return; /* by the neighbour, just now */
 	cork_settle(s);
 	if (cmd_call(csock_core(s), s, &cmd, &e) < 0) {
 		link_stay(s);
@@ -190,6 +192,9 @@ void fork_share(struct csock *s, uint32_t app)
 	}
 	s->child_sid = e.aux;
 	fork_shared(s);
+	/* Without what could not be given back nobody may go on with it. */
+	if (s->state == CSOCK_BROKEN)
+		s->child_sid = 0;
 }
 
 void fork_shared(struct csock *s)

@@ -52,6 +52,8 @@ static int send_one(struct csock *s, const struct pass_with *with)
 
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_leave(s);
+	if (s->state == CSOCK_BROKEN)
+		return -ENOTCONN;
 	for (unsigned i = 0; i < members(s); i++) {
 		cork_settle(member(s, i));
 		member(s, i)->child_sid = 0;
@@ -73,7 +75,10 @@ static int send_one(struct csock *s, const struct pass_with *with)
 	for (unsigned i = 0; i < members(s); i++)
 		fork_shared(member(s, i));
 	fork_fence();
-	return fd;
+	if (s->state != CSOCK_BROKEN)
+		return fd;
+	close(fd); /* what is unread could not be given back */
+	return -ENOBUFS;
 }
 
 static int may_be_sent(const struct csock *s)

@@ -323,6 +323,24 @@ static void who_never_finishes_an_entry_is_not_waited_for(void **state)
 	share();
 	assert_int_equal(client.stats.link_bad, 1);
 	assert_int_equal(client.links->link[0].state, LINK_FREE);
+	/* Bytes may be missing: no child goes on with the stream. */
+	assert_int_equal(fake_count(core0, CHAN_OP_SHARE), 0);
+}
+
+static void what_can_not_be_given_back_ends_it_for_all(void **state)
+{
+	struct zs_buf b;
+	int err;
+
+	receives();
+	entry(own(), "abc");
+	while (zs_buf_alloc(fd, ZS_BUF_MAX, &b) == 0)
+		;
+	while (zs_buf_alloc(fd, 1, &b) == 0)
+		;
+	share();
+	assert_int_equal(fd_csock(fd, &err)->child_sid, 0);
+	assert_int_equal(zs_recv(fd, buf, 1, 0), -ENOBUFS);
 }
 
 static void full_ring_is_no_room_until_something_comes_back(void **state)
@@ -548,6 +566,7 @@ int main(void)
 		T(what_came_goes_back_and_nothing_follows),
 		T(what_waits_for_the_mark_goes_back_to_wait),
 		T(who_never_finishes_an_entry_is_not_waited_for),
+		T(what_can_not_be_given_back_ends_it_for_all),
 		T(full_ring_is_no_room_until_something_comes_back),
 		T(a_stream_that_is_not_there_resets_its_sender),
 		T(entries_for_nobody_go_back_marked),
