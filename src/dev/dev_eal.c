@@ -147,11 +147,14 @@ size_t dev_huge_free(void)
 static bool huge_prepare(uint32_t mem_mb)
 {
 	/* One more: EAL's own tables. */
-	long need = (mem_mb + 1) / 2 + 1, room;
+	long need = (mem_mb + 1) / 2 + 1, room, left = (long)(dev_huge_free() / HUGE_BYTES);
 
 	if (huge_read(HUGE_LIMIT) < 0)
 		return false;
-	if ((long)(dev_huge_free() / HUGE_BYTES) < need && huge_lock()) {
+	/* EAL looks for memory where reserved pages are, if any are free, and nowhere else. */
+	if (left > 0 && left < need)
+		return false;
+	if (left < need && huge_lock()) {
 		/* There may be more than are allowed: their owners took back what they allowed. */
 		room = huge_read(HUGE_LIMIT) - huge_read("surplus_hugepages");
 		if (room < need && huge_allow(need - room))

@@ -106,6 +106,13 @@ def too_few_are_no_obstacle():
 
 
 @case
+def a_few_that_are_reserved_are_no_obstacle():
+    """Less than DPDK wants: it has ordinary pages then."""
+    with free_pages(20), huge(net) as (s, w), App(s, "echo", 7):
+        check_echo(connect(ZS4, 7), pattern(1 << 20))
+
+
+@case
 def none_are_used_when_none_shall_be():
     with free_pages(ENOUGH), watched(net) as (s, w), App(s, "echo", 7) as p:
         check(set(kinds(p.process.pid).values()) == {4}, f"{kinds(p.process.pid)}")
