@@ -48,7 +48,7 @@ def restart(how=signal.SIGKILL, pause=0.0, addrs=ADDRS, args=()):
     return began
 
 
-def again(f, seconds=5):
+def again(f, seconds=30):
     """Tries until it works; programs need a moment to attach."""
     end = time.monotonic() + seconds
     while True:
