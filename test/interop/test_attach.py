@@ -145,13 +145,15 @@ def old_kernel(number):
 def a_number_that_is_another_process_by_now():
     """Before Linux 6.5 (SO_PEERPIDFD, SO_PASSPIDFD): who is watched must be who has mapped the memory."""
     number = os.path.join(service.folder, "number")
-    with old_kernel(number) as (s, w), subprocess.Popen(["sleep", "1000"]) as other:
+    with old_kernel(number) as (s, w), subprocess.Popen(["sleep", "1000"]) as other, contextlib.ExitStack() as last:
+        last.callback(other.kill)
         start = w.levels()
         for reused in (False, True):
             for child in (False, True):
+                # The service asks for the number as soon as somebody is there.
+                if reused and not child:
+                    write(number, str(other.pid))
                 with Session(s) as one:
-                    if reused and not child:
-                        write(number, str(other.pid))
                     one.ask("HELLO", "WELCOME")
                     one.map()
                     if child:
@@ -166,7 +168,6 @@ def a_number_that_is_another_process_by_now():
                         one.ask("MAPPED", "end" if reused else "READY")
                 if reused:
                     os.unlink(number)
-        other.kill()
         w.await_levels(start)
 
 
