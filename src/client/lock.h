@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The one lock of the client: it guards everything that client_priv.h declares. A program with one
+ * The one lock of the client: it guards everything that state.h declares. A program with one
  * thread that uses sockets should not pay for it, although the process always has other threads
  * (EAL makes some). So the lock is biased: the first thread that takes it owns it and from then on
  * only marks that it is inside, with plain stores. The first *other* thread revokes the bias: it

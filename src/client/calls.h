@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What the calls of the program have in common.
+ */
+#ifndef ZS_CLIENT_CALLS_H
+#define ZS_CLIENT_CALLS_H
+
+#include "client/state.h"
+
+/* ---- errqueue.c ---- */
+/* A send with MSG_ZEROCOPY is complete. */
+void errqueue_sent(struct csock *s);
+/* What stands in the error queue, into m (may be NULL): 0; -EAGAIN. */
+int errqueue_recv(struct csock *s, struct msghdr *m) must_check;
+
+/* ---- addr.c ---- */
+struct endpoint {
+	uint8_t addr[16];
+	uint16_t port;
+	uint32_t scope;
+};
+/* From the program; -EINVAL, -EAFNOSUPPORT. */
+int endpoint_from(struct endpoint *e, int domain, const struct sockaddr *sa, socklen_t len);
+/* To the program; sa or len NULL: nothing. */
+void endpoint_to(const uint8_t addr[16], uint16_t port, uint32_t scope, int domain,
+		 struct sockaddr *sa, socklen_t *len);
+
+/* ---- send.c, recv.c: shared with zc.c ---- */
+#define SENDMSG_FLAGS                                                                              \
+	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY)
+/* May this socket be written to now? 0; -EAGAIN; or the error, which stays pending. */
+int send_check(struct csock *s);
+/* Are there n tokens, a block and n places in the ring? 0; or -EAGAIN: the socket is woken when
+ * there may be. May run the stack and release the lock: so also what send_check() says, or -EBADF
+ * when the descriptor was closed. */
+int send_means(struct csock *s, uint32_t n) must_check;
+/* Waits for room; 0: look again. */
+int send_wait(struct csock *s, int flags, uint32_t tokens, int64_t deadline) must_check;
+int64_t send_deadline(const struct csock *s);
+ssize_t send_result(struct csock *s, ssize_t done, int r);
+/* A UDP socket of several cores that has no address yet needs one before it sends. */
+int send_autobind(struct csock *s);
+int send_dgram_ready(struct csock *s, int flags, uint32_t pieces);
+int send_dgram_to(struct csock *s, const struct sockaddr *addr, socklen_t addrlen,
+		  struct endpoint *to);
+/* Returns what belongs into the first word: the port. */
+uint16_t send_dgram_fill(struct chan_sqe *q, const struct endpoint *to);
+/* Waits until target bytes, or what can still come of them: 1 there is something; 0 the stream's
+ * end; or the error, which is told by this. */
+int recv_wait(struct csock *s, uint32_t target, size_t want, int flags,
+	      int64_t deadline) must_check;
+int recv_wait_dgram(struct csock *s, int flags) must_check;
+int64_t recv_deadline(const struct csock *s);
+/* n bytes at the head of a stream were read. */
+void recv_consumed(struct csock *s, uint32_t n);
+/* An urgent byte that stands at the head, out of line, is not part of what is read. */
+void recv_skip_urgent(struct csock *s);
+/* Copies n bytes that are there. */
+void recv_into(struct csock *s, void *to, uint32_t n);
+/* How many bytes can be read before the urgent mark. */
+uint32_t recv_before_mark(const struct csock *s);
+
+/* ---- group.c: one descriptor on several cores ---- */
+int core_socket(struct core *c, int domain, int type, int protocol, struct csock **out);
+int group_new(struct csock *s);
+void group_close(struct csock *s);
+int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e);
+int group_spread(struct csock *s);
+/* Around both, and what binds or listens: one thread at a time. -EBADF: closed meanwhile. end takes
+ * the group as it was at begin: it may have no socket any more. */
+int group_begin(struct csock *s) must_check;
+void group_end(struct group *g);
+
+/* ---- sockopt.c ---- */
+/* Remembers what was set. */
+void option_keep(struct csock *s, const struct chan_sqe *cmd);
+/* Sets it again. */
+void option_command(struct chan_sqe *cmd, const struct opt *o);
+
+/* ---- cork.c: TCP_CORK and TCP_NODELAY, for which nobody waits ---- */
+/* 0; 1: not its affair, the service is to be asked; -EBADF: closed meanwhile. */
+int cork_set(struct csock *s, int level, int name, int value, socklen_t len);
+/* The option's value; -1: the service knows it. */
+int cork_get(const struct csock *s, int level, int name);
+/* Before a send of a stream that is corked or delayed: what it makes of the flags. -EBADF: closed
+ * meanwhile. */
+int cork_send(struct csock *s, int *flags) must_check;
+static inline int cork_before_send(struct csock *s, int *flags)
+{
+	return unlikely(s->flags & (CSOCK_CORKED | CSOCK_DELAYED)) ? cork_send(s, flags) : 0;
+}
+/* The service gets to know all, since others will hold the socket too. */
+void cork_settle(struct csock *s);
+
+/* ---- socket.c ---- */
+int socket_bind(struct csock *s, const struct endpoint *at);
+/* at: as fd_open(). Takes the lock. */
+int socket_new(int domain, int type, int protocol, int at) must_check;
+/* Of which no descriptor is left. */
+int socket_close(struct csock *s);
+/* One of ours, known to be in use. */
+int descriptor_close(int fd);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Streams over links to other programs, as the rest of the client sees them; inside: link.h.
+ */
+#ifndef ZS_CLIENT_NEIGHBOURS_H
+#define ZS_CLIENT_NEIGHBOURS_H
+
+#include "client/state.h"
+
+struct attach_msg;
+struct iov_it;
+
+/* ---- link.c and its kin: streams to neighbours, see link.h ---- */
+/* A message of the service's about links; true: it was one. */
+bool links_message(struct attach_msg *m);
+/* Reads what the service says. */
+void links_read(void);
+/* The service is gone: links carry nothing any more. */
+void links_lose(void);
+/* Somebody closed our descriptors. */
+void links_blind(void);
+/* Is any row in the service's packets? */
+bool links_hold_packets(void);
+/* Looks after neighbours of whom no service tells. */
+void links_look(void);
+void links_fini(void);
+/* In a child of fork. */
+void links_forget(void);
+unsigned links_drain(void);
+bool links_idle(void);
+void links_arm(void);
+void links_disarm(void);
+int links_fd(void);
+void links_empty(void);
+/* Everything that stood on a link before this is in the socket's queue. */
+void link_catch_up(struct csock *s);
+void link_event(struct core *c, struct csock *s, const struct chan_cqe *e);
+/* The program uses a socket that was offered a link. */
+void link_use(struct csock *s) slow_path;
+/* Nothing may be sent before link_use() found room for a command. */
+bool link_holds(const struct csock *s);
+/* Before another process gets the socket: back to TCP, both ways. What came over the link is in the
+ * queue, or waits for its place in the stream (link_waiting). link_stay(): it came to nothing. */
+void link_leave(struct csock *s);
+void link_stay(struct csock *s);
+/* The first row of what waits, which is the caller's now; NIL. The socket has no link any more. */
+uint32_t link_waiting(struct csock *s);
+void link_closed(struct csock *s);
+/* What it sends goes over a link: */
+bool link_room(const struct csock *s, uint32_t n);
+bool link_send_plain(struct csock *s, const void *buf, uint32_t len);
+/* Bytes; -EAGAIN; 0: it goes by TCP now. */
+int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags);
+/* May this buffer be named to the neighbour? */
+bool link_can_name(const struct csock *s, const struct buf_ref *r);
+/* Then link_send_buf() or link_write_nothing(), at once. False: it goes by TCP now. */
+bool link_may_write(struct csock *s) must_check;
+void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie);
+void link_write_nothing(struct csock *s);
+int link_core_init(struct core *c) must_check;
+void link_core_fini(struct core *c);
+void link_row_put(struct core *c, uint32_t row);
+uint16_t link_row_gen(const struct core *c, uint32_t row);
+/* What links carried. */
+void link_stats(struct zs_stats *all);
+
+#endif

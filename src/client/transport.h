@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Start and end; how the stack is reached; a service that goes, and the next one; other processes.
+ */
+#ifndef ZS_CLIENT_TRANSPORT_H
+#define ZS_CLIENT_TRANSPORT_H
+
+#include "client/state.h"
+
+/* ---- client.c: start, stop ---- */
+struct zs_config;
+/* Called inside; 0 or -ENXIO. */
+static inline int client_ready(void)
+{
+	return likely(client.running) ? 0 : -ENXIO;
+}
+
+struct attach_msg;
+/* Attaches by what a service made for us (exec.c): no socket is there yet. Inside. */
+int client_adopt(const char *path, struct attach_msg *welcome) must_check;
+
+/* ---- config.c ---- */
+void config_set_error(struct zs_config *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+int config_complete(struct zs_config *c);
+void config_embed(const struct zs_config *c, struct embed_cfg *out);
+/* Where to attach: NULL when the configuration names ports of its own. */
+const char *config_service(const struct zs_config *c);
+int64_t config_spin_ns(const struct zs_config *c);
+
+/* ---- transport.c ---- */
+/* service: where one is to be attached to, NULL: the stack is loaded. */
+int transport_open(struct transport *t, const struct embed_cfg *cfg, const char *service, char *err,
+		   size_t err_len);
+void transport_close(struct transport *t);
+/* May this port be bound, by the user that the program is now? 0, *port may have been chosen then;
+ * -EACCES, -EADDRINUSE; -ERESTART: there is nobody to ask any more. */
+int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp);
+/* Are UDP sockets to be bound before they are connected? */
+bool transport_is_shared(void);
+
+/* ---- fork.c ---- */
+void fork_hooks(void);
+/* The socket gets another holder, in the application of that number: s->child_sid is its name
+ * there, 0: it has none. What is unread goes back to the service. */
+void fork_share(struct csock *s, uint32_t app);
+/* It has another holder: what is unread, or not accepted, goes back to the service. */
+void fork_shared(struct csock *s);
+/* After the last of them. */
+void fork_fence(void);
+
+/* ---- shared.c: sockets that several processes hold ---- */
+/* Asks for at most want bytes, or for a datagram. What came stands in the receive queue: 1; 0 at
+ * the end of the stream, -EAGAIN also when the socket is shared no more. */
+int shared_read(struct csock *s, size_t want, bool looks) must_check;
+/* What was only looked at goes: it is still to be read, by whoever is first. */
+void shared_forget(struct csock *s);
+/* Asks for a connection, which stands in the listener's queue then: 0; -EAGAIN. */
+int shared_accept(struct csock *l) must_check;
+void shared_event(struct csock *s, const struct chan_cqe *e);
+/* A stream that others write to as well: returns when the service has taken what was sent, so that
+ * what another process sends after this comes after it. */
+void shared_flush(struct csock *s);
+static inline void shared_sent(struct csock *s)
+{
+	if (unlikely(s->flags & CSOCK_SHARED) && s->type == SOCK_STREAM)
+		shared_flush(s);
+}
+/* Is any socket of its descriptor shared? */
+static inline bool csock_shared(const struct csock *s)
+{
+	const struct group *g = s->group;
+
+	for (unsigned i = 0; g != NULL && i < g->n; i++)
+		if (g->sock[i]->flags & CSOCK_SHARED)
+			return true;
+	return (s->flags & CSOCK_SHARED) != 0;
+}
+
+/* ---- attach.c ---- */
+/* The configured path, or that of the environment, or the usual one. */
+const char *attach_path(const char *configured);
+/* Connects, and looks who answers. */
+int attach_dial(struct attached *a, const char *path, int flags) must_check;
+/* A first message to the service at want->path, with the arenas of `from`, which stay its own, or
+ * NULL. flags: SOCK_NONBLOCK: never waits. */
+int attach_begin(struct attached *a, const struct attached *from, const struct attach_want *want,
+		 int flags, char *err, size_t err_len) must_check;
+/* Its answer is there: 1 attached, and maps are filled in; 0 more is to come; or -errno. */
+int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err_len) must_check;
+int attach_open(struct attached *a, const struct attach_want *want, struct chan_map *maps,
+		char *err, size_t err_len) must_check;
+/* A first message that asks for all descriptors again. */
+int attach_resume(struct attached *a, const char *path) must_check;
+/* Its answer: 1 they are there, in `of` and maps; 0 not yet; -errno. The old ones are whoever's. */
+int attach_resumed(struct attached *a, struct attached *of, struct chan_map *maps) must_check;
+/* Memory by a descriptor, which stays the caller's; not for children of fork. */
+int mapping_map(struct mapping *m, int fd, uint64_t bytes, int prot) must_check;
+void mapping_unmap(struct mapping *m);
+/* A message's descriptor, out of the way of the program's. */
+int fd_take(struct attach_msg *m, unsigned i);
+bool fd_is(int fd, const struct fd_id *id);
+/* The same, out of the way of the program's. */
+int fd_high(int fd);
+/* Gives back all that is not kept of another. maps may be NULL. */
+void attach_close(struct attached *a, struct chan_map *maps, bool in_order);
+/* Before fork: asks for what the child needs. */
+int attach_fork(struct attached *a, struct attach_msg *m) must_check;
+/* In the child: what is the parent's is closed; then the child's own is mapped and said to be. */
+/* The next message, which is waited for. */
+int attach_answer(struct attached *a, struct attach_msg *m) must_check;
+void attach_abandon(struct attached *a, struct chan_map *maps);
+int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps) must_check;
+int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp) must_check;
+
+/* ---- rejoin.c: the service goes and comes ---- */
+void rejoin_init(const char *path);
+void rejoin_fini(void);
+/* For the leader, or any thread when there is none: looks after the service if it is time (now_ns),
+ * or if there are news. Inside. */
+void rejoin_look(int64_t now, bool news);
+unsigned rejoin_poll(struct pollfd *p);
+/* When a sleeper has to come back to look; FOREVER. */
+int64_t rejoin_deadline(void);
+bool service_is_dead(void);
+/* Dead, or it has ended our attachment: it answers no more. */
+bool service_is_deaf(void);
+/* Before a sleep of a wait that began at `since`: looks if it is time, and says until when to sleep.
+ * The program may have closed our descriptors before it called, and others may have their numbers:
+ * so the first sleep is short, unless there was a look since then. */
+int64_t rejoin_sleep_until(int64_t since, int64_t now, int64_t deadline);
+static inline bool rejoin_resuming(void)
+{
+	return client.transport.rejoin.state == REJOIN_RESUME;
+}
+
+/* ---- lost.c: the service is gone ---- */
+/* Takes the packet region over. */
+void client_lose(struct mapping *packets);
+void lost_fini(void);
+void lost_forget(void);
+/* A row of a service that is gone. NIL. */
+uint32_t lost_loan_find(const struct core *c, uint32_t name, uint16_t epoch);
+void lost_loan_put(struct core *c, uint32_t row);
+
+/* ---- remake.c: another has come ---- */
+/* Sockets are made again; -ERESTART: it is gone already. */
+int client_remake(void) must_check;
+/* Waits until there is a service. 0, -EINTR, -EBADF (the stack stops). */
+int client_attached(void) must_check;
+/* The same, and the socket is one of its; -EBADF also when it was closed, or its error. */
+int csock_ready(struct csock *s) must_check;
+int csock_remake(struct csock *s) must_check;
+void service_miss(void);
+/* Somebody asks for what comes to it: one that was left out is made again now. */
+void csock_wanted_slow(struct csock *s) slow_path;
+static inline void csock_wanted(struct csock *s)
+{
+	if (unlikely(s->sid == 0))
+		csock_wanted_slow(s);
+}
+int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
+		struct chan_cqe *e) must_check;
+
+#endif
