@@ -287,13 +287,20 @@ static void do_sendn(void)
 	say_result(sys->sendto(*fd_of(arg(1)), big, n, value_of(arg(3)), NULL, 0));
 }
 
-/* Until the socket takes no more: how much that is is nobody's affair. */
+/* Until the socket takes no more, also when all has arrived that was on its way: how much that is
+ * is nobody's affair. */
 static void do_fill(void)
 {
 	ssize_t r, n = 0;
 
-	while ((r = sys->sendto(*fd_of(arg(1)), big, sizeof(big), MSG_DONTWAIT, NULL, 0)) > 0)
-		n += r;
+	for (int full = 0; full < 5;) {
+		r = sys->sendto(*fd_of(arg(1)), big, sizeof(big), MSG_DONTWAIT, NULL, 0);
+		if (r > 0)
+			n += r;
+		full = r > 0 ? 0 : full + 1;
+		if (r <= 0)
+			poll(NULL, 0, 40);
+	}
 	say(n > 0 ? "some " : "none ");
 	say_result(r);
 }
