@@ -10,7 +10,7 @@
  *	link_app sink PORT [OWN]		takes without copying, checks; once
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
  *	link_app pour PORT BYTES		sends, and stops now and then in the kernel; once
- *	link_app heir ADDR PORT BYTES AT	takes AT, leaves the rest to a child and waits for it
+ *	link_app heir ADDR PORT BYTES AT	by a link takes AT, leaves the rest to a child and waits
  *	link_app source ADDR PORT BYTES		sends without copying when told to; once
  *	link_app refused ADDR PORT		prints what connect() says
  *	link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
@@ -419,12 +419,30 @@ static void take(int fd, uint64_t from, uint64_t to)
 	}
 }
 
+/* The service makes it when it likes. */
+static void await_link(int fd)
+{
+	struct zs_stats s = {.links = 0};
+	char c;
+
+	for (int ms = 0; ms < 20000; ms++) {
+		must(zs_stats(&s, sizeof(s)), "stats");
+		if (s.links > 0)
+			return;
+		(void)!zs_recv(fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+		poll(NULL, 0, 1);
+	}
+	printf("no link\n");
+	exit(1);
+}
+
 /* The parent looks at nothing while its child reads. */
 static void heir(const char *addr, const char *port, uint64_t bytes, uint64_t first)
 {
 	int fd = dial(addr, port), status = 1;
 	char c;
 
+	await_link(fd);
 	take(fd, 0, first);
 	if (fork() == 0) {
 		take(fd, first, bytes);

@@ -132,12 +132,10 @@ def a_child_goes_on_with_a_stream():
     """Whose sender looks at its sockets when it likes, and whose parent doesn't any more."""
     with watched(net) as (s, w):
         start = w.levels()
-        linked = 0
         for first in (0, 1, 50, 20_000, 300_000, 1_000_000, 2_999_999):
             with server(s, "pour", 80, 3_000_000) as p:
-                linked += numbers(run(s, "heir", ZS4, 80, 3_000_000, first))["links"]
+                run(s, "heir", ZS4, 80, 3_000_000, first)
                 check(p.wait(30) == 0 and numbers(p.output())["bad"] == 0, p.output())
-        check(linked > 0, "no link")
         w.await_levels(start, 60)
 
 
