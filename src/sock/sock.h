@@ -116,8 +116,8 @@ struct sock_link_wanted {
 	uint32_t app[2];
 };
 bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out);
-/* There is one now: it is offered to the streams that there are, and to those that come. */
-/* id: as a, and as b calls it; of an application and itself: two, one for each side. */
+/* There is one now: it is offered to the streams that there are, and to those that come. id: as a,
+ * and as b calls it; of an application and itself: two, one for each side. */
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2]);
 /* There is none any more, and none is wanted. */
 void socks_link_down(struct sock_app *a, struct sock_app *b);

@@ -40,14 +40,14 @@ struct sock_link {
 	bool mark_to, mark_back;
 	uint64_t to_at, back_at;
 	uint32_t to_link;
-	struct rte_mbuf *rest; /* of a buffer with a mark inside: what is behind the mark */
+	struct pkt_queue rest; /* of a buffer with a mark inside: what is behind the mark */
 };
 
 void sock_link_free(struct sock *k)
 {
 	if (likely(k->link == NULL))
 		return;
-	pkt_free(k->link->rest);
+	pkt_free(queue_all(&k->link->rest));
 	free(k->link);
 	k->link = NULL;
 }
@@ -356,8 +356,7 @@ void sock_link_shared(struct sock *k)
 		return;
 	sh->gap = l->mark_to ? GAP_AT : l->taken ? GAP_TO_COME : GAP_NONE;
 	sh->gap_at = l->to_at;
-	if (l->rest != NULL)
-		sh->rest = (struct pkt_queue){l->rest, l->rest, l->rest->data_len};
+	sh->rest = l->rest;
 	*l = (struct sock_link){.offered = 0};
 	k->flags &= (uint16_t)~SOCKF_MARKED;
 }
@@ -411,27 +410,19 @@ static bool tell_marks(struct sock *k, uint64_t told, struct chan_cqe **last)
 		l->mark_back = l->taken = false;
 		*last = NULL;
 	}
-	if (!l->mark_to && !l->mark_back && l->rest == NULL)
+	if (!l->mark_to && !l->mark_back && l->rest.first == NULL)
 		k->flags &= (uint16_t)~SOCKF_MARKED;
 	return true;
 }
 
-/* What is behind a mark in the same buffer goes into another, which no window is charged for. */
-static bool cut(struct sock *k, struct rte_mbuf *m, uint32_t keep)
+/* Without a buffer for the rest the connection can't go on: it would lose its order. */
+static bool out_of_order(struct sock *k, struct rte_mbuf *m)
 {
-	struct socks *s = k->app->s;
-	uint32_t n = m->data_len - keep;
-	struct rte_mbuf *to = pkt_alloc_rx(s->cfg.pools);
-
-	if (to == NULL || pkt_room(to) < n) {
-		pkt_free(to);
-		return false;
-	}
-	memcpy(pkt_put(to, (uint16_t)n), pkt_data(m) + keep, n);
-	pkt_trim_back(m, keep);
-	tcp_recv_charge(s->cfg.tcp, k->conn, pkt_charge(to));
-	s->n.pressure_copied_bytes += n;
-	k->link->rest = to;
+	pkt_free(m);
+	tcp_sock_close(k, true);
+	k->kind = SOCK_DEAD;
+	k->error = -ENOBUFS;
+	k->news = NEWS_FATAL;
 	return true;
 }
 
@@ -440,7 +431,7 @@ static bool tell_one(struct sock *k, uint64_t to, struct chan_cqe **last, bool *
 {
 	struct tcp *t = k->app->s->cfg.tcp;
 	uint64_t at = tcp_conn_recv_at(k->conn);
-	struct rte_mbuf *m;
+	struct rte_mbuf *m, *rest;
 
 	if (!app_room(k->app, 1) || app_lend_room(k->app, 1) == 0)
 		return false;
@@ -448,14 +439,11 @@ static bool tell_one(struct sock *k, uint64_t to, struct chan_cqe **last, bool *
 	*more = m != NULL;
 	if (m == NULL)
 		return true;
-	/* Without a buffer for the rest the connection can't go on: it would lose its order. */
-	if (m->data_len > to - at && !cut(k, m, (uint32_t)(to - at))) {
-		pkt_free(m);
-		tcp_sock_close(k, true);
-		k->kind = SOCK_DEAD;
-		k->error = -ENOBUFS;
-		k->news = NEWS_FATAL;
-		return true;
+	if (m->data_len > to - at) {
+		rest = stream_cut(k, m, (uint32_t)(to - at));
+		if (rest == NULL)
+			return out_of_order(k, m);
+		queue_add(&k->link->rest, rest);
 	}
 	*last = sock_announce(k, m);
 	return true;
@@ -464,14 +452,8 @@ static bool tell_one(struct sock *k, uint64_t to, struct chan_cqe **last, bool *
 /* What was cut off, when the mark before it is told. */
 static bool tell_rest(struct sock *k, struct chan_cqe **last)
 {
-	struct rte_mbuf *m = k->link->rest;
-
-	if (m == NULL)
-		return true;
-	if (!app_room(k->app, 1) || app_lend_room(k->app, 1) == 0)
+	if (!queue_tell(k, &k->link->rest, last))
 		return false;
-	k->link->rest = NULL;
-	*last = sock_announce(k, m);
 	k->flags &= (uint16_t)~SOCKF_MARKED;
 	return true;
 }
@@ -482,8 +464,7 @@ bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last)
 	bool more = true;
 
 	while (more && k->kind == SOCK_CONN) {
-		uint64_t told =
-			tcp_conn_recv_at(k->conn) - (l->rest != NULL ? l->rest->data_len : 0);
+		uint64_t told = tcp_conn_recv_at(k->conn) - l->rest.bytes;
 
 		if (!tell_marks(k, told, last))
 			return false;

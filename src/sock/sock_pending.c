@@ -13,27 +13,6 @@
 
 #define BUFS_MAX 16 /* from the connection at a time */
 
-/* Takes m, a chain. */
-static void queue_add(struct pkt_queue *q, struct rte_mbuf *m)
-{
-	if (q->first == NULL)
-		q->first = m;
-	else
-		q->last->next = m;
-	for (; m != NULL; m = m->next) {
-		q->last = m;
-		q->bytes += m->data_len;
-	}
-}
-
-static struct rte_mbuf *queue_all(struct pkt_queue *q)
-{
-	struct rte_mbuf *m = q->first;
-
-	*q = (struct pkt_queue){.first = NULL};
-	return m;
-}
-
 bool pending_any(const struct sock_desc *sh)
 {
 	return sh->pending.first != NULL || sh->behind.first != NULL || sh->rest.first != NULL;
@@ -46,7 +25,7 @@ void pending_free(struct sock_desc *sh)
 	pkt_free(queue_all(&sh->rest));
 }
 
-/* ---- out of the connection ---- */
+/* ---- buffers ---- */
 
 /* Bytes in buffers as the connection's; NULL: not now. */
 static struct rte_mbuf *copy_in(struct sock_app *a, const uint8_t *from, uint32_t len)
@@ -78,22 +57,46 @@ static void charge(struct sock *k, const struct rte_mbuf *m)
 		tcp_recv_charge(k->app->s->cfg.tcp, k->conn, pkt_charge(m));
 }
 
+struct rte_mbuf *stream_cut(struct sock *k, struct rte_mbuf *m, uint32_t keep)
+{
+	struct rte_mbuf *tail = copy_in(k->app, pkt_data(m) + keep, m->data_len - keep);
+
+	if (tail == NULL)
+		return NULL;
+	k->app->s->n.pressure_copied_bytes += m->data_len - keep;
+	charge(k, tail);
+	pkt_trim_back(m, (uint16_t)keep);
+	return tail;
+}
+
+bool queue_tell(struct sock *k, struct pkt_queue *q, struct chan_cqe **last)
+{
+	while (q->first != NULL) {
+		struct rte_mbuf *m = q->first;
+
+		if (!app_room(k->app, 2) || app_lend_room(k->app, 1) == 0)
+			return false;
+		q->bytes -= m->data_len;
+		q->first = pkt_seg_split(m);
+		*last = sock_announce(k, m);
+		if (*last == NULL)
+			return false; /* such payload could not have been read before */
+	}
+	return true;
+}
+
 /* ---- out of the connection ---- */
 
 /* The rest is one buffer with the gap inside: its first `keep` bytes, what is behind them stays. */
 static struct rte_mbuf *cut_rest(struct sock *k, uint32_t keep)
 {
 	struct pkt_queue *rest = &k->share->rest;
-	struct rte_mbuf *m = rest->first, *tail;
+	struct rte_mbuf *m = rest->first, *tail = stream_cut(k, m, keep);
 
-	tail = copy_in(k->app, pkt_data(m) + keep, m->data_len - keep);
 	if (tail == NULL)
 		return NULL;
-	k->app->s->n.pressure_copied_bytes += m->data_len - keep;
-	charge(k, tail);
 	(void)queue_all(rest);
 	queue_add(rest, tail);
-	pkt_trim_back(m, (uint16_t)keep);
 	return m;
 }
 
@@ -204,24 +207,14 @@ static bool has_gap(const struct sock_desc *sh)
 bool pending_tell(struct sock *k, bool *wait)
 {
 	struct sock_desc *sh = k->share;
-	struct pkt_queue *q = &sh->pending;
+	struct chan_cqe *last;
 
-	for (;;) {
-		struct rte_mbuf *m;
-
-		if (unlikely(q->first == NULL && has_gap(sh)) && k->kind == SOCK_CONN &&
-		    pending_gather(k, 1) < 0)
+	do {
+		if (!queue_tell(k, &sh->pending, &last))
 			return false;
-		m = q->first;
-		if (m == NULL)
-			break;
-		if (!app_room(k->app, 2) || app_lend_room(k->app, 1) == 0)
+		if (unlikely(has_gap(sh)) && k->kind == SOCK_CONN && pending_gather(k, 1) < 0)
 			return false;
-		q->bytes -= m->data_len;
-		q->first = pkt_seg_split(m);
-		if (sock_announce(k, m) == NULL)
-			return false; /* such payload could not have been read before */
-	}
+	} while (sh->pending.first != NULL);
 	*wait = has_gap(sh) && k->kind == SOCK_CONN;
 	return true;
 }

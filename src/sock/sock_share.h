@@ -21,6 +21,27 @@ struct pkt_queue {
 	uint64_t bytes;
 };
 
+/* Takes m, a chain. */
+static inline void queue_add(struct pkt_queue *q, struct rte_mbuf *m)
+{
+	if (q->first == NULL)
+		q->first = m;
+	else
+		q->last->next = m;
+	for (; m != NULL; m = m->next) {
+		q->last = m;
+		q->bytes += m->data_len;
+	}
+}
+
+static inline struct rte_mbuf *queue_all(struct pkt_queue *q)
+{
+	struct rte_mbuf *m = q->first;
+
+	*q = (struct pkt_queue){.first = NULL};
+	return m;
+}
+
 struct sock_desc {
 	uint32_t n; /* 1: the last one is still to be told */
 	bool told;
@@ -67,6 +88,11 @@ void pending_consume(struct sock *k, uint32_t n);
 bool pending_any(const struct sock_desc *sh);
 /* To the last holder. True: all of it is told. */
 bool pending_tell(struct sock *k, bool *wait);
+/* m, one buffer of the connection's, keeps so many bytes; what is behind them comes in buffers of
+ * the stack's own, which its window is charged for as well. NULL: no memory, m is as it was. */
+struct rte_mbuf *stream_cut(struct sock *k, struct rte_mbuf *m, uint32_t keep);
+/* Tells what is queued while there is room. True: all of it. *last: the last event, if any. */
+bool queue_tell(struct sock *k, struct pkt_queue *q, struct chan_cqe **last);
 /* The gap stands here, if one was to come. */
 void pending_gap(struct sock *k, uint64_t at);
 void pending_free(struct sock_desc *sh);

@@ -314,6 +314,53 @@ static void a_gap_inside_a_buffer(void **state)
 	other_down();
 }
 
+/* The same without another holder: bytes, marks and bytes again are told in their order. */
+static void marks_inside_a_buffer_are_told_in_their_place(void **state)
+{
+	struct chan_cqe e;
+	char text[3000];
+
+	got = text;
+	two_programs_with_a_link();
+	B->app->loans.quota = 1;
+	link_cmd(B, CHAN_OP_LINK_TAKE, server, LINK);
+	(void)await(&other, CHAN_EV_LINK_TX, client, 5);
+	other_sends('0', 10);
+	e = await(B, CHAN_EV_DATA, server, 5);
+	other_sends('a', 50);
+	link_cmd(&other, CHAN_OP_LINK_SWITCH, client, LINK);
+	link_cmd(&other, CHAN_OP_LINK_SWITCH, client, 0);
+	other_sends('z', 70);
+	step(5);
+	B->app->loans.quota = 8;
+	took(&e);
+	give_back(B, e.loan);
+	for (unsigned marks = 0; marks < 2;) {
+		step(1);
+		for (unsigned i = 0; i < B->n_ev; i++) {
+			if (B->ev[i].ev == CHAN_EV_DATA) {
+				assert_int_equal(marks, 0);
+				took(&B->ev[i]);
+				give_back(B, B->ev[i].loan);
+			} else if (B->ev[i].ev == CHAN_EV_LINK_RX) {
+				assert_int_equal(B->ev[i].aux, marks == 0 ? LINK : 0);
+				marks++;
+			}
+			if (marks == 2) {
+				B->n_ev -= i + 1;
+				memmove(B->ev, &B->ev[i + 1], B->n_ev * sizeof(B->ev[0]));
+				break;
+			}
+		}
+		if (marks < 2)
+			B->n_ev = 0;
+	}
+	expect(text, "0a", (unsigned[]){10, 50});
+	events_into_got();
+	expect(text, "0az", (unsigned[]){10, 50, 70});
+	other_down();
+}
+
 static int setup_linked(void **state)
 {
 	b_cfg = (struct sock_app_cfg){.id = CHILD - 1, .domain = DOMAIN};
@@ -337,6 +384,7 @@ int main(void)
 		TEST(a_gap_whose_place_comes_after_sharing),
 		TEST(the_last_holder_is_told_a_gaps_bytes_in_their_place),
 		TEST(a_gap_inside_a_buffer),
+		TEST(marks_inside_a_buffer_are_told_in_their_place),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
