@@ -52,7 +52,7 @@ void spin_init(int64_t wanted_ns)
 
 	client.spin_ns = wanted_ns >= 0 ? wanted_ns : spare || threads != 0 ? SPIN_NS : 0;
 	client.yields = !spare;
-	client.misses = client.skip = 0;
+	client.misses = (struct backoff){0};
 }
 
 void spin_begin(struct spin *s, bool signals)
@@ -61,19 +61,14 @@ void spin_begin(struct spin *s, bool signals)
 	s->quiet_ns = 0;
 	s->signals = signals;
 	s->held = false;
-	if (!client.yields || client.skip == 0)
-		return;
-	client.skip--;
-	s->budget_ns = 0;
+	if (client.yields && backoff_skips(&client.misses))
+		s->budget_ns = 0;
 }
 
 static void miss(struct spin *s, unsigned more, unsigned most)
 {
-	unsigned misses = client.misses + more < most ? client.misses + more : most;
-
 	s->budget_ns = 0;
-	client.misses = (uint8_t)misses;
-	client.skip = (uint16_t)((1u << misses) - 1);
+	backoff_failed(&client.misses, more, most);
 }
 
 /* The others' turn. */
@@ -121,6 +116,6 @@ bool spin_on(struct spin *s, int64_t now, bool busy)
 void spin_end(struct spin *s, bool paid)
 {
 	if (paid && client.yields && s->budget_ns != 0)
-		client.misses = 0;
+		backoff_worked(&client.misses);
 	let_signals(s);
 }

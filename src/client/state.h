@@ -34,6 +34,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
+#include "base/backoff.h"
 #include "base/list.h"
 #include "chan/arena.h"
 #include "chan/bell.h"
@@ -391,8 +392,7 @@ struct client {
 	unsigned waiting;   /* threads in client_wait() */
 	int64_t spin_ns;    /* how long to look for work before sleeping */
 	bool yields;	    /* giving the CPU away meanwhile (spin.c) */
-	uint8_t misses;	    /* waits in a row that slept all the same */
-	uint16_t skip;	    /* next waits that sleep at once */
+	struct backoff misses; /* waits that slept all the same; what is left out sleeps at once */
 	bool kicked;	    /* the bell of core 0 was rung for the leader by one of us */
 	struct waiter *leader;
 	struct list followers;

@@ -19,25 +19,10 @@
 #define HOG_NS	   1800000
 #define HOGS_MAX   10
 
-static void hog(struct node_spin *s)
-{
-	s->hogs = s->hogs < HOGS_MAX ? s->hogs + 1 : HOGS_MAX;
-	s->stays = (uint16_t)((1u << s->hogs) - 1);
-}
-
 static void quiet_ends(struct node_spin *s)
 {
 	s->since_ns = 0;
-	if (s->stays > 0)
-		s->stays--;
-}
-
-static void miss(struct node_spin *s)
-{
-	if (!s->tight)
-		return;
-	s->misses = s->misses < MISSES_MAX ? s->misses + 1 : MISSES_MAX;
-	s->skips = (uint16_t)((1u << s->misses) - 1);
+	(void)backoff_skips(&s->hogs);
 }
 
 bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_t now_ns))
@@ -45,23 +30,22 @@ bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_
 	int64_t took;
 
 	if (s->since_ns == 0) {
-		if (s->skips > 0) {
-			s->skips--;
+		if (backoff_skips(&s->misses))
 			return false;
-		}
 		s->since_ns = now_ns;
 	}
 	if (now_ns - s->since_ns >= s->budget_ns) {
 		quiet_ends(s);
-		miss(s);
+		if (s->tight)
+			backoff_failed(&s->misses, 1, MISSES_MAX);
 		return false;
 	}
-	if (s->stays > 0)
+	if (s->hogs.skip > 0)
 		return true;
 	took = give(now_ns);
 	s->since_ns += took;
 	if (took > HOG_NS)
-		hog(s);
+		backoff_failed(&s->hogs, 1, HOGS_MAX);
 	return true;
 }
 
@@ -69,8 +53,8 @@ void node_spin_busy(struct node_spin *s)
 {
 	if (s->since_ns == 0)
 		return;
-	if (s->stays == 0)
-		s->hogs = 0;
-	s->misses = 0;
+	if (s->hogs.skip == 0)
+		backoff_worked(&s->hogs);
+	backoff_worked(&s->misses);
 	quiet_ends(s);
 }

@@ -8,15 +8,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/backoff.h"
+
 /* Of one thread, which alone touches it. A quiet time is one without work. */
 struct node_spin {
 	int64_t budget_ns; /* own time of a quiet time; 0: it sleeps at once */
 	bool tight;	   /* no CPU to spare: looking in vain must cost next to nothing */
 	int64_t since_ns;  /* begin of the quiet time and what others had of it; 0: none */
-	uint8_t misses;	   /* tight: quiet times in a row that ended in sleep all the same */
-	uint16_t skips;	   /* … and the next ones that are slept through at once */
-	uint8_t hogs;	   /* times in a row that giving way took too long */
-	uint16_t stays;	   /* next quiet times in which it gives no way */
+	/* tight: quiet times that ended in sleep all the same; what is left out is slept through at
+	 * once. */
+	struct backoff misses;
+	struct backoff hogs; /* times that giving way took too long; left out: it gives no way */
 };
 
 /* Nothing was found. give() lets others run and returns how long they did, in ns, 0 if nobody was

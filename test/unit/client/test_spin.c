@@ -24,8 +24,8 @@ static int setup(void **state)
 	fake_start(1, true);
 	client.spin_ns = BUDGET;
 	client.yields = true;
-	client.misses = 0;
-	client.skip = 0;
+	client.misses.failed = 0;
+	client.misses.skip = 0;
 	client_lock();
 	return 0;
 }
@@ -54,8 +54,8 @@ static void waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once(vo
 	unsigned slept = 0;
 
 	assert_true(missed_wait());
-	client.misses = 2;
-	client.skip = 0;
+	client.misses.failed = 2;
+	client.misses.skip = 0;
 	assert_true(missed_wait());
 	while (!missed_wait())
 		slept++;
@@ -66,22 +66,22 @@ static void waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once(vo
 static void others_that_keep_the_cpu_count_as_several_misses(void **state)
 {
 	for (unsigned turn = 0; turn < 5; turn++) {
-		client.skip = 0;
+		client.misses.skip = 0;
 		spin_begin(&spin, false);
 		assert_true(spin_on(&spin, now_ns() - 10000000, false));
 		spin_end(&spin, true); /* what came may have waited for them */
-		assert_true(client.misses == (turn < 3 ? 3 * (turn + 1) : 10));
-		assert_int_equal(client.skip, (1u << client.misses) - 1);
+		assert_true(client.misses.failed == (turn < 3 ? 3 * (turn + 1) : 10));
+		assert_int_equal(client.misses.skip, (1u << client.misses.failed) - 1);
 	}
 }
 
 static void a_look_that_paid_forgets_the_misses(void **state)
 {
-	client.misses = 5;
+	client.misses.failed = 5;
 	spin_begin(&spin, false);
 	assert_true(spin_on(&spin, NOW, false));
 	spin_end(&spin, true);
-	assert_int_equal(client.misses, 0);
+	assert_int_equal(client.misses.failed, 0);
 }
 
 static void work_begins_the_time_anew(void **state)
@@ -125,7 +125,7 @@ static void a_budget_of_nothing_sleeps_at_once(void **state)
 	spin_begin(&spin, true);
 	assert_false(spin_on(&spin, NOW, false));
 	spin_end(&spin, false);
-	assert_int_equal(client.misses, 0);
+	assert_int_equal(client.misses.failed, 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
