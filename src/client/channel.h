@@ -99,6 +99,14 @@ static inline void cmd_copy(struct chan_sqe *q, const struct chan_sqe *cmd)
 	memcpy(&q->sid, &cmd->sid, sizeof(*q) - offsetof(struct chan_sqe, sid));
 }
 
+/* Of that socket, in its turn. */
+static inline void cmd_of(struct chan_sqe *q, struct csock *s, uint32_t token)
+{
+	q->sid = s->sid;
+	q->ticket = s->ticket++;
+	q->token = token;
+}
+
 static inline void cmd_push_first(struct core *c, uint32_t first)
 {
 	client.stats.commands++;
@@ -112,6 +120,17 @@ static inline void cmd_push(struct core *c, uint8_t op)
 }
 
 /* ---- csock.c: sockets, their queues and their state ---- */
+/* The sockets that a descriptor stands for: one on each of some cores. */
+static inline unsigned csock_members(const struct csock *s)
+{
+	return s->group != NULL ? s->group->n : 1;
+}
+
+static inline struct csock *csock_member(struct csock *s, unsigned i)
+{
+	return s->group != NULL ? s->group->sock[i] : s;
+}
+
 /* The socket that an event or a token means; NULL if there is none (any more). */
 static inline struct csock *csock_find(struct core *c, uint32_t sid)
 {

@@ -20,9 +20,7 @@ static int shutdown_say(struct csock *s, int how)
 		return -EBADF;
 	if (unlikely(q == NULL || s->sid == 0))
 		return -ENOTCONN;
-	q->sid = s->sid;
-	q->ticket = s->ticket++;
-	q->token = TOKEN_NOBODY;
+	cmd_of(q, s, TOKEN_NOBODY);
 	q->arg[0] = how;
 	cmd_push(csock_core(s), CHAN_OP_SHUTDOWN);
 	return 0;

@@ -210,9 +210,7 @@ static void close_push(struct core *c, struct csock *s)
 {
 	struct chan_sqe *q = cmd_next(c);
 
-	q->sid = s->sid;
-	q->ticket = s->ticket++;
-	q->token = TOKEN_CLOSE;
+	cmd_of(q, s, TOKEN_CLOSE);
 	q->arg[0] = s->linger_s;
 	q->arg[1] = (s->flags & CSOCK_UNREAD) != 0;
 	cmd_push(c, CHAN_OP_CLOSE);

@@ -80,9 +80,7 @@ static int connect_push(struct csock *s, const struct endpoint *to)
 		return -EALREADY;
 	if (unlikely(q == NULL))
 		return -ENETDOWN;
-	q->sid = s->sid;
-	q->ticket = s->ticket++;
-	q->token = TOKEN_CONNECT;
+	cmd_of(q, s, TOKEN_CONNECT);
 	memcpy(q->addr, to->addr, 16);
 	q->scope = to->scope;
 	memcpy(s->peer, to->addr, 16);

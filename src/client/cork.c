@@ -31,9 +31,7 @@ static int say(struct csock *s, int name, int value)
 		return -EBADF;
 	if (unlikely(q == NULL || s->sid == 0))
 		return 0; /* the connection went with its service */
-	q->sid = s->sid;
-	q->ticket = s->ticket++;
-	q->token = TOKEN_NOBODY;
+	cmd_of(q, s, TOKEN_NOBODY);
 	q->len = sizeof(value);
 	q->opt.level = IPPROTO_TCP;
 	q->opt.name = (int16_t)name;

@@ -53,12 +53,6 @@ static bool write_one(int fd, const struct exec_file *f, const struct csock *s)
 		write_all(fd, s->opts->opt, s->opts->n * sizeof(s->opts->opt[0])));
 }
 
-static void share(struct csock *s, uint32_t app)
-{
-	for (unsigned i = 0; i < (s->group != NULL ? s->group->n : 1); i++)
-		fork_share(s->group != NULL ? s->group->sock[i] : s, app);
-}
-
 /* 1, or 0: it can't go along. Each call to the service lets others close descriptors. */
 static int write_sock(int memfd, const struct exec_file *f, uint32_t app)
 {
@@ -70,7 +64,7 @@ static int write_sock(int memfd, const struct exec_file *f, uint32_t app)
 		return 0;
 	s->child_sid = 0;
 	if (s->state != CSOCK_BROKEN)
-		share(s, app);
+		fork_share(s, app);
 	if (s->serial != serial || (s->child_sid == 0 && s->state != CSOCK_BROKEN))
 		return 0;
 	return write_one(memfd, f, s) ? 1 : -ENOSPC;

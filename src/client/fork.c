@@ -106,9 +106,7 @@ static int give_loan(struct csock *s, struct core *c, uint32_t *row)
 		return -ENETDOWN;
 	if (s->serial != serial)
 		return -EBADF;
-	q->sid = s->sid;
-	q->ticket = s->ticket++;
-	q->token = TOKEN_NOBODY;
+	cmd_of(q, s, TOKEN_NOBODY);
 	q->loan = l->name;
 	q->off = l->head;
 	cmd_push(c, CHAN_OP_UNREAD);
@@ -175,7 +173,7 @@ static void give_back_accepted(struct csock *l)
 	}
 }
 
-void fork_share(struct csock *s, uint32_t app)
+static void share_one(struct csock *s, uint32_t app)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_SHARE, .arg = {(int32_t)app}};
 	struct chan_cqe e;
@@ -195,6 +193,12 @@ void fork_share(struct csock *s, uint32_t app)
 	/* Without what could not be given back nobody may go on with it. */
 	if (s->state == CSOCK_BROKEN)
 		s->child_sid = 0;
+}
+
+void fork_share(struct csock *s, uint32_t app)
+{
+	for (unsigned i = 0; i < csock_members(s); i++)
+		share_one(csock_member(s, i), app);
 }
 
 void fork_shared(struct csock *s)
@@ -218,8 +222,7 @@ static void share_all(uint32_t app)
 		s->child_sid = 0;
 		if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
 			continue;
-		for (unsigned i = 0; i < (s->group != NULL ? s->group->n : 1); i++)
-			fork_share(s->group != NULL ? s->group->sock[i] : s, app);
+		fork_share(s, app);
 	}
 }
 

@@ -23,9 +23,7 @@ static void fill(struct csock *s, struct chan_sqe *q, uint8_t op, uint32_t link)
 {
 	struct lsock *ls = lsock_of(s);
 
-	q->sid = s->sid;
-	q->ticket = s->ticket++;
-	q->token = TOKEN_NOBODY;
+	cmd_of(q, s, TOKEN_NOBODY);
 	q->arg[0] = (int32_t)link;
 	q->arg[1] = (int32_t)csock_row(s);
 	q->arg[2] = (int32_t)ls->gen;

@@ -33,16 +33,6 @@ static int ask(enum attach_type type, struct attach_pass *p, const int *fd, enum
 	return rc;
 }
 
-static unsigned members(const struct csock *s)
-{
-	return s->group != NULL ? s->group->n : 1;
-}
-
-static struct csock *member(struct csock *s, unsigned i)
-{
-	return s->group != NULL ? s->group->sock[i] : s;
-}
-
 static int send_one(struct csock *s, const struct pass_with *with)
 {
 	struct attach_pass p = {.n_image = sizeof(struct sock_image), .note = with->blocks};
@@ -54,10 +44,10 @@ static int send_one(struct csock *s, const struct pass_with *with)
 		link_leave(s);
 	if (s->state == CSOCK_BROKEN)
 		return -ENOTCONN;
-	for (unsigned i = 0; i < members(s); i++) {
-		cork_settle(member(s, i));
-		member(s, i)->child_sid = 0;
-		p.sid[member(s, i)->core] = member(s, i)->sid;
+	for (unsigned i = 0; i < csock_members(s); i++) {
+		cork_settle(csock_member(s, i));
+		csock_member(s, i)->child_sid = 0;
+		p.sid[csock_member(s, i)->core] = csock_member(s, i)->sid;
 	}
 	image_write(&image, s);
 	image.n_opts = 0;
@@ -72,8 +62,8 @@ static int send_one(struct csock *s, const struct pass_with *with)
 	}
 	fd = m.fd[0];
 	client_drain();
-	for (unsigned i = 0; i < members(s); i++)
-		fork_shared(member(s, i));
+	for (unsigned i = 0; i < csock_members(s); i++)
+		fork_shared(csock_member(s, i));
 	fork_fence();
 	if (s->state != CSOCK_BROKEN)
 		return fd;

@@ -203,9 +203,7 @@ static void accept_tell(struct csock *l)
 	/* Closed meanwhile, or another thread has told it, or nobody wants to know. */
 	if (unlikely(q == NULL || l->serial != serial || l->taken == 0))
 		return;
-	q->sid = l->sid;
-	q->ticket = l->ticket++;
-	q->token = TOKEN_NOBODY;
+	cmd_of(q, l, TOKEN_NOBODY);
 	q->arg[0] = (int32_t)l->taken;
 	l->taken = 0;
 	cmd_push(csock_core(l), CHAN_OP_RCVBUF_MORE);
