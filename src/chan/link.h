@@ -134,6 +134,12 @@ static inline struct link_entry *link_slot(struct link_end *e)
 	return &e->mine->entry[e->tx % LINK_SLOTS];
 }
 
+/* The entry is there, or there will be none after all. */
+static inline void link_written(struct link_end *e)
+{
+	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
+}
+
 /* Before a slot is filled, for a stream that was taken when the other's cut was so. False: it was
  * counted up since. */
 static inline bool link_begin(struct link_end *e, uint32_t cut)
@@ -141,14 +147,8 @@ static inline bool link_begin(struct link_end *e, uint32_t cut)
 	(void)atomic_exchange(&e->mine->writing, 1);
 	if (likely(atomic_load(&e->other->cut) == cut))
 		return true;
-	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
+	link_written(e);
 	return false;
-}
-
-/* Nothing was written after all. */
-static inline void link_cancel(struct link_end *e)
-{
-	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
 }
 
 /* The slot was filled. */
@@ -158,7 +158,7 @@ static inline void link_push(struct link_end *e, uint32_t bytes)
 
 	e->tx++;
 	atomic_store_explicit(&q->seq, e->tx, memory_order_release);
-	atomic_store_explicit(&e->mine->writing, 0, memory_order_release);
+	link_written(e);
 	e->sent_bytes += bytes;
 	atomic_store_explicit(&e->mine->entries, ++e->sent_entries, memory_order_relaxed);
 	atomic_store_explicit(&e->mine->bytes, e->sent_bytes, memory_order_relaxed);

@@ -30,7 +30,7 @@ bool link_may_write(struct csock *s)
 
 void link_write_nothing(struct csock *s)
 {
-	link_cancel(&link_of(s)->end);
+	link_written(&link_of(s)->end);
 }
 
 /* The next entry; there is a token, and room. */
