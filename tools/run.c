@@ -41,6 +41,17 @@ enum {
 	OPT_STACK
 };
 
+static const struct option plain_options[] = {
+	{"service", required_argument, NULL, OPT_SERVICE},
+	{"embedded", no_argument, NULL, OPT_EMBEDDED},
+	{"take", required_argument, NULL, OPT_TAKE},
+	{"leave", required_argument, NULL, OPT_LEAVE},
+	{"rules", required_argument, NULL, OPT_RULES},
+	{"no-loopback", no_argument, NULL, OPT_NO_LOOPBACK},
+	{"verbose", no_argument, NULL, 'v'},
+	{"help", no_argument, NULL, OPT_HELP},
+};
+
 struct run {
 	const char *service;
 	bool embedded, stack, ports, verbose, no_loopback, help;
@@ -173,20 +184,12 @@ static int one_option(struct run *r, int opt, const char *value, const char *wor
 /* The index of the program in argv, or -RUN_FAILED. */
 static int options(struct run *r, int argc, char **argv)
 {
-	struct option o[8 + array_size(stack_keys) + 1] = {
-		{"service", required_argument, NULL, OPT_SERVICE},
-		{"embedded", no_argument, NULL, OPT_EMBEDDED},
-		{"take", required_argument, NULL, OPT_TAKE},
-		{"leave", required_argument, NULL, OPT_LEAVE},
-		{"rules", required_argument, NULL, OPT_RULES},
-		{"no-loopback", no_argument, NULL, OPT_NO_LOOPBACK},
-		{"verbose", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, OPT_HELP},
-	};
+	struct option o[array_size(plain_options) + array_size(stack_keys) + 1] = {{NULL}};
 	int opt, rc = 0;
 
+	memcpy(o, plain_options, sizeof(plain_options));
 	for (unsigned k = 0; k < array_size(stack_keys); k++)
-		o[8 + k] = (struct option){
+		o[array_size(plain_options) + k] = (struct option){
 			stack_keys[k],
 			strcmp(stack_keys[k], "no-huge") == 0 ? no_argument : required_argument,
 			NULL, OPT_STACK + (int)k};

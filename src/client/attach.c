@@ -18,7 +18,6 @@
 #include "chan/attach.h"
 #include "client/client_priv.h"
 
-
 #define FD_MIN	  900
 #define ANSWER_MS 10000 /* until a service that accepted us has answered */
 

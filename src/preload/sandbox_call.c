@@ -24,51 +24,41 @@ static void limited(int what, const struct rlimit *limit)
 		sandboxed();
 }
 
+/* Not while the library looks at the limit to change it (own_dup()). */
+#define LIMIT_CHANGE(call)                                                                         \
+	({                                                                                         \
+		int r_;                                                                            \
+		limit_lock();                                                                      \
+		r_ = call;                                                                         \
+		limit_unlock();                                                                    \
+		r_;                                                                                \
+	})
+
 int setrlimit(__rlimit_resource_t what, const struct rlimit *limit)
 {
-	int r;
-
 	limited((int)what, limit);
-	limit_lock();
-	r = real.setrlimit(what, limit);
-	limit_unlock();
-	return r;
+	return LIMIT_CHANGE(real.setrlimit(what, limit));
 }
 
 int setrlimit64(__rlimit_resource_t what, const struct rlimit64 *limit)
 {
-	int r;
-
 	limited((int)what, (const struct rlimit *)limit);
-	limit_lock();
-	r = real.setrlimit64(what, limit);
-	limit_unlock();
-	return r;
+	return LIMIT_CHANGE(real.setrlimit64(what, limit));
 }
 
 int prlimit(pid_t pid, enum __rlimit_resource what, const struct rlimit *limit, struct rlimit *old)
 {
-	int r;
-
 	if (pid == 0 || pid == getpid())
 		limited((int)what, limit);
-	limit_lock();
-	r = real.prlimit(pid, what, limit, old);
-	limit_unlock();
-	return r;
+	return LIMIT_CHANGE(real.prlimit(pid, what, limit, old));
 }
 
 int prlimit64(pid_t pid, enum __rlimit_resource what, const struct rlimit64 *limit,
 	      struct rlimit64 *old)
 {
-	int r;
-
 	if (pid == 0 || pid == getpid())
 		limited((int)what, (const struct rlimit *)limit);
-	limit_lock();
-	r = real.prlimit64(pid, what, limit, old);
-	limit_unlock();
-	return r;
+	return LIMIT_CHANGE(real.prlimit64(pid, what, limit, old));
 }
 
 int prctl(int option, ...)

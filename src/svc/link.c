@@ -242,33 +242,28 @@ void links_close(struct service *s)
 
 /* ---- what programs say ---- */
 
-/* NULL: it has no such link, perhaps no more. */
-static struct svc_link *link_of(const struct service *s, const struct app *a, uint32_t id)
+/* NULL: it has no such link, perhaps no more. *side: which is a's. */
+static struct svc_link *link_of(const struct service *s, const struct app *a, uint32_t id,
+				unsigned *side)
 {
 	LIST_EACH (n, &s->links) {
 		struct svc_link *l = container_of(n, struct svc_link, node);
 
-		for (unsigned i = 0; i < 2; i++)
-			if (l->id[i] == id && l->app[i] == a)
+		for (*side = 0; *side < 2; ++*side)
+			if (l->id[*side] == id && l->app[*side] == a)
 				return l;
 	}
 	return NULL;
 }
 
-static unsigned side_of(const struct svc_link *l, const struct app *a, uint32_t id)
-{
-	return l->app[0] == a && l->id[0] == id ? 0 : 1;
-}
-
 bool link_counted(const struct service *s, uint32_t id, const struct app *a, struct link_count *out)
 {
-	const struct svc_link *l = link_of(s, a, id);
-	const struct link_side *side;
 	unsigned mine;
+	const struct svc_link *l = link_of(s, a, id, &mine);
+	const struct link_side *side;
 
 	if (l == NULL)
 		return false;
-	mine = side_of(l, a, id);
 	side = ((const struct link_shm *)l->memory.base)->side;
 	*out = (struct link_count){
 		.out_bytes = atomic_load_explicit(&side[mine].bytes, memory_order_relaxed),
@@ -281,7 +276,8 @@ bool link_counted(const struct service *s, uint32_t id, const struct app *a, str
 
 void app_take_linked(struct service *s, struct app *a, struct attach_msg *m)
 {
-	struct svc_link *l = link_of(s, a, m->linked.id);
+	unsigned side;
+	struct svc_link *l = link_of(s, a, m->linked.id, &side);
 
 	if (l == NULL || l->mapped == 3)
 		return;
@@ -290,7 +286,7 @@ void app_take_linked(struct service *s, struct app *a, struct attach_msg *m)
 		link_drop(s, l);
 		return;
 	}
-	l->mapped |= 1u << side_of(l, a, m->linked.id);
+	l->mapped |= 1u << side;
 	if (l->mapped != 3)
 		return;
 	if (region_seal(&l->memory) < 0) {
@@ -303,15 +299,16 @@ void app_take_linked(struct service *s, struct app *a, struct attach_msg *m)
 
 void app_take_link_bad(struct service *s, struct app *a, struct attach_msg *m)
 {
-	struct svc_link *l = link_of(s, a, m->linked.id);
+	unsigned side;
+	struct svc_link *l = link_of(s, a, m->linked.id, &side);
 
 	if (l == NULL)
 		return;
 	s->n.links_bad++;
 	if (service_may_log(s))
 		svc_log("%s (process %d) says of %s (process %d) that it breaks their link",
-			a->program, (int)a->pid, l->app[l->app[0] == a]->program,
-			(int)l->app[l->app[0] == a]->pid);
+			a->program, (int)a->pid, l->app[1 - side]->program,
+			(int)l->app[1 - side]->pid);
 	link_drop(s, l);
 }
 
