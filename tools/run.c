@@ -37,6 +37,7 @@ enum {
 	OPT_LEAVE,
 	OPT_RULES,
 	OPT_NO_LOOPBACK,
+	OPT_NO_LINK,
 	OPT_HELP,
 	OPT_STACK
 };
@@ -48,6 +49,7 @@ static const struct option plain_options[] = {
 	{"leave", required_argument, NULL, OPT_LEAVE},
 	{"rules", required_argument, NULL, OPT_RULES},
 	{"no-loopback", no_argument, NULL, OPT_NO_LOOPBACK},
+	{"no-link", optional_argument, NULL, OPT_NO_LINK},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPT_HELP},
 };
@@ -89,6 +91,8 @@ static int add(char **list, const char *key, const char *value)
 	return 0;
 }
 
+static const char *const rule_names[] = {NULL, "take", "leave", "no-link"};
+
 static int add_rule(struct run *r, enum rule_answer answer, const char *text, const char *where)
 {
 	struct rule parsed;
@@ -98,27 +102,28 @@ static int add_rule(struct run *r, enum rule_answer answer, const char *text, co
 		return failed("%s%s: %s", where, text, wrong);
 	if (++r->n_rules > RUN_RULES_MAX)
 		return failed("more than %d rules", RUN_RULES_MAX);
-	return add(&r->rules, answer == RULE_TAKE ? "take" : "leave", text);
+	return add(&r->rules, rule_names[answer], text);
 }
 
-/* One line of a file: take RULE, leave RULE, empty, or a comment. */
+/* One line of a file: take RULE, leave RULE, no-link RULE, empty, or a comment. */
 static int rule_line(struct run *r, const char *where, char *line)
 {
 	char *p = line + strspn(line, " \t"), *end;
 	enum rule_answer answer = RULE_NONE;
+	size_t len;
 
 	p[strcspn(p, "#\n")] = '\0';
 	for (end = p + strlen(p); end > p && strchr(" \t\r", end[-1]) != NULL; end--)
 		end[-1] = '\0';
 	if (*p == '\0')
 		return 0;
-	if (strcspn(p, " \t") == 4 && strncmp(p, "take", 4) == 0)
-		answer = RULE_TAKE;
-	else if (strcspn(p, " \t") == 5 && strncmp(p, "leave", 5) == 0)
-		answer = RULE_LEAVE;
-	else
-		return failed("%s%s: a line is take RULE or leave RULE", where, p);
-	p += strcspn(p, " \t");
+	len = strcspn(p, " \t");
+	for (enum rule_answer a = RULE_TAKE; a <= RULE_NO_LINK; a++)
+		if (strlen(rule_names[a]) == len && strncmp(p, rule_names[a], len) == 0)
+			answer = a;
+	if (answer == RULE_NONE)
+		return failed("%s%s: a line is take RULE, leave RULE or no-link RULE", where, p);
+	p += len;
 	return add_rule(r, answer, p + strspn(p, " \t"), where);
 }
 
@@ -167,6 +172,8 @@ static int one_option(struct run *r, int opt, const char *value, const char *wor
 		return add_rule(r, RULE_TAKE, value, "--take ");
 	case OPT_LEAVE:
 		return add_rule(r, RULE_LEAVE, value, "--leave ");
+	case OPT_NO_LINK:
+		return add_rule(r, RULE_NO_LINK, value != NULL ? value : "", "--no-link=");
 	case OPT_RULES:
 		return rule_file(r, value);
 	case OPT_NO_LOOPBACK:
@@ -209,8 +216,11 @@ static int help(void)
 	     "                     --max-sockets, --spin, --linger\n"
 	     "  --take RULE        sockets that are to be Z-Stack's\n"
 	     "  --leave RULE       sockets that are to be the kernel's\n"
-	     "  --rules FILE       a file with lines: take RULE, leave RULE, # comment\n"
+	     "  --rules FILE       a file with lines: take RULE, leave RULE, no-link RULE,\n"
+	     "                     # comment\n"
 	     "  --no-loopback      127.0.0.1 and ::1 are the kernel's alone\n"
+	     "  --no-link[=RULE]   connections, all or what fits, that are not to go by shared\n"
+	     "                     memory to programs of this node, but by TCP\n"
 	     "  -v, --verbose      one line on standard error for each socket: whose it is\n\n"
 	     "RULE: [tcp|udp] [bind|connect] [ADDR[/LEN]][:PORT[-PORT]], or gateway. The first\n"
 	     "that fits decides; without one it is Z-Stack's what is bound to one of its\n"

@@ -184,7 +184,16 @@ int zs_close(int fd);
  * SO_SNDBUF, SO_RCVLOWAT, SO_SNDLOWAT (always 1), SO_ERROR, SO_TYPE, SO_DOMAIN, SO_PROTOCOL,
  * SO_ACCEPTCONN, SO_OOBINLINE, SO_DONTROUTE, SO_PRIORITY, SO_ZEROCOPY. TCP: TCP_NODELAY, TCP_INFO (struct
  * tcp_info of <linux/tcp.h>), TCP_CONGESTION and others. -ENOPROTOOPT, -EINVAL, -EDOM (a time
- * that is none). SO_SNDBUF and SO_RCVBUF return what was set, not twice that. */
+ * that is none). SO_SNDBUF and SO_RCVBUF return what was set, not twice that.
+ *
+ * SOL_ZSTACK has what no other stack has. ZSO_SAME_NODE (int, TCP): 1, the default, lets a
+ * connection to a program of the same service go by shared memory; with 0 it goes by TCP inside the
+ * service, whatever the other end says. Accepted sockets have it of their listener. To be switched
+ * off before connect() or listen(): -EISCONN when the connection was offered shared memory already;
+ * a later 1 offers it to a connection that had it off.
+ */
+#define SOL_ZSTACK    0x5a53
+#define ZSO_SAME_NODE 1
 int zs_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int zs_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 

@@ -203,6 +203,9 @@ struct chan_addr {
 };
 _Static_assert(sizeof(struct chan_addr) == 24, "no holes");
 
+/* SOL_ZSTACK and what is there, as <zstack/zstack.h> numbers it. */
+enum { CHAN_OPT_LEVEL = 0x5a53, CHAN_OPT_SAME_NODE = 1 };
+
 /* There is a default route of this family. */
 enum { CHAN_ROUTE_V4 = 1 << 0, CHAN_ROUTE_V6 = 1 << 1 };
 

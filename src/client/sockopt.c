@@ -14,6 +14,8 @@
 
 #define INFO_MAX 1024u /* of TCP_INFO, which comes through the scratch area */
 
+_Static_assert(SOL_ZSTACK == CHAN_OPT_LEVEL && ZSO_SAME_NODE == CHAN_OPT_SAME_NODE, "one name");
+
 /* ---- kept here ---- */
 
 static int timeval_get(int64_t ns, void *value, socklen_t *len)

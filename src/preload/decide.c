@@ -163,12 +163,14 @@ static int twin_bind(int fd, const struct sockaddr *addr, socklen_t len)
 	return real.bind(fd, (struct sockaddr *)&at, len) < 0 ? -errno : 0;
 }
 
-static int bind_ours(int fd, const struct sockaddr *addr, socklen_t len, bool both)
+static int bind_ours(int fd, const struct wish *w, const struct sockaddr *addr, socklen_t len,
+		     bool both)
 {
 	int r = ours_make(fd), twin = -1;
 
 	if (r < 0)
 		return r;
+	no_link_rule(fd, &w->c);
 	r = zs_bind(fd, addr, len);
 	if (r == 0 && both)
 		r = twin_bind(fd, addr, len);
@@ -181,13 +183,13 @@ static int bind_ours(int fd, const struct sockaddr *addr, socklen_t len, bool bo
 	return r;
 }
 
-static int bind_both(int fd, const struct sockaddr *addr, socklen_t len, uint16_t port)
+static int bind_both(int fd, const struct wish *w, const struct sockaddr *addr, socklen_t len)
 {
 	int r = -EADDRINUSE;
 
 	for (int i = 0; i < PORT_TRIES && r == -EADDRINUSE; i++) {
-		r = bind_ours(fd, addr, len, true);
-		if (port != 0)
+		r = bind_ours(fd, w, addr, len, true);
+		if (w->c.port != 0)
 			break;
 	}
 	return r;
@@ -199,10 +201,10 @@ static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, sockle
 
 	switch (r) {
 	case WHOSE_OURS:
-		r = bind_ours(fd, addr, len, false);
+		r = bind_ours(fd, w, addr, len, false);
 		break;
 	case WHOSE_BOTH:
-		r = bind_both(fd, addr, len, w->c.port);
+		r = bind_both(fd, w, addr, len);
 		/* Loopback is the kernel's in the first place: a port that the program may not
 		 * have of ours is no fault. */
 		if (w->loopback && (r == -EACCES || r == -ENETDOWN))

@@ -186,10 +186,19 @@ static bool fits(const struct rule *r, const struct rule_case *c)
 enum rule_answer rules_ask(const struct rules *rs, const struct rule_case *c)
 {
 	for (unsigned i = 0; i < rs->n; i++) {
-		if (fits(&rs->r[i], c))
+		if (rs->r[i].answer != RULE_NO_LINK && fits(&rs->r[i], c))
 			return rs->r[i].answer;
 	}
 	return RULE_NONE;
+}
+
+bool rules_no_link(const struct rules *rs, const struct rule_case *c)
+{
+	for (unsigned i = 0; rs->no_link > 0 && i < rs->n; i++) {
+		if (rs->r[i].answer == RULE_NO_LINK && fits(&rs->r[i], c))
+			return true;
+	}
+	return false;
 }
 
 /* One KEY[=VALUE]. What a later version may say is skipped like what makes no sense. */
@@ -210,11 +219,15 @@ static void item(struct rules *rs, const char *text)
 		answer = RULE_TAKE;
 	else if (strncmp(text, "leave=", 6) == 0)
 		answer = RULE_LEAVE;
+	else if (strncmp(text, "no-link=", 8) == 0)
+		answer = RULE_NO_LINK;
 	if (answer != RULE_NONE && rs->n < RUN_RULES_MAX &&
-	    rule_parse(&rs->r[rs->n], answer, rule + 1) == NULL)
+	    rule_parse(&rs->r[rs->n], answer, rule + 1) == NULL) {
 		rs->n++;
-	else
+		rs->no_link += answer == RULE_NO_LINK;
+	} else {
 		rs->bad++;
+	}
 }
 
 int rules_parse(struct rules *rs, const char *env)

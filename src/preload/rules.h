@@ -14,7 +14,8 @@
 #include "base/assert.h"
 #include "preload/run.h"
 
-enum rule_answer { RULE_NONE, RULE_TAKE, RULE_LEAVE };
+/* NO_LINK: whosever it is, its connections go by no shared memory; does not decide. */
+enum rule_answer { RULE_NONE, RULE_TAKE, RULE_LEAVE, RULE_NO_LINK };
 
 struct rule {
 	enum rule_answer answer;
@@ -39,7 +40,8 @@ struct rule_case {
 struct rules {
 	struct rule *r; /* n of them, of malloc */
 	unsigned n;
-	unsigned bad; /* that could not be understood, and are skipped */
+	unsigned no_link; /* of them are RULE_NO_LINK */
+	unsigned bad;	  /* that could not be understood, and are skipped */
 	bool verbose;
 	bool no_loopback; /* is the kernel's alone */
 };
@@ -50,5 +52,7 @@ const char *rule_parse(struct rule *r, enum rule_answer answer, const char *text
 int rules_parse(struct rules *rs, const char *env) must_check;
 void rules_free(struct rules *rs);
 enum rule_answer rules_ask(const struct rules *rs, const struct rule_case *c);
+/* Does a RULE_NO_LINK fit? */
+bool rules_no_link(const struct rules *rs, const struct rule_case *c);
 
 #endif

@@ -14,6 +14,8 @@
  *		no-loopback     loopback is the kernel's alone
  *		take=RULE       }  in the order in which they are to be tried:
  *		leave=RULE      }  the first one that fits decides; none fits: the default rules
+ *		no-link=RULE    connections that go by no shared memory (docs/design/013); whose
+ *		                they are it does not decide
  *
  * A RULE is made of words, with one blank between two of them:
  *

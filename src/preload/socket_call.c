@@ -6,6 +6,7 @@
 #include <linux/sockios.h>
 
 #include "preload/preload.h"
+#include "preload/whose.h"
 
 #define TYPE_FLAGS (SOCK_NONBLOCK | SOCK_CLOEXEC)
 
@@ -113,6 +114,7 @@ static long connect_both(int fd, const struct sockaddr *addr, socklen_t len)
 	}
 	if (!dissolves(addr, len))
 		both_ours(fd);
+	no_link_rule_to(fd, addr, len);
 	CALL_ONCE(r, zs_connect(fd, addr, len));
 	return r < 0 ? r : DECIDED_OURS;
 }
@@ -140,6 +142,7 @@ long connect_any(int fd, const struct sockaddr *addr, socklen_t len)
 	else if (fd_kind(fd) == FD_BOTH)
 		return connect_both(fd, addr, len);
 	if (r == DECIDED_OURS) {
+		no_link_rule_to(fd, addr, len);
 		CALL(r, zs_connect(fd, addr, len));
 		r = r < 0 ? r : DECIDED_OURS;
 	}

@@ -18,18 +18,15 @@ static bool loopback(const struct in6_addr *a)
 	       IN6_IS_ADDR_LINKLOCAL(a);
 }
 
-bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa, socklen_t len)
+/* What the address says. */
+static bool case_from(struct wish *w, const struct sockaddr *sa, socklen_t len)
 {
 	struct sockaddr_in6 in6;
 	struct sockaddr_in in;
-	int type = 0;
-	socklen_t n = sizeof(type);
 
-	*w = (struct wish){.verb = verb};
-	if (sa == NULL || len < sizeof(in) ||
-	    real.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+	*w = (struct wish){.verb = ""};
+	if (sa == NULL || len < sizeof(in))
 		return false;
-	w->c.udp = type == SOCK_DGRAM;
 	memcpy(&in, sa, sizeof(in));
 	if (in.sin_family == AF_INET) {
 		w->c.addr.s6_addr16[5] = 0xffff;
@@ -47,6 +44,18 @@ bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *
 	w->wildcard = IN6_IS_ADDR_UNSPECIFIED(&w->c.addr) ||
 		      (IN6_IS_ADDR_V4MAPPED(&w->c.addr) && w->c.addr.s6_addr32[3] == 0);
 	w->loopback = loopback(&w->c.addr);
+	return true;
+}
+
+bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa, socklen_t len)
+{
+	int type = 0;
+	socklen_t n = sizeof(type);
+
+	if (!case_from(w, sa, len) || real.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
+		return false;
+	w->verb = verb;
+	w->c.udp = type == SOCK_DGRAM;
 	return true;
 }
 
@@ -133,6 +142,28 @@ int whose(struct wish *w, const char **why)
 	*why = w->c.connect ? "kernel: not on a subnet of the stack's"
 			    : "kernel: not an address of the stack's";
 	return WHOSE_KERNEL;
+}
+
+void no_link_rule(int fd, const struct rule_case *c)
+{
+	int off = 0;
+
+	if (unlikely(!c->udp && rules_no_link(run_rules(), c)))
+		(void)zs_setsockopt(fd, SOL_ZSTACK, ZSO_SAME_NODE, &off, sizeof(off));
+}
+
+void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len)
+{
+	int type = 0;
+	socklen_t n = sizeof(type);
+	struct wish w;
+
+	if (likely(run_rules()->no_link == 0) ||
+	    zs_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_STREAM ||
+	    !case_from(&w, sa, len))
+		return;
+	w.c.connect = true;
+	no_link_rule(fd, &w.c);
 }
 
 int whose_told(struct wish *w, int fd)

@@ -24,6 +24,10 @@ bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *
 	       socklen_t len) must_check;
 /* enum whose, or -ENETDOWN; *why: as verbose says it. */
 int whose(struct wish *w, const char **why) must_check;
+/* Before it is bound or connected: does a rule say that its connections go by no shared memory? */
+void no_link_rule(int fd, const struct rule_case *c);
+/* The same of a socket that is ours already, and is to be connected. */
+void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len);
 /* The same, and said if that is wanted. */
 int whose_told(struct wish *w, int fd) must_check;
 

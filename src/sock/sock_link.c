@@ -52,6 +52,11 @@ void sock_link_free(struct sock *k)
 	k->link = NULL;
 }
 
+bool sock_link_offered(const struct sock *k)
+{
+	return k->link != NULL && k->link->offered != 0;
+}
+
 uint32_t sock_link_id(const struct sock *k)
 {
 	if (k->link == NULL)
@@ -215,7 +220,7 @@ void sock_link_look(struct sock *k)
 	if (likely(a->domain == 0) || k->kind != SOCK_CONN || (k->flags & SOCKF_PARKED))
 		return;
 	f = far_end(k);
-	if (f == NULL)
+	if (f == NULL || ((k->flags | f->flags) & SOCKF_NO_LINK))
 		return;
 	b = f->app;
 	if (a->domain != b->domain)

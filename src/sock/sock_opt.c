@@ -251,6 +251,37 @@ static const struct sock_option socket_options[] = {
 	{SO_MARK, OPT_BOTH, set_mark, get_mark},
 };
 
+/* ---- SOL_ZSTACK ---- */
+
+/* Too late when a link was offered: either end may be on it. */
+static int set_same_node(struct sock *k, const struct opt_value *in)
+{
+	int v, err = opt_int(in, &v);
+
+	if (err != 0)
+		return err;
+	if (v == 0 && sock_link_offered(k))
+		return -EISCONN;
+	if (v != 0)
+		k->flags &= (uint16_t)~SOCKF_NO_LINK;
+	else
+		k->flags |= SOCKF_NO_LINK;
+	if (v != 0 && k->share == NULL)
+		sock_link_look(k);
+	return 0;
+}
+
+static int get_same_node(struct sock *k, struct opt_value *out)
+{
+	return opt_put_int(out, (k->flags & SOCKF_NO_LINK) == 0);
+}
+
+static const struct sock_option zstack_options[] = {
+	{CHAN_OPT_SAME_NODE, OPT_TCP, set_same_node, get_same_node},
+};
+
+static const struct opt_level opt_zstack = {zstack_options, array_size(zstack_options)};
+
 const struct opt_level opt_socket = {socket_options, array_size(socket_options)};
 
 static const struct opt_level *level_of(int level)
@@ -264,6 +295,8 @@ static const struct opt_level *level_of(int level)
 		return &opt_ip;
 	case IPPROTO_IPV6:
 		return &opt_ip6;
+	case CHAN_OPT_LEVEL:
+		return &opt_zstack;
 	}
 	return NULL;
 }

@@ -79,6 +79,7 @@ enum {
 	SOCKF_WANT = 1 << 12,	   /* shared: asked in vain, is to be told */
 	SOCKF_PARKED = 1 << 13,	   /* is told nothing, see sock_park.c */
 	SOCKF_MARKED = 1 << 14,	   /* its stream goes over to a link, or comes back: sock_link.c */
+	SOCKF_NO_LINK = 1 << 15,   /* it goes over to none */
 };
 
 /* Address families that a local address stands for. */
@@ -408,6 +409,8 @@ bool sock_link_tell(struct sock *k);
 /* Of a socket that is MARKED: its stream is told up to the next mark, marks are. As tell_data(). */
 bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last);
 uint32_t sock_link_id(const struct sock *k);
+/* Its program may be about to go over to it. */
+bool sock_link_offered(const struct sock *k);
 /* It has got a description: nothing is told any more, what stands in it is known there. */
 void sock_link_shared(struct sock *k);
 int cmd_link_take(struct sock_cmd *c);

@@ -115,9 +115,9 @@ bool tcp_sock_accept(struct sock *l)
 	key = tcp_conn_key(conn);
 	k = sock_alloc(a, SOCK_CONN, l->domain);
 	k->conn = conn;
-	k->flags =
-		l->flags & (SOCKF_REUSEADDR | SOCKF_REUSEPORT | SOCKF_BROADCAST | SOCKF_DONTROUTE |
-			    SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF);
+	k->flags = l->flags &
+		   (SOCKF_REUSEADDR | SOCKF_REUSEPORT | SOCKF_BROADCAST | SOCKF_DONTROUTE |
+		    SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF | SOCKF_NO_LINK);
 	k->zone = l->zone;
 	tcp_conn_set_user(conn, (uintptr_t)k);
 	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)

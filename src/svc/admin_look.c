@@ -135,6 +135,8 @@ static json_t *socket_json(const struct admin *a, const struct sock_info *i)
 		json_object_set_new(o, "user", json_integer(app->uid));
 	}
 	link_json(a->s, app, i->link, o);
+	if (i->no_link)
+		json_object_set_new(o, "no_link", json_true());
 	if (i->has_tcp && json_is_true(json_object_get(a->ask, "info")))
 		json_object_set_new(o, "info", tcp_json(&i->tcp));
 	return o;

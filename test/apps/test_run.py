@@ -98,6 +98,43 @@ def rules_decide():
     check("kernel" in said("-v", "--rules", path("rules"), *SERVICE, PYTHON, bind, f"{ZS4}:7300")[1], "of a file")
 
 
+ITSELF = f'''import socket, sys
+l = socket.create_server(("{ZS4}", 7399))
+a = socket.create_connection(("{ZS4}", 7399))
+b = l.accept()[0]
+for line in sys.stdin:
+    a.sendall(b"x" * 99)
+    b.sendall(b.recv(99, socket.MSG_WAITALL))
+    print(len(a.recv(99, socket.MSG_WAITALL)), flush=True)
+'''
+
+
+def rounds(n, *options):
+    """Of a program that is connected to itself: the first round after which the service says that it is by a link; 0."""
+    with App(PYTHON, path("itself.py"), options=options, stdin=subprocess.PIPE, ok=(0, -15)) as p:
+        for i in range(1, n + 1):
+            p.process.stdin.write(b"\n")
+            p.process.stdin.flush()
+            world.until(f"round {i}", lambda: p.output().count("99") == i)
+            out = subprocess.run([tool, "--json", "--socket", world.socket_path, "ss", "-a"], stdout=subprocess.PIPE,
+                                 text=True, check=True).stdout
+            if '"link"' in out:
+                return i
+        check('"no_link":true' in out, f"zstack ss does not say so: {out}")
+        return 0
+
+
+@case
+def a_rule_keeps_connections_off_links():
+    put("itself.py", ITSELF)
+    check(rounds(100) > 0, "no link without a rule")
+    for rule in ("--no-link", "--no-link=:7399", "--no-link=bind", f"--no-link=tcp connect {ZS4}"):
+        check(rounds(10, rule) == 0, f"{rule}: a link")
+    put("rules", "no-link tcp :7399\n")
+    check(rounds(10, "--rules", path("rules")) == 0, "of a file")
+    check(rounds(100, "--no-link=udp", "--no-link=:7398") > 0, "rules that do not fit")
+
+
 @case
 def many_programs_of_other_users():
     with App(PYTHON, serve, "threads", ZS4, 7303, ready="listening", user=world.USER, ok=(0, -15)):

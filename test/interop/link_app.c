@@ -13,6 +13,8 @@
  *	link_app heir ADDR PORT BYTES AT	by a link takes AT, leaves the rest to a child and waits
  *	link_app source ADDR PORT BYTES		sends without copying when told to; once
  *	link_app refused ADDR PORT		prints what connect() says
+ *	link_app switch ADDR PORT		ZSO_SAME_NODE comes too late
+ *	link_app plain ADDR PORT		rounds on a socket that has had it off from the first
  *	link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
  */
 #include <arpa/inet.h>
@@ -356,6 +358,63 @@ static void hold(const char *addr, const char *port, int n)
 	printf("ok\n");
 }
 
+/* ---- ZSO_SAME_NODE ---- */
+
+/* By TCP the service gets a command for each message. */
+static bool goes_by_link(int fd)
+{
+	struct zs_stats before, after;
+
+	must(zs_stats(&before, sizeof(before)), "stats");
+	for (int i = 0; i < 50; i++)
+		round_on(fd, (uint64_t)i);
+	must(zs_stats(&after, sizeof(after)), "stats");
+	return after.commands - before.commands < 25;
+}
+
+/* Until it does: the service makes links in the background. */
+static void rounds_until_link(int fd)
+{
+	while (!goes_by_link(fd))
+		;
+}
+
+static void same_node(int fd, int on)
+{
+	int is = -1;
+	socklen_t len = sizeof(is);
+
+	must(zs_setsockopt(fd, SOL_ZSTACK, ZSO_SAME_NODE, &on, sizeof(on)), "ZSO_SAME_NODE");
+	must(zs_getsockopt(fd, SOL_ZSTACK, ZSO_SAME_NODE, &is, &len), "ZSO_SAME_NODE");
+	if (is != on)
+		must(-EPROTO, "ZSO_SAME_NODE");
+}
+
+static void switching(const char *addr, const char *port)
+{
+	int fd = dial(addr, port), off = 0;
+
+	if (zs_setsockopt(zs_socket(AF_INET, SOCK_DGRAM, 0), SOL_ZSTACK, ZSO_SAME_NODE, &off,
+			  sizeof(off)) != -ENOPROTOOPT)
+		must(-EPROTO, "ZSO_SAME_NODE of UDP");
+	rounds_until_link(fd);
+	if (zs_setsockopt(fd, SOL_ZSTACK, ZSO_SAME_NODE, &off, sizeof(off)) != -EISCONN ||
+	    !goes_by_link(fd))
+		must(-EPROTO, "too late");
+	printf("ok\n");
+}
+
+static void plain(const char *addr, const char *port)
+{
+	struct sockaddr_in to = at(addr, port);
+	int fd = zs_socket(AF_INET, SOCK_STREAM, 0), other = dial(addr, port);
+
+	same_node(fd, 0);
+	must(zs_connect(fd, (struct sockaddr *)&to, sizeof(to)), "connect");
+	rounds_until_link(other);
+	printf("%s\n", goes_by_link(fd) ? "by a link" : "by TCP");
+}
+
 /* ---- without a copy ---- */
 
 static void sink(const char *port)
@@ -597,6 +656,10 @@ int main(int argc, char **argv)
 		relay(argv[2], argv[3], argv[4]);
 	else if (strcmp(what, "source") == 0 && argc > 4)
 		source(argv[2], argv[3], strtoull(argv[4], NULL, 0));
+	else if (strcmp(what, "switch") == 0 && argc > 3)
+		switching(argv[2], argv[3]);
+	else if (strcmp(what, "plain") == 0 && argc > 3)
+		plain(argv[2], argv[3]);
 	else if (strcmp(what, "self") == 0 && argc > 5)
 		self(argv[2], argv[3], atoi(argv[4]), strtoull(argv[5], NULL, 0));
 	else if (strcmp(what, "refused") == 0 && argc > 3)

@@ -174,6 +174,17 @@ def no_links_when_switched_off_or_between_users():
 
 
 @case
+def a_socket_is_switched_off():
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "echo", 80) as e:
+            check(run(s, "switch", ZS4, 80) == "ok\n", "switch")
+            check(run(s, "plain", ZS4, 80) == "by TCP\n", "plain")
+            e.kill()
+        w.await_levels(start)
+
+
+@case
 def the_service_is_killed_and_comes_back():
     path = service.socket_path
     s = Service(net)

@@ -67,6 +67,24 @@ static void the_first_that_fits_decides(void **state)
 	assert_int_equal(ask(env, "tcp bind", "fd00::1", 80), RULE_LEAVE);
 }
 
+static void no_link_decides_nothing_else(void **state)
+{
+	struct rule_case c = {.connect = true, .port = 80};
+	struct rules rs;
+
+	assert_int_equal(ask("no-link=:80;leave=:80", "tcp connect", "10.0.0.1", 80), RULE_LEAVE);
+	assert_int_equal(ask("no-link=", "tcp bind", "10.0.0.1", 80), RULE_NONE);
+	assert_int_equal(inet_pton(AF_INET6, "fd00::1", &c.addr), 1);
+	assert_int_equal(rules_parse(&rs, "take=;no-link=connect fd00::/8"), 0);
+	assert_true(rules_no_link(&rs, &c));
+	c.connect = false;
+	assert_false(rules_no_link(&rs, &c));
+	rules_free(&rs);
+	assert_int_equal(rules_parse(&rs, "take="), 0);
+	assert_false(rules_no_link(&rs, &c));
+	rules_free(&rs);
+}
+
 static void words_narrow_it(void **state)
 {
 	assert_int_equal(ask("take=udp", "udp bind", "::", 0), RULE_TAKE);
@@ -166,6 +184,7 @@ int main(void)
 		cmocka_unit_test(nothing_said_fits_nothing),
 		cmocka_unit_test(loopback_can_be_left_to_the_kernel),
 		cmocka_unit_test(the_first_that_fits_decides),
+		cmocka_unit_test(no_link_decides_nothing_else),
 		cmocka_unit_test(words_narrow_it),
 		cmocka_unit_test(addresses_and_prefixes),
 		cmocka_unit_test(ports_and_ranges),
