@@ -14,7 +14,14 @@
  *
  * This must not be paid for nothing. A wait that ended in sleep all the same was a miss, and after
  * k of them in a row the next 2^k - 1 waits sleep at once. Who keeps the CPU for HOG_NS would have
- * had to hand it over if we had slept and been woken: that counts as many misses.
+ * had to hand it over if we had slept and been woken: that counts as many misses, unless much work
+ * was there afterwards, which he then made.
+ *
+ * Once nobody else is ready, looking on keeps nobody waiting, but who is to be woken on this CPU
+ * from another one has to be let in by an interrupt; on some virtual machines that takes ten times
+ * as long when the CPU is busy as when it idles, and then it is better to sleep at once. On others,
+ * and on a CPU that we have to ourselves, it is not. So both are tried (base/choice.h), by what
+ * a piece of work takes.
  *
  * sched_yield() gives way within one scheduling group only; with the others in groups of their own
  * looking pays for nothing, is missed, and stops.
@@ -31,6 +38,12 @@
 #define MISSES_MAX 6
 #define HOG_MISSES 3
 #define HOG_MAX	   10
+#define MADE_MUCH  8 /* pieces of work after a long turn of the others */
+
+/* A stretch of waits by one way. Where a wait takes longer than WAIT_NS there is little to do, and
+ * its time says nothing. */
+#define STRETCH 64
+#define WAIT_NS 500000
 
 /* Looking for work needs a CPU that nobody else of us needs: beside those of the stack's threads.
  * In mode poll there is one thread, which works itself: it spins, unless the machine has a single
@@ -53,6 +66,7 @@ void spin_init(int64_t wanted_ns)
 	client.spin_ns = wanted_ns >= 0 ? wanted_ns : spare || threads != 0 ? SPIN_NS : 0;
 	client.yields = !spare;
 	client.misses = (struct backoff){0};
+	client.alone = (struct spin_alone){.since_ns = 0};
 }
 
 void spin_begin(struct spin *s, bool signals)
@@ -61,6 +75,7 @@ void spin_begin(struct spin *s, bool signals)
 	s->quiet_ns = 0;
 	s->signals = signals;
 	s->held = false;
+	s->long_turn = false;
 	if (client.yields && backoff_skips(&client.misses))
 		s->budget_ns = 0;
 }
@@ -83,10 +98,30 @@ static void give_way(struct spin *s, int64_t now)
 	client_yield();
 	client_lock();
 	took = now_ns() - now;
+	s->long_turn = took > HOG_NS;
 	if (took > SHORT_NS)
 		s->quiet_ns += took;
-	if (took > HOG_NS)
+	else if (choice_now(&client.alone.sleeps))
+		s->budget_ns = 0;
+}
+
+static void stretch_ends(struct spin_alone *a)
+{
+	int64_t now = now_ns(), took = now - a->since_ns;
+
+	if (a->since_ns == 0 || a->found == 0 || took > STRETCH * WAIT_NS)
+		choice_skip(&a->sleeps);
+	else
+		choice_stretch(&a->sleeps, (uint32_t)(took / a->found) + 1);
+	*a = (struct spin_alone){.sleeps = a->sleeps, .since_ns = now};
+}
+
+void spin_found(struct spin *s, unsigned n)
+{
+	client.alone.found += n;
+	if (s->long_turn && n < MADE_MUCH)
 		miss(s, HOG_MISSES, HOG_MAX);
+	s->long_turn = false;
 }
 
 static void let_signals(struct spin *s)
@@ -117,5 +152,7 @@ void spin_end(struct spin *s, bool paid)
 {
 	if (paid && client.yields && s->budget_ns != 0)
 		backoff_worked(&client.misses);
+	if (client.yields && ++client.alone.waits == STRETCH)
+		stretch_ends(&client.alone);
 	let_signals(s);
 }

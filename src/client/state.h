@@ -35,6 +35,7 @@
 #include <sys/un.h>
 
 #include "base/backoff.h"
+#include "base/choice.h"
 #include "base/list.h"
 #include "chan/arena.h"
 #include "chan/bell.h"
@@ -331,7 +332,7 @@ struct fd_id {
 struct attached {
 	uint32_t app; /* our number */
 	int sock;     /* the control connection */
-	int pidfd; /* the service, -1: not to be had */
+	int pidfd;    /* the service, -1: not to be had */
 	struct fd_id sock_id, pidfd_id;
 	int pid;
 	bool mapped; /* MAPPED was said */
@@ -378,6 +379,13 @@ struct transport {
 	void *library;
 };
 
+/* What is done when giving way finds nobody: true, it sleeps at once (spin.c). */
+struct spin_alone {
+	struct choice sleeps;
+	uint32_t waits, found; /* of this stretch, and what they found */
+	int64_t since_ns;      /* its begin; 0: none */
+};
+
 struct client {
 	bool running;
 	bool threaded; /* the stack has threads of its own */
@@ -386,14 +394,15 @@ struct client {
 	bool frugal; /* from here on only read, write, futex and poll are called (host.h) */
 	int one_fd;  /* … and one descriptor is slept on; -1 */
 	unsigned n_cores;
-	unsigned next_core; /* for the next TCP socket */
-	unsigned dry;	    /* calls that found nothing since the stack ran */
-	unsigned blind;	    /* sends since the channels were last looked at */
-	unsigned waiting;   /* threads in client_wait() */
-	int64_t spin_ns;    /* how long to look for work before sleeping */
-	bool yields;	    /* giving the CPU away meanwhile (spin.c) */
+	unsigned next_core;    /* for the next TCP socket */
+	unsigned dry;	       /* calls that found nothing since the stack ran */
+	unsigned blind;	       /* sends since the channels were last looked at */
+	unsigned waiting;      /* threads in client_wait() */
+	int64_t spin_ns;       /* how long to look for work before sleeping */
+	bool yields;	       /* giving the CPU away meanwhile (spin.c) */
 	struct backoff misses; /* waits that slept all the same; what is left out sleeps at once */
-	bool kicked;	    /* the bell of core 0 was rung for the leader by one of us */
+	struct spin_alone alone;
+	bool kicked; /* the bell of core 0 was rung for the leader by one of us */
 	struct waiter *leader;
 	struct list followers;
 	struct wlink *any; /* followers that wait for whatever happens */
@@ -412,9 +421,9 @@ struct client {
 	int kick_fd;	      /* for the leader that sleeps at a service; -1 */
 	unsigned quiet;	      /* calls that found nothing */
 	struct transport transport;
-	bool no_links;	     /* none to neighbours */
-	struct links *links; /* to neighbours; NULL: none yet */
-	unsigned busy;	     /* calls that found something */
+	bool no_links;	       /* none to neighbours */
+	struct links *links;   /* to neighbours; NULL: none yet */
+	unsigned busy;	       /* calls that found something */
 	struct zs_stats stats; /* what the client counts */
 };
 extern struct client client;

@@ -354,8 +354,10 @@ static int lead_on(struct waiter *w, int64_t deadline, struct spin *spin)
 	int r;
 
 	for (unsigned turn = 1;; turn++) {
-		bool busy = client_turn() != 0;
+		unsigned n = client_turn();
+		bool busy = n != 0;
 
+		spin_found(spin, n);
 		if (w->woken)
 			return 0;
 		if (client.stopping)
@@ -496,6 +498,7 @@ static int process_sleep(int64_t timeout_ns)
 		if (!spin_on(&spin, now, false))
 			r = client_sleep(&w, since, now, end);
 		n = client_turn();
+		spin_found(&spin, n);
 		now = now_ns();
 		if (now >= end)
 			break;

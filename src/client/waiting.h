@@ -13,11 +13,14 @@ struct spin {
 	int64_t quiet_ns;  /* since when there is nothing to do, less others' turns; 0: unknown */
 	bool signals;	   /* matter to this wait: they are held back while others run */
 	bool held;
-	sigset_t mask; /* what it was, if held */
+	bool long_turn; /* the others' last one: is it to be counted as a miss? */
+	sigset_t mask;	/* what it was, if held */
 };
 /* wanted_ns: -1 the default. After the channels are there. */
 void spin_init(int64_t wanted_ns);
 void spin_begin(struct spin *s, bool signals);
+/* After each look: it found n pieces of work. */
+void spin_found(struct spin *s, unsigned n);
 /* After a look that found work (busy) or none: look again? Then the others had a turn: the lock was
  * given away for a moment. False: sleep, and signals are let through again. */
 bool spin_on(struct spin *s, int64_t now, bool busy);

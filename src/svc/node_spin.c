@@ -11,18 +11,28 @@
  * slept through at once.
  *
  * Who keeps the CPU for HOG_NS would have had to hand it over to a sleeper that is woken. After k
- * such times in a row no way is given for 2^k - 1 quiet times, the present one included.
+ * such times in a row no way is given for 2^k - 1 quiet times, the present one included. Who made
+ * much work meanwhile is none of them.
  */
 #include "svc/node_spin.h"
 
 #define MISSES_MAX 6
 #define HOG_NS	   1800000
 #define HOGS_MAX   10
+#define MADE_MUCH  8 /* pieces of work */
 
 static void quiet_ends(struct node_spin *s)
 {
 	s->since_ns = 0;
 	(void)backoff_skips(&s->hogs);
+}
+
+/* They made n pieces of work in it. */
+static void long_turn_ends(struct node_spin *s, unsigned n)
+{
+	if (s->long_turn && n < MADE_MUCH)
+		backoff_failed(&s->hogs, 1, HOGS_MAX);
+	s->long_turn = false;
 }
 
 bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_t now_ns))
@@ -40,19 +50,20 @@ bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_
 			backoff_failed(&s->misses, 1, MISSES_MAX);
 		return false;
 	}
+	long_turn_ends(s, 0);
 	if (s->hogs.skip > 0)
 		return true;
 	took = give(now_ns);
 	s->since_ns += took;
-	if (took > HOG_NS)
-		backoff_failed(&s->hogs, 1, HOGS_MAX);
+	s->long_turn = took > HOG_NS;
 	return true;
 }
 
-void node_spin_busy(struct node_spin *s)
+void node_spin_busy(struct node_spin *s, unsigned n)
 {
 	if (s->since_ns == 0)
 		return;
+	long_turn_ends(s, n);
 	if (s->hogs.skip == 0)
 		backoff_worked(&s->hogs);
 	backoff_worked(&s->misses);

@@ -18,13 +18,14 @@ struct node_spin {
 	/* tight: quiet times that ended in sleep all the same; what is left out is slept through at
 	 * once. */
 	struct backoff misses;
+	bool long_turn;	     /* giving way took too long just now, unless much came of it */
 	struct backoff hogs; /* times that giving way took too long; left out: it gives no way */
 };
 
 /* Nothing was found. give() lets others run and returns how long they did, in ns, 0 if nobody was
  * ready. False: it is to sleep. */
 bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_t now_ns));
-/* Something was found. */
-void node_spin_busy(struct node_spin *s);
+/* n > 0 pieces of work were found. */
+void node_spin_busy(struct node_spin *s, unsigned n);
 
 #endif

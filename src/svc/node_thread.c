@@ -105,8 +105,10 @@ static void spin(struct node_core *c)
 {
 	for (unsigned turn = 1; !atomic_load_explicit(&c->node->stop, memory_order_relaxed);
 	     turn++) {
-		if (node_poll(c) != 0) {
-			node_spin_busy(&c->spin);
+		unsigned n = node_poll(c);
+
+		if (n != 0) {
+			node_spin_busy(&c->spin, n);
 			turn = 0;
 			continue;
 		}

@@ -26,6 +26,7 @@ static int setup(void **state)
 	client.yields = true;
 	client.misses.failed = 0;
 	client.misses.skip = 0;
+	client.alone = (struct spin_alone){.waits = 0};
 	client_lock();
 	return 0;
 }
@@ -69,9 +70,67 @@ static void others_that_keep_the_cpu_count_as_several_misses(void **state)
 		client.misses.skip = 0;
 		spin_begin(&spin, false);
 		assert_true(spin_on(&spin, now_ns() - 10000000, false));
+		spin_found(&spin, 1);
 		spin_end(&spin, true); /* what came may have waited for them */
 		assert_true(client.misses.failed == (turn < 3 ? 3 * (turn + 1) : 10));
 		assert_int_equal(client.misses.skip, (1u << client.misses.failed) - 1);
+	}
+}
+
+static void a_long_turn_that_made_much_work_is_none(void **state)
+{
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, now_ns() - 10000000, false));
+	spin_found(&spin, 100);
+	spin_end(&spin, true);
+	assert_int_equal(client.misses.failed, 0);
+	/* Judged once. */
+	spin_begin(&spin, false);
+	spin_found(&spin, 1);
+	spin_end(&spin, true);
+	assert_int_equal(client.misses.failed, 0);
+}
+
+/* With a time that lies in the future giving way seems to have found nobody. */
+static void alone_it_looks_on_or_sleeps_as_was_found_better(void **state)
+{
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, NOW, false));
+	assert_true(spin_on(&spin, NOW, false));
+	spin_end(&spin, true);
+	client.alone.sleeps.other = true;
+	client.misses.failed = 3;
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, NOW, false));
+	assert_false(spin_on(&spin, NOW, false));
+	spin_end(&spin, false);
+	/* Neither a miss nor a success. */
+	assert_int_equal(client.misses.failed, 3);
+}
+
+/* Waits of which each takes as long as is said. */
+static void stretch_of(int64_t each_ns)
+{
+	client.alone.since_ns = now_ns() - 64 * each_ns;
+	for (unsigned i = 0; i < 64; i++) {
+		spin_begin(&spin, false);
+		spin_found(&spin, 1);
+		spin_end(&spin, true);
+	}
+	assert_int_equal(client.alone.waits, 0);
+}
+
+static void looking_on_and_sleeping_are_compared_while_there_is_much_to_do(void **state)
+{
+	struct choice *c = &client.alone.sleeps;
+
+	for (unsigned i = 0; i < 50 && !c->other; i++)
+		stretch_of(choice_now(c) ? 40000 : 80000);
+	assert_true(c->other);
+	*c = (struct choice){.other = false};
+	for (unsigned i = 0; i < 50; i++) {
+		stretch_of(choice_now(c) ? 1000000 : 10000000);
+		assert_false(c->other);
 	}
 }
 
@@ -135,6 +194,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(waits_that_looked_in_vain_are_followed_by_ones_that_sleep_at_once),
 		TEST(others_that_keep_the_cpu_count_as_several_misses),
+		TEST(a_long_turn_that_made_much_work_is_none),
+		TEST(alone_it_looks_on_or_sleeps_as_was_found_better),
+		TEST(looking_on_and_sleeping_are_compared_while_there_is_much_to_do),
 		TEST(a_look_that_paid_forgets_the_misses),
 		TEST(work_begins_the_time_anew),
 		TEST(a_signal_of_the_others_turn_is_handled_and_seen_afterwards),

@@ -60,7 +60,7 @@ static void work_begins_a_new_quiet_time(void **state)
 
 	assert_true(node_spin_quiet(&s, now, give));
 	now += BUDGET - 1;
-	node_spin_busy(&s);
+	node_spin_busy(&s, 1);
 	now += BUDGET;
 	assert_int_equal(quiet_time(&s), 50);
 }
@@ -99,15 +99,29 @@ static void who_gives_the_cpu_back_is_given_way_to_again(void **state)
 
 	others_take = HOG;
 	assert_true(node_spin_quiet(&s, now, give));
-	assert_int_equal(s.hogs.failed, 1);
 	others_take = 0;
-	node_spin_busy(&s);
+	node_spin_busy(&s, 1);
+	assert_int_equal(s.hogs.failed, 1);
 	assert_true(node_spin_quiet(&s, now, give));
-	node_spin_busy(&s);
+	node_spin_busy(&s, 1);
 	assert_int_equal(s.hogs.failed, 0);
 	given = 0;
 	assert_true(node_spin_quiet(&s, now, give));
 	assert_int_equal(given, 1);
+}
+
+static void who_keeps_the_cpu_to_make_much_work_may_have_it(void **state)
+{
+	struct node_spin s = {.budget_ns = BUDGET};
+
+	others_take = HOG;
+	for (unsigned i = 0; i < 10; i++) {
+		given = 0;
+		assert_true(node_spin_quiet(&s, now, give));
+		assert_int_equal(given, 1);
+		node_spin_busy(&s, 100);
+	}
+	assert_int_equal(s.hogs.failed, 0);
 }
 
 static void where_cpus_are_few_looking_in_vain_becomes_rare(void **state)
@@ -124,10 +138,10 @@ static void where_cpus_are_few_looking_in_vain_becomes_rare(void **state)
 	/* What is found by looking makes up for it. */
 	while (!node_spin_quiet(&s, now, give))
 		now += 1000;
-	node_spin_busy(&s);
+	node_spin_busy(&s, 1);
 	for (unsigned i = 0; i < 100; i++) {
 		assert_true(node_spin_quiet(&s, now, give));
-		node_spin_busy(&s);
+		node_spin_busy(&s, 1);
 	}
 }
 
@@ -140,6 +154,7 @@ int main(void)
 		cmocka_unit_test_setup(who_keeps_the_cpu_for_long_is_given_way_to_less_and_less,
 				       setup),
 		cmocka_unit_test_setup(who_gives_the_cpu_back_is_given_way_to_again, setup),
+		cmocka_unit_test_setup(who_keeps_the_cpu_to_make_much_work_may_have_it, setup),
 		cmocka_unit_test_setup(where_cpus_are_few_looking_in_vain_becomes_rare, setup),
 	};
 
