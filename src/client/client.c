@@ -84,7 +84,7 @@ static void client_begin(bool threaded)
 	client.threaded = threaded;
 	client.leader = NULL;
 	client.asleep = client.lost = false;
-	client.kick_fd = client.one_fd = -1;
+	client.kick_fd = client.one_fd = client.sleep.set = -1;
 	list_init(&client.followers);
 }
 
@@ -247,6 +247,7 @@ void zs_stop(void)
 		fd_fini();
 		lost_fini();
 		transport_close(&client.transport);
+		sleep_changed();
 		if (client.kick_fd >= 0)
 			close(client.kick_fd);
 		client.stopping = false;

@@ -341,6 +341,7 @@ static void forget_threads(void)
 	client.any = client.absent = NULL;
 	list_init(&client.followers);
 	kwait_forget();
+	sleep_changed();
 	if (client.kick_fd >= 0)
 		close(client.kick_fd);
 	client.kick_fd = fd_high(bell_open());

@@ -58,6 +58,7 @@ static int watch(int fd)
 {
 	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
 
+	sleep_changed();
 	return epoll_ctl(client.links->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
 
@@ -381,6 +382,21 @@ void links_empty(void)
 		read_bells();
 	else
 		(void)epoll_wait(client.links->epoll, e, LINKS_MAX, 0);
+}
+
+bool links_watch(int set, uint32_t as)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u32 = as};
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++) {
+		const int fd[] = {k->link[i].bell_fd, k->link[i].pid_fd};
+
+		for (unsigned f = 0; f < array_size(fd) && k->link[i].state != LINK_FREE; f++)
+			if (fd[f] >= 0 && epoll_ctl(set, EPOLL_CTL_ADD, fd[f], &e) < 0)
+				return false;
+	}
+	return true;
 }
 
 int links_fd(void)

@@ -31,6 +31,8 @@ bool links_idle(void);
 void links_arm(void);
 void links_disarm(void);
 int links_fd(void);
+/* Into an epoll set that tells of each ringing once; as is what e.data.u32 will be. */
+bool links_watch(int set, uint32_t as) must_check;
 void links_empty(void);
 /* Everything that stood on a link before this is in the socket's queue. */
 void link_catch_up(struct csock *s);

@@ -107,6 +107,7 @@ static void again_later(struct rejoin *j, int64_t now)
 static void wait_for(struct rejoin *j, enum rejoin_state state, int64_t now)
 {
 	j->state = state;
+	sleep_changed();
 	j->next_ns = now;
 	j->backoff_ns = BACKOFF_MIN_NS;
 }
@@ -120,6 +121,7 @@ static void lost(struct rejoin *j, int64_t now)
 
 static void resume_begin(struct rejoin *j, int64_t now)
 {
+	sleep_forget();
 	wait_for(j, REJOIN_RESUME, now);
 	if (fcntl(client.kick_fd, F_GETFD) < 0)
 		client.kick_fd = fd_high(bell_open());
@@ -150,6 +152,7 @@ static void resume(struct rejoin *j, int64_t now)
 
 	if (r == 1) {
 		j->state = REJOIN_ATTACHED;
+		sleep_changed();
 		bells_ring();
 		return;
 	}
@@ -300,6 +303,7 @@ static void talk(struct rejoin *j, int64_t now)
 		return;
 	take_over(j);
 	j->state = REJOIN_ATTACHED;
+	sleep_changed();
 	/* If it is gone again, the next look tells. */
 	(void)!client_remake();
 }

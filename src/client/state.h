@@ -379,6 +379,13 @@ struct transport {
 	void *library;
 };
 
+/* What is slept on (sleep.c). */
+struct sleep_set {
+	int set;	/* an epoll set; -1: none yet */
+	unsigned armed; /* times: now and then what lies in the bells is read */
+	bool no_set;	/* the kernel is too old */
+};
+
 /* What is done when giving way finds nobody: true, it sleeps at once (spin.c). */
 struct spin_alone {
 	struct choice sleeps;
@@ -393,6 +400,7 @@ struct client {
 	bool stopping;
 	bool frugal; /* from here on only read, write, futex and poll are called (host.h) */
 	int one_fd;  /* … and one descriptor is slept on; -1 */
+	struct sleep_set sleep;
 	unsigned n_cores;
 	unsigned next_core;    /* for the next TCP socket */
 	unsigned dry;	       /* calls that found nothing since the stack ran */

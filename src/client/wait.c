@@ -174,139 +174,6 @@ static int follow(struct waiter *w, int64_t deadline)
 	return w->woken ? 0 : r;
 }
 
-static bool rings_empty(void)
-{
-	for (unsigned i = 0; i < client.n_cores; i++) {
-		struct chan_end *e = &client.core[i].end;
-
-		if (chan_ready(&e->cq, sizeof(struct chan_cqe)) ||
-		    chan_ready(&e->done, sizeof(uint32_t)))
-			return false;
-	}
-	return links_idle();
-}
-
-/* What ends a sleep: bells that are rung, and what tells that the service goes or comes. */
-struct sleep_on {
-	struct pollfd own[KWAIT_ROOM];
-	struct pollfd *fd; /* own, or behind those that the waiter brings */
-	unsigned bells, n;
-	bool one;	/* fd[0] stands for all */
-	unsigned links; /* which is the neighbours', past the last: none */
-	bool rung;	/* by them, perhaps */
-};
-
-static void sleep_on_each(struct sleep_on *o)
-{
-	o->bells = client.lost || rejoin_resuming() ? 0 : client.n_cores;
-	for (unsigned i = 0; i < o->bells; i++)
-		o->fd[i] = (struct pollfd){.fd = client.core[i].map->app_bell_fd, .events = POLLIN};
-	if (client.kick_fd >= 0)
-		o->fd[o->bells++] = (struct pollfd){.fd = client.kick_fd, .events = POLLIN};
-	o->links = links_fd() >= 0 ? o->bells : KWAIT_ROOM;
-	if (links_fd() >= 0)
-		o->fd[o->bells++] = (struct pollfd){.fd = links_fd(), .events = POLLIN};
-	o->n = o->bells;
-	if (client.transport.attached)
-		o->n += rejoin_poll(&o->fd[o->n]);
-}
-
-/* In a sandbox the limit of descriptors may be one, which is also that of poll(2): then an epoll
- * set, made before, is slept on in the place of all. */
-static void sleep_on(struct sleep_on *o, struct kwait *k)
-{
-	o->fd = k != NULL ? &k->fd[k->n] : o->own;
-	o->one = client.frugal && client.one_fd >= 0;
-	if (!o->one) {
-		sleep_on_each(o);
-		return;
-	}
-	o->fd[0] = (struct pollfd){.fd = client.one_fd, .events = POLLIN};
-	o->bells = o->n = 1;
-}
-
-int sleep_on_one(void)
-{
-	struct sleep_on o = {.fd = o.own};
-	int set = fd_high(epoll_create1(EPOLL_CLOEXEC));
-
-	sleep_on_each(&o);
-	for (unsigned i = 0; set >= 0 && i < o.n; i++) {
-		struct epoll_event e = {.events = (uint32_t)o.fd[i].events};
-
-		if (o.fd[i].fd >= 0)
-			(void)epoll_ctl(set, EPOLL_CTL_ADD, o.fd[i].fd, &e);
-	}
-	return set;
-}
-
-static void bells_empty(void)
-{
-	for (unsigned i = 0; i < client.n_cores; i++)
-		bell_empty(client.core[i].map->app_bell_fd);
-	bell_empty(client.kick_fd);
-}
-
-/* 0; 1 if there may be news of the service; -EINTR. Outside. */
-static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
-{
-	struct kwait none = {.fd = o->own}, *k = w->kernel != NULL ? w->kernel : &none;
-	int n = kwait_sleep(k, o->n, timeout_ns, w->deaf), news = 0;
-
-	if (n < 0)
-		return n;
-	if (o->one && n > 0) {
-		bells_empty();
-		o->rung = true;
-		return 1;
-	}
-	for (unsigned i = 0; n > 0 && i < o->n; i++) {
-		if (o->fd[i].revents == 0)
-			continue;
-		if (i >= o->bells || (o->fd[i].revents & POLLNVAL))
-			news = 1;
-		else if (i == o->links)
-			o->rung = true;
-		else
-			bell_empty(o->fd[i].fd);
-	}
-	return news;
-}
-
-/* Are tokens alone worth waking for? (chan.h, "Trifles") */
-static uint32_t how_armed(const struct core *c, const struct waiter *w)
-{
-	bool tokens = c->wants_tokens || w->anything || client.any != NULL;
-
-	return tokens ? BELL_ARMED : BELL_ARMED_NO_TRIFLES;
-}
-
-static int sleep_threaded(int64_t timeout_ns, struct waiter *w)
-{
-	struct sleep_on o = {.rung = false};
-	int r = 0;
-
-	for (unsigned i = 0; i < client.n_cores; i++) {
-		struct core *c = &client.core[i];
-
-		bell_arm_as(&c->end.sh->bells.app_armed, how_armed(c, w));
-	}
-	links_arm();
-	if (rings_empty()) {
-		sleep_on(&o, w->kernel);
-		client_unlock();
-		r = bells_sleep(&o, timeout_ns, w);
-		client_lock();
-		w->woken |= w->kernel != NULL && w->kernel->ready;
-	}
-	for (unsigned i = 0; i < client.n_cores; i++)
-		bell_disarm(&client.core[i].end.sh->bells.app_armed);
-	links_disarm();
-	if (o.rung)
-		links_empty();
-	return r;
-}
-
 static int sleep_polled(int64_t timeout_ns)
 {
 	int r;
@@ -332,7 +199,7 @@ static int client_sleep(struct waiter *w, int64_t since, int64_t now, int64_t de
 	timeout_ns = deadline == FOREVER ? -1 : deadline > now ? deadline - now : 0;
 	client.stats.sleeps++;
 	client.asleep = true;
-	r = client.threaded ? sleep_threaded(timeout_ns, w) : sleep_polled(timeout_ns);
+	r = client.threaded ? sleep_on_bells(timeout_ns, w) : sleep_polled(timeout_ns);
 	client.asleep = false;
 	if (client.transport.attached)
 		rejoin_look(now_ns(), r > 0);

@@ -65,8 +65,6 @@ unsigned client_dry(void);
 /* Waits until w is woken (0), or -ETIMEDOUT, -EINTR, -EBADF (the stack stops). Inside; the lock is
  * released meanwhile, so everything may have changed. */
 int client_wait(struct waiter *w, int64_t deadline) must_check;
-/* A descriptor to be slept on instead of all others; -1. */
-int sleep_on_one(void);
 /* Lets others have the lock for a moment; everything may have changed. */
 void client_breathe(void);
 void waiter_init(struct waiter *w);
@@ -75,6 +73,17 @@ void waiter_wake(struct waiter *w);
 int csock_wait(struct csock *s, int64_t deadline) must_check;
 void wlink_remove(struct wlink **list, struct wlink *l);
 void wlink_wake(struct wlink *list) slow_path;
+
+/* ---- sleep.c: the leader's, where the stack has threads of its own ---- */
+/* Until a bell rings; 1 if there may be news of the service, 0, -EINTR. Inside; the lock is released
+ * meanwhile. */
+int sleep_on_bells(int64_t timeout_ns, struct waiter *w);
+/* A bell, or what tells of the service, is another one now. */
+void sleep_changed(void);
+/* The program closed our descriptors. */
+void sleep_forget(void);
+/* A descriptor to be slept on instead of all others; -1. */
+int sleep_on_one(void);
 
 /* ---- kwait.c: the kernel's descriptors ---- */
 /* Is any ready? Then w is woken. 0, -EINTR. The lock is released meanwhile. */

@@ -77,6 +77,12 @@ int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	return real.epoll_ctl(epfd, op, fd, event);
 }
 
+int __wrap_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struct timespec *timeout,
+			const sigset_t *mask)
+{
+	return (int)real.syscall(SYS_epoll_pwait2, epfd, events, n, timeout, mask, SIGSET_BYTES);
+}
+
 int __wrap_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout)
 {
 	return (int)real.syscall(SYS_epoll_pwait, epfd, events, n, timeout, NULL, SIGSET_BYTES);
