@@ -76,12 +76,14 @@ AT(chan_shared, done, 192);
 AT(chan_shared, bells, 256);
 AT(chan_bells, app_armed, 0);
 AT(chan_bells, stack_armed, 64);
-_Static_assert(sizeof(struct chan_shared) == 384, "six lines");
+AT(chan_shared, lease, 384);
+_Static_assert(sizeof(struct chan_shared) == 384 + 8 * CHAN_LEASES, "six lines, and the leases");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "op and ev are the highest byte of an entry's first word, as chan_first() says");
 
 _Static_assert(sizeof(_Atomic uint32_t) == 4 && ATOMIC_INT_LOCK_FREE == 2,
 	       "an atomic with a lock beside it would not cross a process");
+_Static_assert(sizeof(_Atomic uint64_t) == 8 && ATOMIC_LLONG_LOCK_FREE == 2, "the same");
 
 #define LINE	   64u
 #define PAGE	   4096u
@@ -187,6 +189,8 @@ void chan_format(void *base, const struct chan_geometry *g)
 	ring_empty(&sh->done);
 	atomic_store_explicit(&sh->bells.app_armed, 0, memory_order_relaxed);
 	atomic_store_explicit(&sh->bells.stack_armed, 0, memory_order_relaxed);
+	for (unsigned i = 0; i < CHAN_LEASES; i++)
+		atomic_store_explicit(&sh->lease[i], 0, memory_order_relaxed);
 }
 
 int chan_check(const void *base, uint64_t bytes, struct chan_hdr *copy)

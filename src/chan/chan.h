@@ -16,7 +16,7 @@
  * CPUs, the one that has them, and the consumer polls that line. How far a ring has been read is an
  * index, which its producer looks at once a lap.
  *
- *	┌ header ┬ indices (one cache line each) ┬ sq ┬ cq ┬ ret ┬ done ┬ scratch ┐   rings region
+ *	┌ header ┬ indices, leases ┬ sq ┬ cq ┬ ret ┬ done ┬ scratch ┐                 rings region
  *	┌ application's payload arena ──────────────────────────────────┐   arena region
  */
 #ifndef ZS_CHAN_CHAN_H
@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 4
+#define CHAN_VERSION 5
 
 /* ---- names ---- */
 
@@ -155,7 +155,8 @@ enum chan_op {
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
-	 * 1: only looks. The loans are copies, charged to no window. */
+	 * 1: only looks. The loans are copies, charged to no window. Instead of bytes a LEASE may
+	 * come, and -EAGAIN. */
 	CHAN_OP_READ,
 	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. aux as READ's. */
 	CHAN_OP_ACCEPT,
@@ -273,6 +274,11 @@ enum chan_ev {
 	CHAN_EV_READABLE,
 	/* The socket is shared no more: what is unread is pushed from here on. */
 	CHAN_EV_SOLE,
+	/* A shared connection that nobody else reads: from here on DATA is pushed, and to be taken
+	 * by the word of struct chan_shared that off names, which has this value now. READ is asked
+	 * after READABLE only. off = 0: this is over; the loans that were not taken are given back
+	 * unread; aux = 1: it is worth asking. */
+	CHAN_EV_LEASE,
 	/* The other end belongs to a program at the other side of link aux. */
 	CHAN_EV_LINK_OFFER,
 	/* The other end receives over link aux, where the stream is called as the lower and upper
@@ -344,9 +350,31 @@ struct chan_bells {
 	_Alignas(64) _Atomic uint32_t stack_armed;
 };
 
+/* Leases (src/sock/sock_lease.c): what of a shared stream the application takes, bytes since the
+ * LEASE event. It adds to the word by compare-and-swap before it reads them; when it finds CUT, or
+ * another name, nothing more is to be taken. LEFT: it ends the lease itself, has forgotten all
+ * loans of it that it has not taken to their end, and forgets those that it is still told of. */
+#define CHAN_LEASES	 64
+#define CHAN_LEASE_CUT	 (1ull << 63) /* by the stack */
+#define CHAN_LEASE_LEFT	 (1ull << 62) /* by the application */
+#define CHAN_LEASE_TAKEN ((1ull << 48) - 1)
+static inline uint64_t chan_lease_name(unsigned number, uint8_t generation)
+{
+	return (uint64_t)number << 56 | (uint64_t)generation << 48;
+}
+static inline unsigned chan_lease_number(uint64_t word)
+{
+	return word >> 56 & (CHAN_LEASES - 1);
+}
+static inline bool chan_lease_same(uint64_t a, uint64_t b)
+{
+	return ((a ^ b) & ~(CHAN_LEASE_CUT | CHAN_LEASE_LEFT | CHAN_LEASE_TAKEN)) == 0;
+}
+
 struct chan_shared {
 	struct chan_idx sq, cq, ret, done;
 	struct chan_bells bells;
+	_Alignas(64) _Atomic uint64_t lease[CHAN_LEASES];
 };
 
 /* Where one side has the memory mapped. */

@@ -293,6 +293,8 @@ void csock_close(struct csock *s)
 {
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_closed(s);
+	if (unlikely(s->lease != 0))
+		shared_leave(s);
 	if (s->state == CSOCK_LISTEN)
 		csock_drop_accepted(s);
 	else

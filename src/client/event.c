@@ -71,6 +71,8 @@ static void on_data(struct core *c, const struct chan_cqe *e)
 		bad_event(s);
 		return;
 	}
+	if (unlikely(s != NULL && s->lease != 0) && shared_late(s, row))
+		return;
 	if (unlikely(s == NULL || s->state != CSOCK_CONNECTED || s->type != SOCK_STREAM)) {
 		loan_put(c, row);
 		if (s == NULL || s->state != CSOCK_CLOSED)
@@ -262,6 +264,12 @@ void core_event(struct core *c, const struct chan_cqe *e)
 	case CHAN_EV_SOLE:
 		if (s != NULL)
 			shared_event(s, e);
+		else
+			bad_event(s);
+		return;
+	case CHAN_EV_LEASE:
+		if (s != NULL)
+			shared_lease(s, e);
 		else
 			bad_event(s);
 		return;

@@ -138,8 +138,12 @@ static void give_back(struct csock *s, uint32_t row, bool behind)
 /* What nobody has read is everybody's again, in the stream's order. */
 static void give_back_unread(struct csock *s)
 {
-	uint32_t rows = s->head, waiting = NIL;
+	uint32_t rows, waiting = NIL;
 
+	/* Of a lease the service has taken back what we had not read. */
+	if (csock_leased(s))
+		shared_give_up(s);
+	rows = s->head;
 	s->head = s->tail = NIL;
 	s->unread = 0;
 	/* The end of the stream comes behind what was given back. */
@@ -262,6 +266,7 @@ static bool take_over(struct csock *s)
 
 	s->head = s->tail = s->link = s->cookie_head = s->cookie_tail = NIL;
 	s->sid = s->unread = s->inflight = s->ticket = s->taken = 0;
+	s->lease = 0;
 	s->waiters = NULL;
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
 				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE |

@@ -150,6 +150,7 @@ static void sock_lose(struct csock *s, struct gone *g)
 	bool opened = s->state == CSOCK_CONNECTED || s->state == CSOCK_CONNECTING;
 
 	s->sid = s->ticket = s->inflight = s->limit = 0;
+	s->lease = 0; /* of what was lent nobody else can read any more */
 	if (s->flags & CSOCK_SHARED)
 		s->flags |= CSOCK_JOINT;
 	s->flags &= ~(uint32_t)(CSOCK_TOCLOSE | CSOCK_SHARED | CSOCK_HINT);

@@ -74,13 +74,15 @@ int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t 
 		r = available(s) > 0 ? -EAGAIN : stream_end(s);
 		if (r != -EAGAIN)
 			return r;
-		if (unlikely(csock_shared(s))) {
+		if (unlikely(csock_shared(s)) && shared_asks(s)) {
 			r = shared_read(s, want, (flags & MSG_PEEK) != 0);
-			if (r != -EAGAIN && (r != 1 || available(s) > 0))
+			if (r < 0 && r != -EAGAIN)
 				return r;
-			/* Another thread has taken it; or the others have left, and what came is
-			 * here. */
-			if (r == 1 || !csock_shared(s))
+			if (r != -EAGAIN && (r == 1) == (available(s) > 0))
+				return r;
+			/* Another thread has taken it; or the others have left, or are not asked,
+			 * and what came is here. */
+			if (r >= 0 || !csock_shared(s) || csock_leased(s))
 				continue;
 		}
 		if (!looked) {
@@ -233,6 +235,7 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 {
 	int64_t deadline = recv_deadline(s);
 	size_t done = 0, left = a->it.left;
+	uint32_t n;
 	int r = 0;
 
 	while (left > 0) {
@@ -240,14 +243,20 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 		if (r <= 0)
 			break;
 		if (a->flags & MSG_PEEK) {
+			if (unlikely(s->lease != 0) && !shared_holds(s))
+				continue;
 			done = stream_peek(s, &a->it, left);
-			if (unlikely(csock_shared(s)))
+			if (unlikely(csock_shared(s)) && s->lease == 0)
 				shared_forget(s);
 			return (ssize_t)done;
 		}
 		recv_skip_urgent(s);
-		if (left > recv_before_mark(s))
-			left = recv_before_mark(s);
+		n = left < recv_before_mark(s) ? (uint32_t)left : recv_before_mark(s);
+		if (unlikely(s->lease != 0))
+			n = shared_take(s, n);
+		if (unlikely(n == 0))
+			continue;
+		left = n;
 		done += stream_take(s, &a->it, left, a->flags);
 		left = a->it.left;
 		if ((a->flags & MSG_WAITALL) == 0 || (s->flags & CSOCK_URG && s->urg_ahead == 0))

@@ -5,6 +5,10 @@
  * is what readiness means here. A read asks for as much as it will take, so that nothing is left
  * here that another process could have read. When the others have closed it, the socket is as any
  * other.
+ *
+ * A stream that we alone read comes by itself, as an unshared one does, while we have a lease of it
+ * (sock/sock_lease.c): then what is read is taken first, by the lease's word in the channel. That
+ * another process reads is found out by that, or by the event, whichever comes first.
  */
 #include "client/client_priv.h"
 
@@ -123,4 +127,148 @@ void shared_event(struct csock *s, const struct chan_cqe *e)
 	else
 		s->flags |= CSOCK_HINT;
 	csock_notify(s, EPOLLIN);
+}
+
+/* ---- leases ---- */
+
+static _Atomic uint64_t *word(const struct csock *s)
+{
+	return &csock_core(s)->end.sh->lease[chan_lease_number(s->lease)];
+}
+
+/* Cuts the queue off behind what is ours: the first row of the lease, or NIL. */
+static uint32_t queue_cut(struct csock *s)
+{
+	struct core *c = csock_core(s);
+	uint32_t row = s->head, last = NIL, keep = s->owned;
+
+	while (keep > 0 && row != NIL) {
+		uint32_t len = c->loan[row].len - c->loan[row].head;
+
+		keep -= len < keep ? len : keep;
+		last = row;
+		row = c->loan[row].next;
+	}
+	if (last == NIL)
+		s->head = NIL;
+	else
+		c->loan[last].next = NIL;
+	s->tail = last;
+	s->unread = s->owned;
+	return row;
+}
+
+void shared_give_up(struct csock *s)
+{
+	struct core *c = csock_core(s);
+	uint32_t row = queue_cut(s);
+
+	while (row != NIL) {
+		uint32_t next = c->loan[row].next;
+
+		loan_put(c, row);
+		row = next;
+	}
+	/* The end of the stream comes behind that, for whoever reads it. */
+	s->shut &= (uint8_t)~SHUT_RD_BIT;
+	s->lease = LEASE_OVER;
+}
+
+bool shared_holds(struct csock *s)
+{
+	if (!csock_leased(s) || atomic_load(word(s)) == s->lease)
+		return true;
+	shared_give_up(s);
+	return s->unread > 0;
+}
+
+uint32_t shared_take(struct csock *s, uint32_t n)
+{
+	uint64_t was = s->lease;
+
+	if (s->owned > 0) {
+		n = n < s->owned ? n : s->owned;
+		s->owned -= n;
+		return n;
+	}
+	if (!csock_leased(s))
+		return was == 0 ? n : 0;
+	if (atomic_compare_exchange_strong(word(s), &was, was + n)) {
+		s->lease += n;
+		return n;
+	}
+	shared_give_up(s);
+	return 0;
+}
+
+/* The service takes the buffers back: nobody gives them. */
+static void queue_forget(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	for (uint32_t row = queue_cut(s); row != NIL; row = c->loan[row].next)
+		c->loan[row].name = LOAN_NONE;
+}
+
+void shared_leave(struct csock *s)
+{
+	uint64_t was = s->lease;
+
+	if (!csock_leased(s))
+		return;
+	if (!atomic_compare_exchange_strong(word(s), &was, was | CHAN_LEASE_LEFT)) {
+		shared_give_up(s);
+		return;
+	}
+	queue_forget(s);
+	s->lease = LEASE_LEFT;
+}
+
+bool shared_late(struct csock *s, uint32_t row)
+{
+	struct core *c = csock_core(s);
+
+	if (csock_leased(s))
+		return false;
+	if (s->lease == LEASE_LEFT)
+		c->loan[row].name = LOAN_NONE;
+	else
+		loan_put(c, row);
+	return true;
+}
+
+static void lease_begins(struct csock *s, uint64_t name)
+{
+	s->lease = name;
+	s->owned = s->unread;
+	s->flags &= ~(uint32_t)(CSOCK_URG | CSOCK_URG_READ);
+}
+
+static void lease_ends(struct csock *s, bool more)
+{
+	if (csock_leased(s))
+		shared_give_up(s);
+	s->lease = 0;
+	s->owned = 0;
+	if (!more)
+		return;
+	s->flags |= CSOCK_HINT;
+	csock_notify(s, EPOLLIN);
+}
+
+void shared_lease(struct csock *s, const struct chan_cqe *e)
+{
+	bool begins = e->off != 0;
+
+	if (s->state == CSOCK_CLOSED)
+		return;
+	if (s->type != SOCK_STREAM || s->group != NULL || begins != (s->lease == 0) ||
+	    (begins && e->off <= LEASE_LEFT)) {
+		client.stats.bad_events++;
+		csock_broken(s, -EPROTO);
+	} else if (begins) {
+		lease_begins(s, e->off);
+	} else {
+		lease_ends(s, e->aux != 0);
+	}
 }

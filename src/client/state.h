@@ -221,7 +221,10 @@ struct csock {
 	uint32_t link;			  /* a listener's queue, core->to_close, client.free_sock */
 	uint32_t starved_link;
 	uint32_t cookie_head, cookie_tail; /* complete ones */
-	uint32_t urg_ahead;		   /* bytes before the urgent one, from the next unread */
+	union {
+		uint32_t urg_ahead; /* bytes before the urgent one, from the next unread */
+		uint32_t owned;	    /* with a lease: bytes at the head that are not of it */
+	};
 	uint32_t rcvlowat;
 	int32_t domain;	  /* AF_INET, AF_INET6 */
 	int32_t linger_s; /* -1 = off */
@@ -240,6 +243,7 @@ struct csock {
 	uint16_t peer_port, local_port;
 	uint32_t peer_scope;
 	struct opts *opts; /* NULL: the service has set none that would be asked for again */
+	uint64_t lease;	   /* 0: none; or as its word should be; or LEASE_… (shared.c) */
 };
 _Static_assert(offsetof(struct csock, group) == 64, "hot line");
 _Static_assert(sizeof(struct csock) == 192, "three lines");

@@ -58,6 +58,30 @@ void shared_forget(struct csock *s);
 /* Asks for a connection, which stands in the listener's queue then: 0; -EAGAIN. */
 int shared_accept(struct csock *l) must_check;
 void shared_event(struct csock *s, const struct chan_cqe *e);
+/* A stream that nobody else reads is lent to this program as if it were its alone, until another
+ * process reads it (sock/sock_lease.c). */
+#define LEASE_OVER 1u /* what was not taken is somebody else's; CHAN_EV_LEASE is still to come */
+#define LEASE_LEFT 2u /* we have closed it */
+static inline bool csock_leased(const struct csock *s)
+{
+	return s->lease > LEASE_LEFT;
+}
+void shared_lease(struct csock *s, const struct chan_cqe *e);
+/* Of n bytes that are to be read, so many may be; 0: none any more. */
+uint32_t shared_take(struct csock *s, uint32_t n) slow_path;
+/* Is what stands in its queue still there to be read? */
+bool shared_holds(struct csock *s) slow_path;
+/* Its lease is over, as far as it goes on: what was not taken goes back. */
+void shared_give_up(struct csock *s);
+/* It is about to be closed. */
+void shared_leave(struct csock *s);
+/* A buffer of a lease that has ended: true, it is not for the queue, and is dealt with. */
+bool shared_late(struct csock *s, uint32_t row);
+/* Is it to be asked for? Who has a lease is told. */
+static inline bool shared_asks(const struct csock *s)
+{
+	return !csock_leased(s) || (s->flags & CSOCK_HINT) != 0;
+}
 /* A stream that others write to as well: returns when the service has taken what was sent, so that
  * what another process sends after this comes after it. */
 void shared_flush(struct csock *s);

@@ -40,6 +40,9 @@ static int lend_stream(struct csock *s, struct zs_buf *bufs, int n)
 
 		if (unlikely(len > recv_before_mark(s)))
 			break;
+		/* A buffer is one's own as a whole, or of a lease. */
+		if (unlikely(s->lease != 0) && shared_take(s, len) == 0)
+			break;
 		s->head = c->loan[row].next;
 		if (s->head == NIL)
 			s->tail = NIL;
@@ -71,11 +74,13 @@ static int recv_stream_zc(struct csock *s, struct zs_buf *bufs, int n, int flags
 
 	if (n == 0)
 		return 0;
-	r = recv_wait(s, 1, UINT32_MAX, flags, recv_deadline(s));
-	if (r <= 0)
-		return r;
-	recv_skip_urgent(s);
-	r = lend_stream(s, bufs, n);
+	do {
+		r = recv_wait(s, 1, UINT32_MAX, flags, recv_deadline(s));
+		if (r <= 0)
+			return r;
+		recv_skip_urgent(s);
+		r = lend_stream(s, bufs, n);
+	} while (r == 0 && s->unread == 0); /* another process has read it */
 	return r > 0 ? r : lend_before_mark(s, bufs);
 }
 

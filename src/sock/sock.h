@@ -152,6 +152,8 @@ struct socks_counters {
 	uint64_t loop_copied_bytes; /* of datagrams from one socket of this host to another */
 	/* Received where the application can't look: another trust domain's, or a port's own. */
 	uint64_t domain_copied_bytes;
+	/* Shared streams that were given to who alone reads them, and taken away by others. */
+	uint64_t leases, leases_ended;
 };
 const struct socks_counters *socks_counters(const struct socks *s);
 

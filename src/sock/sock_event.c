@@ -55,7 +55,7 @@ static uint32_t lend_room(struct sock *k)
 }
 
 /* Payload lies where no application can see it: a wrong configuration. */
-static slow_path bool data_unreachable(struct sock *k)
+slow_path bool sock_unreachable(struct sock *k)
 {
 	tcp_sock_close(k, true);
 	k->kind = SOCK_DEAD;
@@ -94,7 +94,7 @@ bool sock_tell_data(struct sock *k, struct chan_cqe **last)
 		}
 		*last = sock_announce(k, m);
 		if (unlikely(*last == NULL))
-			return data_unreachable(k);
+			return sock_unreachable(k);
 		if (likely(!more))
 			break;
 	}
@@ -186,6 +186,8 @@ static bool tell_stream(struct sock *k)
 
 	if (k->kind == SOCK_UDP)
 		return udp_sock_tell(k);
+	if (unlikely(k->share != NULL))
+		return lease_tell(k);
 	if (!(unlikely(k->flags & SOCKF_MARKED) ? sock_link_tell_stream(k, &last)
 						: sock_tell_data(k, &last)))
 		return false;

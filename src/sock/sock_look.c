@@ -193,7 +193,9 @@ static const char *const sock_names[] = {"sock_commands",
 					 "sock_doorbells",
 					 "sock_pressure_copied_bytes",
 					 "sock_loop_copied_bytes",
-					 "sock_domain_copied_bytes"};
+					 "sock_domain_copied_bytes",
+					 "sock_leases",
+					 "sock_leases_ended"};
 _Static_assert(sizeof(struct socks_counters) == array_size(sock_names) * sizeof(uint64_t),
 	       "read as an array");
 

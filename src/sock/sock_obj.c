@@ -285,7 +285,7 @@ static void let_go(struct sock *k, bool reset)
 {
 	/* Unread data that nobody is left for: RFC 2525 §2.17. */
 	if (unlikely(k->share != NULL)) {
-		reset |= k->share->n == 1 && pending_any(k->share);
+		reset |= k->share->n == 1 && (pending_any(k->share) || lease_unread(k->share) > 0);
 		if (share_leave(k))
 			return;
 	}

@@ -27,8 +27,7 @@ void pending_free(struct sock_desc *sh)
 
 /* ---- buffers ---- */
 
-/* Bytes in buffers as the connection's; NULL: not now. */
-static struct rte_mbuf *copy_in(struct sock_app *a, const uint8_t *from, uint32_t len)
+struct rte_mbuf *stream_copy(struct sock_app *a, const uint8_t *from, uint32_t len)
 {
 	struct rte_mbuf *head = NULL, *m;
 
@@ -50,8 +49,7 @@ static struct rte_mbuf *copy_in(struct sock_app *a, const uint8_t *from, uint32_
 	return head;
 }
 
-/* They are the connection's. */
-static void charge(struct sock *k, const struct rte_mbuf *m)
+void stream_charge(struct sock *k, const struct rte_mbuf *m)
 {
 	for (; m != NULL; m = m->next)
 		tcp_recv_charge(k->app->s->cfg.tcp, k->conn, pkt_charge(m));
@@ -59,12 +57,12 @@ static void charge(struct sock *k, const struct rte_mbuf *m)
 
 struct rte_mbuf *stream_cut(struct sock *k, struct rte_mbuf *m, uint32_t keep)
 {
-	struct rte_mbuf *tail = copy_in(k->app, pkt_data(m) + keep, m->data_len - keep);
+	struct rte_mbuf *tail = stream_copy(k->app, pkt_data(m) + keep, m->data_len - keep);
 
 	if (tail == NULL)
 		return NULL;
 	k->app->s->n.pressure_copied_bytes += m->data_len - keep;
-	charge(k, tail);
+	stream_charge(k, tail);
 	pkt_trim_back(m, (uint16_t)keep);
 	return tail;
 }
@@ -237,12 +235,12 @@ static int unread_link(struct sock_cmd *c)
 	}
 	if (q->len > CHAN_UNREAD_MAX - sh->from_arena || tcp_recv_short(c->s->cfg.tcp))
 		return -ENOBUFS;
-	m = copy_in(c->app, (const uint8_t *)c->app->map->arena + q->off, q->len);
+	m = stream_copy(c->app, (const uint8_t *)c->app->map->arena + q->off, q->len);
 	if (m == NULL)
 		return SOCK_STALL;
 	sh->from_arena += q->len;
 	c->s->n.domain_copied_bytes += q->len;
-	charge(k, m);
+	stream_charge(k, m);
 	queue_add(q->arg[0] != 0 && sh->gap != GAP_NONE ? &sh->behind : &sh->pending, m);
 	share_readable(k);
 	return 0;

@@ -60,6 +60,7 @@ enum {
 	NEWS_CLOSED = 1 << 8,	/* result of a CLOSE that lingered */
 	NEWS_READABLE = 1 << 9, /* shared: worth asking */
 	NEWS_LINK = 1 << 10,	/* see sock_link.c */
+	NEWS_LEASE = 1 << 11,	/* shared: its lease is over; told before all else */
 };
 
 /* Options of the socket level, kept for either protocol. */
@@ -208,6 +209,8 @@ struct sock_app {
 	bool keeps;	   /* the service's keeper: its sockets are parked */
 	unsigned domain;   /* 0: it has no links */
 	struct list peers; /* sock_link.c */
+	uint64_t leases;   /* a bit for each that is in use, sock_lease.c */
+	uint8_t lease_gen;
 	bool dying;	   /* detached: waits for its tokens */
 	struct list link;  /* on socks->apps, dying or reaped */
 };

@@ -97,8 +97,7 @@ static int options_copy(struct sock *to, const struct sock *from)
 	return 0;
 }
 
-/* Is it worth asking? */
-static bool has_more(struct sock *k)
+bool share_has_more(struct sock *k)
 {
 	switch (k->kind) {
 	case SOCK_LISTEN:
@@ -107,11 +106,25 @@ static bool has_more(struct sock *k)
 		return k->udp->count > 0;
 	case SOCK_CONN:
 		/* Nothing is taken from it yet: what comes back unread stands before that. */
-		return pending_any(k->share) || tcp_conn_readable(k->conn) ||
-		       tcp_conn_got_fin(k->conn) || tcp_conn_error(k->conn) != 0;
+		return pending_any(k->share) || lease_unread(k->share) > 0 ||
+		       tcp_conn_readable(k->conn) || tcp_conn_got_fin(k->conn) ||
+		       tcp_conn_error(k->conn) != 0;
 	default:
 		return false;
 	}
+}
+
+/* Whoever has a lease has none any more, and is told. 0, SOCK_STALL. */
+static int lease_stop(struct sock_desc *sh)
+{
+	struct sock *reader = lease_holder(sh);
+
+	if (likely(reader == NULL))
+		return 0;
+	if (lease_end(sh) != 0)
+		return SOCK_STALL;
+	sock_news(reader, 0);
+	return 0;
 }
 
 int share_with(struct sock *k, struct sock_app *b, struct sock **out)
@@ -123,6 +136,9 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 		return err;
 	if (k->share->n >= HOLDERS_MAX)
 		return -ETOOMANYREFS;
+	err = lease_stop(k->share);
+	if (err != 0)
+		return err;
 	h = sock_alloc(b, k->kind, k->domain);
 	err = h == NULL ? -ENFILE : holder_add(k, h);
 	if (err == 0)
@@ -144,7 +160,7 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 		h->error = tcp_conn_error(k->conn);
 		sock_news(h, NEWS_FATAL);
 	}
-	if (has_more(k))
+	if (share_has_more(k))
 		share_readable(k);
 	*out = h;
 	return 0;
@@ -168,7 +184,7 @@ int socks_share(struct sock_app *from, uint32_t sid, struct sock_app *to, uint32
 	err = share_with(k, to, &h);
 	if (err == 0)
 		*out = h->sid;
-	return err;
+	return err != SOCK_STALL ? err : -ENOMEM;
 }
 
 void socks_drop(struct sock_app *app, uint32_t sid)
@@ -217,6 +233,8 @@ bool share_leave(struct sock *k)
 			share_free(k);
 		return false;
 	}
+	if (unlikely(lease_holder(sh) == k))
+		lease_leave(sh);
 	while (sh->holder[i] != k)
 		i++;
 	park_move(k, sh->holder[i == 0]->app);
@@ -236,6 +254,7 @@ void share_free(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
 
+	lease_free(sh);
 	park_drop(sh);
 	pending_free(sh);
 	free(sh->holder);
@@ -252,6 +271,10 @@ void share_readable(struct sock *k)
 	for (uint32_t i = 0; i < sh->n; i++) {
 		struct sock *h = sh->holder[i];
 
+		if (unlikely(lease_holder(sh) == h)) {
+			sock_news(h, NEWS_DATA);
+			continue;
+		}
 		if (!(h->flags & SOCKF_WANT))
 			continue;
 		h->flags &= (uint16_t)~SOCKF_WANT;
@@ -263,6 +286,9 @@ void share_tcp_event(struct sock *k, uint32_t events)
 {
 	struct sock_desc *sh = k->share;
 
+	/* Behind the data that it is lent. */
+	if ((events & TCP_EV_FIN) && lease_holder(sh) != NULL)
+		lease_holder(sh)->news |= NEWS_DATA | NEWS_READABLE;
 	if (events & (TCP_EV_DATA | TCP_EV_FIN | TCP_EV_ERROR))
 		share_readable(k);
 	/* The last holder waits for what stands before a gap. */
@@ -313,8 +339,14 @@ bool share_tell_sole(struct sock *k)
 		k->news = 0;
 		return true;
 	}
+	if (unlikely(sh->n == 1 && sh->lease != NULL) && lease_end(sh) != 0)
+		return false;
+	if (!lease_tell_end(k))
+		return false;
 	if (sh->n > 1) {
-		k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
+		k->news &= (uint16_t) ~(NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
+		if (lease_holder(sh) != k)
+			k->news &= (uint16_t)~NEWS_DATA;
 		return true;
 	}
 	if (!app_room(k->app, 1))
@@ -398,25 +430,66 @@ static int answer(struct sock_cmd *c, int res, bool looked)
 {
 	if (res == SOCK_STALL)
 		return res;
-	c->out.aux = res != -EAGAIN && (looked || has_more(c->k));
+	c->out.aux = res != -EAGAIN && (looked || share_has_more(c->k));
 	if (c->out.aux == 0)
 		c->k->flags |= SOCKF_WANT;
 	return res;
 }
 
+/* In front of the answer; what finds no room comes later. */
+static void push(struct sock *k)
+{
+	k->news |= NEWS_DATA;
+	(void)lease_tell(k);
+	sock_news(k, 0);
+}
+
+/* Of who has a lease: is the end of the stream behind what it has been lent? */
+static int read_leased(struct sock *k)
+{
+	push(k);
+	if (k->kind != SOCK_CONN || !tcp_conn_got_fin(k->conn))
+		return -EAGAIN;
+	if (!(k->news & NEWS_DATA))
+		return 0;
+	k->news |= NEWS_READABLE; /* once more, then */
+	return -EAGAIN;
+}
+
+static int read_conn(struct sock *k, uint32_t want, bool looks)
+{
+	struct sock_desc *sh = k->share;
+
+	if (lease_holder(sh) == k)
+		return read_leased(k);
+	if (sh->lease != NULL && lease_end(sh) != 0)
+		return SOCK_STALL;
+	if (!looks && lease_due(k) && lease_begin(k)) {
+		push(k);
+		return -EAGAIN;
+	}
+	return read_stream(k, want, looks);
+}
+
 int cmd_read(struct sock_cmd *c)
 {
-	struct sock *k = c->k;
+	struct sock *k = c->k, *reader;
 	int32_t want = c->q->arg[0];
 	int res = -EAGAIN;
 
 	/* It has just become the only holder: it is told so, and gets everything. */
 	if (k->share == NULL || k->share->n == 1)
 		return -EAGAIN;
+	reader = lease_holder(k->share);
+	if (!lease_tell_end(k))
+		return SOCK_STALL;
 	if (k->kind == SOCK_CONN && want > 0)
-		res = read_stream(k, (uint32_t)want, c->q->arg[1] != 0);
+		res = read_conn(k, (uint32_t)want, c->q->arg[1] != 0);
 	else if (k->kind == SOCK_UDP)
 		res = udp_sock_read(k);
+	/* Only now: it is told whether there is more. */
+	if (unlikely(reader != NULL && reader != k))
+		sock_news(reader, 0);
 	return answer(c, res, k->kind == SOCK_CONN && c->q->arg[1] != 0);
 }
 

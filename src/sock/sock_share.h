@@ -8,7 +8,8 @@
  * (CHAN_OP_READ, CHAN_OP_ACCEPT), so that readers take turns and nobody's memory holds what another
  * could read. Who asked in vain is told once that it is worth asking again (CHAN_EV_READABLE). When
  * all but one have gone the last one is told (CHAN_EV_SOLE), gets what is unread, and everything is
- * pushed again.
+ * pushed again. A stream that one of several reads is pushed to that one, as long as nobody else
+ * asks: sock_lease.c.
  */
 #ifndef ZS_SOCK_SOCK_SHARE_H
 #define ZS_SOCK_SOCK_SHARE_H
@@ -54,7 +55,10 @@ struct sock_desc {
 	enum { GAP_NONE, GAP_TO_COME, GAP_AT } gap;
 	uint64_t gap_at; /* GAP_AT: position */
 	struct pkt_queue behind;
-	struct pkt_queue rest; /* from the connection, behind the gap or what is pending */
+	struct pkt_queue rest;	   /* from the connection, behind the gap or what is pending */
+	struct sock_lease *lease;  /* NULL: nobody has one */
+	const struct sock *reader; /* who has read last, `turns` times in a row; perhaps gone */
+	uint16_t turns, turns_due; /* so many bring a lease */
 };
 
 /* A description for a socket that is to get other holders. 0, -ENOMEM. */
@@ -72,6 +76,8 @@ void share_tcp_event(struct sock *k, uint32_t events);
 bool share_tell_sole(struct sock *k);
 /* After a command: what all holders know alike. */
 void share_sync(struct sock *k);
+/* Is it worth asking? */
+bool share_has_more(struct sock *k);
 
 int cmd_share(struct sock_cmd *c);
 int cmd_unread(struct sock_cmd *c);
@@ -93,9 +99,33 @@ bool pending_tell(struct sock *k, bool *wait);
 struct rte_mbuf *stream_cut(struct sock *k, struct rte_mbuf *m, uint32_t keep);
 /* Tells what is queued while there is room. True: all of it. *last: the last event, if any. */
 bool queue_tell(struct sock *k, struct pkt_queue *q, struct chan_cqe **last);
+/* Bytes in buffers as the connection's, and that they are charged to it; NULL: not now. */
+struct rte_mbuf *stream_copy(struct sock_app *a, const uint8_t *from, uint32_t len);
+void stream_charge(struct sock *k, const struct rte_mbuf *m);
 /* The gap stands here, if one was to come. */
 void pending_gap(struct sock *k, uint64_t at);
 void pending_free(struct sock_desc *sh);
+
+/* ---- sock_lease.c: a shared stream that one of its holders reads ---- */
+/* k asks, of a stream that nobody has a lease of: is it to have one? Counts. */
+bool lease_due(struct sock *k);
+/* Then: true, k has been told that it has, and lease_tell() is next. */
+bool lease_begin(struct sock *k);
+/* Of k, which has one: lends what the stream has. True: it has no more. */
+bool lease_tell(struct sock *k);
+/* NULL: nobody has one. */
+struct sock *lease_holder(const struct sock_desc *sh);
+/* Bytes that were lent and not taken. */
+uint64_t lease_unread(const struct sock_desc *sh);
+/* There is one, and others are to read: 0, what was not taken is pending; its holder is to be told,
+ * by sock_news(). SOCK_STALL: no memory now. */
+int lease_end(struct sock_desc *sh);
+/* The same of one whose holder goes, or has said that it left. */
+void lease_leave(struct sock_desc *sh);
+/* As the connection is, or the description. */
+void lease_free(struct sock_desc *sh);
+/* Tells k that its lease is over, if it is. False: no room. */
+bool lease_tell_end(struct sock *k);
 
 /* ---- sock_park.c ---- */
 /* From here on it is told nothing. */
@@ -112,6 +142,8 @@ int cmd_unaccept(struct sock_cmd *c);
 
 /* sock_event.c: lends what the connection has. True: it has no more. *last: the last event. */
 bool sock_tell_data(struct sock *k, struct chan_cqe **last);
+/* sock_event.c: the connection of k, whose payload nobody can see, is reset. True. */
+bool sock_unreachable(struct sock *k);
 /* sock_event.c: lends a chain, one event for each buffer; NULL: it lies where nobody sees it. */
 struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m);
 /* sock_udp_in.c: lends the next datagram that waits. 1, -EAGAIN, SOCK_STALL: no room. */

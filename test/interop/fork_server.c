@@ -6,6 +6,9 @@
  *	workers   four children accept from one listener, by epoll
  *	daemon    the parent ends, the child serves
  *	turns     parent and child read one connection in turn
+ *	runs      the same, each several times, without waiting for all that it asks for
+ *	keeps     the child keeps the connection and does nothing; the parent reads it
+ *	heir      the parent reads, and ends with bytes unread, which the child reads
  *	reuse     no fork: one of several programs on a port, which says who it is (SO_REUSEPORT)
  *	unread    the parent has read a part of what is there; the child reads the rest
  *	late      connections wait to be accepted when the workers are made; the parent accepts none
@@ -14,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +140,84 @@ static void serve_turns(int l)
 	}
 }
 
+/* How a run of reads goes: the same in parent and child, who each know of the other's. */
+static unsigned dice(unsigned n)
+{
+	static uint32_t x = 1;
+
+	x = x * 1664525u + 1013904223u;
+	return (x >> 8) % n;
+}
+
+static void serve_runs(int l)
+{
+	int fd = must(zs_accept(l, NULL, NULL), "accept"), go[2], back[2];
+	static char mine[6000];
+	bool child;
+
+	if (pipe(go) < 0 || pipe(back) < 0)
+		err(1, "pipe");
+	child = make_child() == 0;
+	close(child ? go[1] : go[0]);
+	close(child ? back[0] : back[1]);
+	for (int turn = 0;; turn++) {
+		unsigned reads = 1 + dice(20);
+		ssize_t n = 1;
+
+		if ((turn % 2 == 1) != child) {
+			for (; reads > 0; reads--)
+				(void)dice(2);
+			if (read(child ? go[0] : back[0], mine, 1) != 1)
+				exit(0);
+			continue;
+		}
+		for (; reads > 0 && n > 0; reads--) {
+			n = zs_read(fd, mine, dice(2) == 0 ? 777 : sizeof(mine));
+			must((int)n, "read");
+			write_all(fd, mine, (size_t)n);
+		}
+		if (n == 0)
+			exit(0);
+		if (write(child ? back[1] : go[1], "x", 1) != 1)
+			exit(0);
+	}
+}
+
+static void serve_keeps(int l)
+{
+	for (;;) {
+		int fd = must(zs_accept(l, NULL, NULL), "accept");
+		pid_t pid = make_child();
+
+		if (pid == 0)
+			for (;;)
+				pause();
+		serve_echo(fd);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+}
+
+static void serve_heir(int l)
+{
+	int fd = must(zs_accept(l, NULL, NULL), "accept"), ended[2];
+	char part[1000];
+
+	if (pipe(ended) < 0)
+		err(1, "pipe");
+	if (make_child() == 0) {
+		close(ended[1]);
+		(void)!read(ended[0], part, 1);
+		serve_echo(fd);
+		exit(0);
+	}
+	for (int i = 0; i < 20; i++) {
+		must((int)zs_recv(fd, part, sizeof(part), MSG_WAITALL), "recv");
+		write_all(fd, part, sizeof(part));
+	}
+	_exit(0);
+}
+
 static void serve_unread(int l)
 {
 	int fd = must(zs_accept(l, NULL, NULL), "accept"), there = 0;
@@ -174,7 +256,8 @@ int main(int argc, char **argv)
 		void (*run)(int l);
 	} mode[] = {{"each", serve_each},   {"workers", serve_workers}, {"daemon", serve_daemon},
 		    {"turns", serve_turns}, {"reuse", serve_reuse},	{"unread", serve_unread},
-		    {"late", serve_late}};
+		    {"late", serve_late},   {"runs", serve_runs},	{"keeps", serve_keeps},
+		    {"heir", serve_heir}};
 	struct zs_config *c = zs_config_new();
 	int l;
 

@@ -82,6 +82,29 @@ def parent_and_child_read_in_turn():
 
 
 @case
+def parent_and_child_read_in_runs():
+    """Who reads some times in a row has a lease of the stream, which the other ends."""
+    with server("runs"):
+        data = pattern(3000000)
+        check(echo(connect(ZS4), data) == data, "what came back differs")
+
+
+@case
+def one_reads_and_the_other_keeps():
+    with server("keeps"):
+        for i in range(3):
+            data = pattern(2000000, i)
+            check(echo(connect(ZS4), data) == data, "what came back differs")
+
+
+@case
+def what_a_reader_leaves_unread_is_the_others():
+    with server("heir"):
+        data = pattern(200000)
+        check(echo(connect(ZS4), data) == data, "what came back differs")
+
+
+@case
 def unread_data_is_the_childs_too():
     with server("unread"):
         s, data = connect(ZS4), pattern(60000)

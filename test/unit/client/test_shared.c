@@ -161,6 +161,143 @@ static void a_datagram_that_another_thread_took_is_none(void **state)
 	assert_true(asked >= 2);
 }
 
+/* ---- leases ---- */
+
+#define NAME chan_lease_name(5, 3)
+
+static _Atomic uint64_t *word(void)
+{
+	return &core0->end.sh->lease[5];
+}
+
+static void lease_begins(void)
+{
+	atomic_store(word(), NAME);
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_LEASE, .sid = sid, .off = NAME});
+}
+
+static void lease_is_over(bool more)
+{
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_LEASE, .sid = sid, .aux = more});
+}
+
+static int leased(int flags)
+{
+	int fd = fake_connection(flags, &sid);
+
+	shared(fd);
+	lease_begins();
+	fake_data(core0, sid, "abcdef", 0);
+	fake_data(core0, sid, "ghi", 0);
+	assert_int_equal(zs_process(0), 1);
+	return fd;
+}
+
+static void nobody_is_asked_for_what_is_leased(void **state)
+{
+	int fd = leased(SOCK_NONBLOCK);
+	char buf[8];
+
+	assert_int_equal(zs_recv(fd, buf, 3, MSG_PEEK), 3);
+	assert_int_equal(atomic_load(word()), NAME);
+	assert_int_equal(zs_read(fd, buf, 2), 2);
+	assert_int_equal(atomic_load(word()), NAME + 2);
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), 7);
+	assert_memory_equal(buf, "cdefghi", 7);
+	assert_int_equal(atomic_load(word()), NAME + 9);
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), -EAGAIN);
+	assert_int_equal(fake_count(core0, CHAN_OP_READ), 0);
+	fake_serve(core0);
+	assert_int_equal(core0->returned, 2);
+}
+
+static void nothing_to_read(enum chan_op op)
+{
+	if (op != CHAN_OP_READ)
+		return;
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+}
+
+static void what_another_process_took_is_not_read(void **state)
+{
+	int fd = leased(SOCK_NONBLOCK);
+	struct zs_buf b;
+	char buf[8];
+
+	assert_int_equal(zs_read(fd, buf, 2), 2);
+	atomic_fetch_or(word(), CHAN_LEASE_CUT);
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+	fake.on_answer = nothing_to_read;
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), -EAGAIN);
+	fake_serve(core0);
+	assert_int_equal(core0->returned, 2);
+	/* What was on its way goes back. */
+	fake_data(core0, sid, "late", 0);
+	assert_int_equal(zs_recv_zc(fd, &b, 1, 0), -EAGAIN);
+	fake_serve(core0);
+	assert_int_equal(core0->returned, 3);
+	lease_is_over(true);
+	assert_int_equal(zs_process(0), 1);
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), MSG_PEEK), -EAGAIN);
+	fake_data(core0, sid, "ours", 0);
+	assert_int_equal(zs_process(0), 1);
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), 4);
+}
+
+static void what_another_process_took_is_not_looked_at(void **state)
+{
+	int fd = leased(SOCK_NONBLOCK);
+	char buf[8];
+
+	atomic_fetch_or(word(), CHAN_LEASE_CUT);
+	fake.result[CHAN_OP_READ] = -EAGAIN;
+	fake.on_answer = nothing_to_read;
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), MSG_PEEK), -EAGAIN);
+}
+
+static void what_is_closed_with_a_lease_is_left_to_the_others(void **state)
+{
+	int fd = leased(0);
+	char buf[8];
+
+	assert_int_equal(zs_read(fd, buf, 7), 7);
+	fake.keep_closes = true;
+	assert_int_equal(zs_close(fd), 0);
+	assert_int_equal(atomic_load(word()), (NAME + 7) | CHAN_LEASE_LEFT);
+	fake_data(core0, sid, "late", 0);
+	(void)zs_process(0);
+	fake_serve(core0);
+	assert_int_equal(core0->returned, 1);
+	assert_int_equal(fake_last(core0, CHAN_OP_CLOSE)->arg[1], 0);
+}
+
+/* The end comes behind what was lent; after a lease it is for whoever reads the rest. */
+static void the_end_is_asked_for_when_it_is_told(void **state)
+{
+	int fd = leased(SOCK_NONBLOCK);
+	char buf[16];
+
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_READABLE, .sid = sid});
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), MSG_WAITALL), 9);
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), 0);
+	assert_int_equal(fake_count(core0, CHAN_OP_READ), 1);
+}
+
+static void a_lease_that_makes_no_sense_breaks_its_socket(void **state)
+{
+	int fd = fake_connection(0, &sid);
+	uint64_t before = client.stats.bad_events;
+	char buf[8];
+
+	shared(fd);
+	lease_is_over(false);
+	assert_int_equal(zs_process(0), 1);
+	assert_int_equal(client.stats.bad_events, before + 1);
+	assert_int_equal(zs_read(fd, buf, sizeof(buf)), -EPROTO);
+}
+
+#define LEASE(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -176,6 +313,12 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(a_datagram_that_another_thread_took_is_none,
 						fake_setup, fake_teardown),
+		LEASE(nobody_is_asked_for_what_is_leased),
+		LEASE(what_another_process_took_is_not_read),
+		LEASE(what_another_process_took_is_not_looked_at),
+		LEASE(what_is_closed_with_a_lease_is_left_to_the_others),
+		LEASE(the_end_is_asked_for_when_it_is_told),
+		LEASE(a_lease_that_makes_no_sense_breaks_its_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
