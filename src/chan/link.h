@@ -21,6 +21,9 @@
  * says that it is writing, then looks at `cut`; if that is not what it was when it was told where to
  * send, it writes nothing, and sends by the service.
  *
+ * The service has no part in it: when that is gone, streams go on, and the two sides tell each other
+ * what it would have told them, by entries without payload (client/link_keep.c).
+ *
  * A side trusts the other in nothing (H32): an entry is copied, then checked; an index that can't
  * be counts as `bad`.
  */
@@ -35,7 +38,7 @@
 #include "base/assert.h"
 
 #define LINK_MAGIC   0x4b4e4c5au
-#define LINK_VERSION 2
+#define LINK_VERSION 3
 #define LINK_SLOTS   512u  /* entries on their way */
 #define LINK_RETURNS 4096u /* entries not yet given back */
 #define LINK_INLINE  224u  /* bytes of payload in an entry */
@@ -51,13 +54,18 @@ static inline uint32_t link_region(uint32_t app, unsigned core)
 
 enum {
 	LINK_OOB = 1 << 0, /* the last byte is urgent */
+	/* Of an entry without payload: what the service would have said, were it there. */
+	LINK_FIN = 1 << 1,  /* the stream ends */
+	LINK_RST = 1 << 2,  /* it is reset */
+	LINK_ASK = 1 << 3,  /* is it there? If not, the token comes back marked */
+	LINK_LOST = 1 << 4, /* of no stream: the sender's service is gone */
 };
 
 struct link_entry {
 	_Atomic uint32_t seq; /* position + 1 */
 	uint32_t to, gen;     /* the stream, as the receiver calls it */
 	uint32_t token;	      /* a word for the way back, with nothing in the bits of the flags */
-	uint32_t len;	      /* of the payload, not 0 */
+	uint32_t len;	      /* of the payload; 0: see flags */
 	uint32_t region;      /* LINK_REGION_NONE: it lies in data */
 	uint32_t off;
 	uint32_t flags;
@@ -78,7 +86,8 @@ struct link_side {
 	_Alignas(64) _Atomic uint32_t taken; /* entries of the other that it has read */
 	/* It sleeps, and wants to be rung for: the ringer exchanges it (bell.h). */
 	_Alignas(64) _Atomic uint32_t armed;
-	_Atomic uint32_t cut; /* streams that were taken before it was counted up are no more */
+	_Atomic uint32_t cut;	/* streams that were taken before it was counted up are no more */
+	_Atomic uint32_t ended; /* not 0: it takes nothing any more */
 	/* For people: what it sent. */
 	_Alignas(64) _Atomic uint64_t entries;
 	_Atomic uint64_t bytes;
@@ -190,6 +199,17 @@ static inline bool link_take(struct link_end *e)
 static inline void link_cut(struct link_end *e)
 {
 	(void)atomic_exchange(&e->mine->cut, ++e->cut);
+}
+
+/* Everything that is to be read of the other was, and nothing will be. */
+static inline void link_say_ended(struct link_end *e)
+{
+	atomic_store_explicit(&e->mine->ended, 1, memory_order_release);
+}
+
+static inline bool link_has_ended(const struct link_end *e)
+{
+	return atomic_load_explicit(&e->other->ended, memory_order_acquire) != 0;
 }
 
 static inline bool link_is_written(const struct link_end *e)

@@ -419,7 +419,7 @@ void token_done(struct core *c, uint32_t i)
 void token_home(struct core *c, uint32_t i)
 {
 	struct token *t = &c->token[i];
-	struct csock *s;
+	struct csock *s = unlikely(t->link != 0) ? link_token_sock(t) : csock_find(c, t->sid);
 
 	send_over(c, t);
 	t->kind = TOKEN_FREE;
@@ -430,7 +430,6 @@ void token_home(struct core *c, uint32_t i)
 		c->token_free = i;
 		c->tokens_left++;
 	}
-	s = csock_find(c, t->sid);
 	if (s != NULL)
 		s->inflight -= t->len;
 	if (t->cookie != NIL)

@@ -192,6 +192,8 @@ static void descriptors_close(void)
 
 static bool all_said(void)
 {
+	if (!links_said())
+		return false;
 	if (client.lost)
 		return true;
 	for (unsigned i = 0; i < client.n_cores; i++) {

@@ -59,7 +59,7 @@ static int listener_shutdown(struct csock *s, int how)
 
 static int socket_shutdown(struct csock *s, int how)
 {
-	int r;
+	int r = 0;
 
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
@@ -70,7 +70,10 @@ static int socket_shutdown(struct csock *s, int how)
 	s->shut |= how == SHUT_RD   ? SHUT_RD_BIT
 		   : how == SHUT_WR ? SHUT_WR_BIT
 				    : SHUT_RD_BIT | SHUT_WR_BIT;
-	r = s->type == SOCK_STREAM ? shutdown_say(s, how) : 0;
+	if (unlikely(csock_kept(s)))
+		link_shutdown(s);
+	else
+		r = s->type == SOCK_STREAM ? shutdown_say(s, how) : 0;
 	if (unlikely(r < 0))
 		return r;
 	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP);
@@ -111,7 +114,8 @@ static void linger_wait(struct csock *s, uint32_t sid, int64_t deadline)
 
 int socket_close(struct csock *s)
 {
-	bool waits = s->linger_s > 0 && s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED;
+	bool waits = s->linger_s > 0 && s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED &&
+		     s->sid != 0;
 	int64_t deadline = waits ? now_ns() + s->linger_s * 1000000000ll : 0;
 	uint32_t sid = s->sid;
 

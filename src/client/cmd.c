@@ -220,6 +220,9 @@ void cmd_close(struct csock *s)
 {
 	struct core *c = csock_core(s);
 
+	/* The other end is told first; then this comes again. */
+	if (unlikely(s->flags & CSOCK_LINKED) && !link_bye(s))
+		return;
 	if (unlikely(s->sid == 0)) {
 		csock_free(s); /* no service knows of it */
 		return;

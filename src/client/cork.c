@@ -63,8 +63,8 @@ static int set_cork(struct csock *s, bool on)
 
 static bool is_alone(const struct csock *s)
 {
-	return s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED && s->sid != 0 &&
-	       (s->flags & (CSOCK_SHARED | CSOCK_GROUPED)) == 0;
+	return s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED &&
+	       (s->sid != 0 || csock_kept(s)) && (s->flags & (CSOCK_SHARED | CSOCK_GROUPED)) == 0;
 }
 
 int cork_set(struct csock *s, int level, int name, int value, socklen_t len)

@@ -92,7 +92,7 @@ void csock_free(struct csock *s)
 	struct core *c = csock_core(s);
 
 	if (unlikely(s->flags & CSOCK_LINKED))
-		link_closed(s);
+		link_freed(s);
 	s->state = CSOCK_FREE;
 	free(s->opts);
 	s->opts = NULL;

@@ -11,7 +11,7 @@
  *	child     maps, gives its sockets their new names, in new tables; MAPPED, READY
  *
  * What the child does not get: connections being opened, datagrams that were received, buffers of
- * the zero-copy calls. A stack in the
+ * the zero-copy calls, same-node streams that go on without a service. A stack in the
  * program itself stays the parent's: there the child has no sockets.
  */
 #define _GNU_SOURCE
@@ -183,6 +183,8 @@ static void share_one(struct csock *s, uint32_t app)
 	struct chan_cqe e;
 
 	s->child_sid = 0;
+	if (unlikely(csock_kept(s)))
+		return; /* no service knows of it that could share it */
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_leave(s);
 	if (s->state == CSOCK_BROKEN)

@@ -3,11 +3,12 @@
  * The links of this program: how they come (the service hands one over when two programs of a
  * domain are connected), how they go, and how one sleeps on them.
  *
- *	FREE ──LINK──► UP ──LINK_END, nonsense, no service──► ENDED ──all given back──► FREE
+ *	FREE ──LINK──► UP ──LINK_END, nonsense──► ENDED ──all given back──► FREE
  *
- * An ended link carries no stream; what its other side still reads of our memory, and we of its, is
- * given back as before, unless the other is gone. That is told by the service (LINK_END), and when
- * there is none, by the other's pidfd.
+ * One whose service is gone stays up, as long as it has streams (link_keep.c). An ended link
+ * carries no stream; what its other side still reads of our memory, and we of its, is given back
+ * as before, unless the other is gone. That is told by the service (LINK_END), and when there is
+ * none, by the other's pidfd.
  *
  * Not done: a program that closed all descriptors (rejoin.c) can't be woken by its neighbours any
  * more, nor wake them: its links end, and their streams with them.
@@ -73,14 +74,17 @@ static void close_fds(struct plink *l)
 	}
 }
 
-static int map_arenas(const struct attach_link *a, const struct attach_msg *m)
+static int map_arenas(struct plink *l, const struct attach_link *a, const struct attach_msg *m)
 {
 	int rc = 0;
 
-	for (unsigned i = 0; i < a->n_cores && rc == 0; i++)
+	for (unsigned i = 0; i < a->n_cores && rc >= 0; i++) {
 		rc = region_add(link_region(a->app, i), m->fd[ATTACH_LINK_FDS + i], a->arena_bytes,
 				1);
-	return rc;
+		if (rc >= 0)
+			l->arena[l->n_arenas++] = (uint8_t)rc;
+	}
+	return rc < 0 ? rc : 0;
 }
 
 static int link_open(struct plink *l, const struct attach_link *a, struct attach_msg *m)
@@ -97,6 +101,7 @@ static int link_open(struct plink *l, const struct attach_link *a, struct attach
 		return rc;
 	l->id = a->id;
 	l->app = a->app;
+	l->own_app = client.transport.service.app;
 	l->streams = NIL;
 	l->bell_fd = fd_take(m, 1);
 	l->pid_fd = fd_take(m, 2);
@@ -105,7 +110,7 @@ static int link_open(struct plink *l, const struct attach_link *a, struct attach
 		rc = watch(l->pid_fd);
 	for (unsigned i = 0; i < client.n_cores && rc == 0; i++)
 		rc = link_core_init(&client.core[i]);
-	return rc == 0 ? map_arenas(a, m) : rc;
+	return rc == 0 ? map_arenas(l, a, m) : rc;
 }
 
 static void on_link(struct attach_msg *m)
@@ -124,8 +129,7 @@ static void on_link(struct attach_msg *m)
 		if (answer.res == 0) {
 			l->state = LINK_UP;
 		} else {
-			region_unlink(a.app,
-				      a.n_cores < EMBED_CORES_MAX ? a.n_cores : EMBED_CORES_MAX);
+			regions_unlink(l);
 			close_fds(l);
 			mapping_unmap(&l->memory);
 			regions_sweep();
@@ -140,7 +144,7 @@ static void on_end(uint32_t id)
 	struct links *k = client.links;
 
 	for (unsigned i = 0; k != NULL && i < k->n; i++)
-		if (k->link[i].state != LINK_FREE && k->link[i].id == id)
+		if (k->link[i].state != LINK_FREE && !k->link[i].kept && k->link[i].id == id)
 			link_end(&k->link[i], true);
 }
 
@@ -176,7 +180,8 @@ void link_release(struct plink *l)
 {
 	if (l->state != LINK_ENDED || l->in > 0 || l->n_ret > 0 || l->out > 0)
 		return;
-	region_unlink(l->app, EMBED_CORES_MAX);
+	kept_packets_put(l);
+	regions_unlink(l);
 	regions_sweep();
 	close_fds(l);
 	mapping_unmap(&l->memory);
@@ -190,6 +195,9 @@ void link_end(struct plink *l, bool gone)
 		/* It may have been found to be nonsense. */
 		if (l->state == LINK_UP) {
 			l->state = LINK_ENDED;
+			link_say_ended(&l->end);
+			if (!gone)
+				link_ring(l);
 			for (uint32_t row = l->streams, next; row != NIL; row = next) {
 				next = client.links->sock[row].next;
 				stream_orphan(&client.sock[row]);
@@ -216,27 +224,18 @@ void link_break(struct plink *l)
 			struct csock *s = &client.sock[l->streams];
 
 			s->flags |= CSOCK_UNREAD; /* its end is a reset */
-			stream_leave(s);
-			csock_broken(s, -EPROTO);
+			stream_break(s, -EPROTO);
 		}
 	}
+	link_say_ended(&l->end);
 	l->deaf = true;
 	close_fds(l);
 	link_tokens_home(l);
 	link_flush(l);
 	link_release(l);
-	if (!client.lost)
+	if (!client.lost && !l->kept)
 		(void)!attach_send(client.transport.service.sock, ATTACH_LINK_BAD, &bad,
 				   sizeof(bad), NULL, 0);
-}
-
-void links_lose(void)
-{
-	struct links *k = client.links;
-
-	for (unsigned i = 0; k != NULL && i < k->n; i++)
-		if (k->link[i].state == LINK_UP)
-			link_end(&k->link[i], false);
 }
 
 void links_blind(void)
@@ -249,12 +248,8 @@ void links_blind(void)
 		if (l->state == LINK_FREE)
 			continue;
 		l->bell_fd = l->pid_fd = -1; /* not ours any more */
-		while (l->streams != NIL) {
-			struct csock *s = &client.sock[l->streams];
-
-			stream_leave(s);
-			csock_broken(s, -ECONNRESET);
-		}
+		while (l->streams != NIL)
+			stream_break(&client.sock[l->streams], -ECONNRESET);
 		link_end(l, false);
 	}
 	if (k != NULL)
@@ -266,16 +261,41 @@ bool links_hold_packets(void)
 	return client.links != NULL && client.links->packet_rows > 0;
 }
 
-/* No service tells of the end of a neighbour whose link it did not make. */
+/* What no service tells: its process is gone; or it goes on as another program, or without our
+ * descriptors, and no service holds the other end of the bell any more. */
+static void look_at(struct plink *l, const struct pollfd *pid, const struct pollfd *bell)
+{
+	if (pid->revents != 0)
+		link_end(l, true);
+	else if (l->state == LINK_UP && (bell->revents & (POLLHUP | POLLERR)))
+		link_end(l, false);
+}
+
 void links_look(void)
 {
 	struct links *k = client.links;
+	struct pollfd p[2 * LINKS_MAX];
+	unsigned n = 0;
 
+	k->rung = false;
 	for (unsigned i = 0; i < k->n; i++) {
-		struct pollfd p = {.fd = k->link[i].pid_fd, .events = POLLIN};
+		const struct plink *l = &k->link[i];
 
-		if (k->link[i].state == LINK_ENDED && p.fd >= 0 && poll(&p, 1, 0) > 0)
-			link_end(&k->link[i], true);
+		if (l->state == LINK_FREE || (l->state == LINK_UP && !l->kept))
+			continue;
+		p[n++] = (struct pollfd){.fd = l->pid_fd, .events = POLLIN};
+		p[n++] = (struct pollfd){.fd = l->kept ? l->bell_fd : -1};
+	}
+	if (n == 0 || poll(p, n, 0) <= 0)
+		return;
+	n = 0;
+	for (unsigned i = 0; i < k->n; i++) {
+		struct plink *l = &k->link[i];
+
+		if (l->state == LINK_FREE || (l->state == LINK_UP && !l->kept))
+			continue;
+		look_at(l, &p[n], &p[n + 1]);
+		n += 2;
 	}
 }
 
@@ -298,7 +318,12 @@ static void links_free(void)
 
 void links_fini(void)
 {
-	if (client.links != NULL)
+	struct links *k = client.links;
+
+	for (unsigned i = 0; k != NULL && i < k->n; i++)
+		if (k->link[i].state == LINK_UP)
+			link_say_ended(&k->link[i].end);
+	if (k != NULL)
 		regions_fini();
 	links_free();
 }
@@ -378,6 +403,7 @@ void links_empty(void)
 
 	if (client.links == NULL)
 		return;
+	client.links->rung = true;
 	if (unlikely(client.frugal))
 		read_bells();
 	else

@@ -10,6 +10,7 @@
  *   link_out.c     what goes
  *   link_row.c     received buffers; regions that they lie in
  *   link_stream.c  a stream goes over to a link, and back
+ *   link_keep.c    streams go on without a service
  *
  * Guarded by the client's lock. client.links is NULL until the service offers the first link.
  */
@@ -24,6 +25,7 @@ struct iov_it;
 
 #define REGIONS_MAX    192u
 #define REGION_NOBODY  255u	    /* in the row, or of the domain's packets */
+#define REGION_LOST    254u	    /* of a service that is gone: nobody can say where */
 #define LINK_LIMIT     (512u << 10) /* bytes of a stream on their way: what fits a cache */
 #define LINK_RET_BATCH 16u
 #define LINK_RET_BYTES (64u << 10)
@@ -38,10 +40,11 @@ struct link_row {
 
 /* Memory of another program. */
 struct link_map {
-	uint32_t id; /* 0 = free */
+	uint32_t id;  /* as the service of now calls it; 0: it has no name for it */
+	uint32_t was; /* as the last one did */
 	uint32_t rows;
-	uint32_t links; /* whose other side it belongs to */
-	struct mapping at;
+	uint32_t links;	   /* whose other side it belongs to */
+	struct mapping at; /* NULL = free */
 };
 
 enum link_state {
@@ -53,11 +56,23 @@ enum link_state {
 struct plink {
 	struct link_end end;
 	struct mapping memory;
-	uint32_t id;  /* the service's */
-	uint32_t app; /* at the other side */
+	uint32_t id;			/* the service's; 0: of one that is gone */
+	uint32_t app;			/* at the other side */
+	uint32_t own_app;		/* at this side, as it was when the link was made */
+	uint8_t arena[EMBED_CORES_MAX]; /* the other's, by core: n_arenas indices of links.region */
+	uint8_t n_arenas;
 	uint8_t state;
 	uint8_t last_region;
 	bool deaf; /* the other side gives nothing back any more: it is gone */
+	/* link_keep.c: */
+	bool kept;	      /* the service that made it is gone */
+	uint16_t epoch;	      /* of that service */
+	uint32_t was;	      /* its id there */
+	bool far_kept;	      /* so the other side says, too */
+	bool say_lost;	      /* and we have still to */
+	bool due;	      /* something is to be said of a stream */
+	bool late;	      /* a row lies in `packets` */
+	struct gone *packets; /* which the other side may still name; NULL */
 	int bell_fd, pid_fd;
 	uint32_t out;	  /* tokens in flight */
 	uint32_t in;	  /* entries that we have not given back */
@@ -92,13 +107,20 @@ struct lsock {
 	uint8_t rx, tx;
 	bool offered; /* to be taken when the program uses the socket */
 	bool leaving; /* for another process to hold it, too: not to be taken */
+	bool kept;    /* it goes on without a service */
+	uint8_t due;  /* DUE_…: to be said when there is room */
+	uint32_t bye; /* closed while it was all on that link, of this name: the service tells */
 };
+
+/* What the other end is to be told of a stream that is kept, in this order. */
+enum { DUE_ASK = 1 << 0, DUE_FIN = 1 << 1, DUE_RST = 1 << 2 };
 
 struct links {
 	struct plink link[LINKS_MAX];
 	unsigned n;	/* places ever used */
 	int epoll;	/* to sleep on */
 	unsigned armed; /* times that bells were */
+	bool rung;	/* since links_look() */
 	uint32_t packet_rows;
 	struct link_map region[REGIONS_MAX];
 	struct lsock *sock;
@@ -129,6 +151,18 @@ static inline void link_ring(struct plink *l)
 		(void)!send(l->bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* ---- link_keep.c ---- */
+/* What an entry without payload says. False: nonsense. s: its stream, NULL: there is none. */
+bool kept_told(struct plink *l, struct csock *s, uint32_t flags) cold_path must_check;
+/* What is to be done of a link that is kept, now and then. */
+void kept_turn(struct plink *l) cold_path;
+/* Its stream has no link any more. */
+void kept_orphan(struct csock *s) cold_path;
+/* The other end is told that it is over, if it does not know, and so is the program. */
+void kept_break(struct csock *s, int err) cold_path;
+/* Nothing that a service which is gone lent is named by the other side any more. */
+void kept_packets_put(struct plink *l);
+
 /* ---- link_in.c ---- */
 unsigned link_drain(struct plink *l);
 /* Shows what was put by. */
@@ -142,24 +176,35 @@ void link_cut_off(struct plink *l);
 void link_tokens_home(struct plink *l);
 
 /* ---- link_row.c ---- */
-/* Where payload lies; NULL: nowhere. *region for the row. */
+/* Where payload lies; NULL: nowhere. *region for the row; REGION_LOST: that was in order once. */
 const uint8_t *region_at(struct plink *l, uint32_t id, uint32_t off, uint32_t len, uint8_t *region);
-/* A new one for a link's other side. 0 or -errno. */
+/* A new one for a link's other side. Its index or -errno. */
 int region_add(uint32_t id, int fd, uint64_t bytes, uint32_t links) must_check;
 /* Those of this application that nothing holds. */
 void regions_sweep(void);
-void region_unlink(uint32_t app, unsigned cores);
+/* The other side's are a link's no more. */
+void regions_unlink(struct plink *l);
+/* The names go with the service. */
+void regions_lose(void);
 void regions_fini(void);
 /* NIL: there is none. */
 uint32_t link_row_new(struct core *c);
 uint8_t *link_row_data(const struct core *c, uint32_t row);
 struct link_row *link_row(const struct core *c, uint32_t row);
 
+/* ---- link_out.c ---- */
+/* An entry of no payload: of a stream, or of none (NULL). False: no room at the moment. */
+bool link_say(struct plink *l, struct csock *s, uint32_t flags) must_check;
+
 /* ---- link_stream.c ---- */
+/* It stands in the list of a link, which is in its lsock. */
+void stream_enter(struct csock *s, struct plink *l);
 void stream_leave(struct csock *s);
 /* What it sends goes by TCP again, when link_use() has said so. */
 void stream_tx_back(struct csock *s) cold_path;
 /* The link ends under it. */
 void stream_orphan(struct csock *s);
+/* The same, and so does the stream. */
+void stream_break(struct csock *s, int err);
 
 #endif

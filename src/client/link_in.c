@@ -46,28 +46,39 @@ void link_put_back(struct plink *l, uint32_t word, uint32_t bytes)
 /* ---- what was given back ---- */
 
 /* Its stream is not there any more: as after data to who has closed. */
-static void refused(struct core *c, uint32_t sid)
+static void refused(struct csock *s)
 {
-	struct csock *s = csock_find(c, sid);
-
-	if (s != NULL && s->state == CSOCK_CONNECTED)
-		csock_broken(s, s->shut & SHUT_RD_BIT ? -EPIPE : -ECONNRESET);
+	if (s == NULL || s->state != CSOCK_CONNECTED)
+		return;
+	if (csock_kept(s))
+		stream_leave(s);
+	csock_broken(s, s->shut & SHUT_RD_BIT ? -EPIPE : -ECONNRESET);
 }
 
 static bool take_return(struct plink *l, uint32_t word)
 {
-	uint32_t core = word >> 24 & 15, i = word & 0xffffff, sid;
+	uint32_t core = word >> 24 & 15, i = word & 0xffffff;
 	struct core *c = &client.core[core];
+	struct csock *s;
 
 	if (core >= client.n_tables || i >= c->token_rows || c->token[i].kind == TOKEN_FREE ||
 	    c->token[i].link != 1 + (unsigned)(l - client.links->link))
 		return false;
-	sid = c->token[i].sid;
+	s = link_token_sock(&c->token[i]);
 	l->out--;
 	token_home(c, i);
 	if (unlikely(word & LINK_RET_GONE))
-		refused(c, sid);
+		refused(s);
 	return true;
+}
+
+struct csock *link_token_sock(const struct token *t)
+{
+	struct csock *s = &client.sock[t->sid];
+
+	if (unlikely(t->sid == NIL) || s->state == CSOCK_FREE || (uint16_t)s->serial != t->serial)
+		return NULL;
+	return s;
 }
 
 static unsigned take_returns(struct plink *l)
@@ -127,9 +138,9 @@ static struct csock *stream_of(struct plink *l, const struct head *h)
 	return s;
 }
 
-/* The row of an entry; NIL: it can't be. */
+/* The row of an entry; NIL: it can't be, or *lost: it could before. */
 static uint32_t row_of(struct plink *l, struct core *c, const struct head *h,
-		       const struct link_entry *q)
+		       const struct link_entry *q, bool *lost)
 {
 	uint8_t region = REGION_NOBODY;
 	const uint8_t *base = NULL;
@@ -137,8 +148,10 @@ static uint32_t row_of(struct plink *l, struct core *c, const struct head *h,
 
 	if (h->region != LINK_REGION_NONE) {
 		base = region_at(l, h->region, h->off, h->len, &region);
-		if (unlikely(base == NULL))
+		if (unlikely(base == NULL)) {
+			*lost = region == REGION_LOST;
 			return NIL;
+		}
 	} else if (unlikely(h->len > LINK_INLINE)) {
 		return NIL;
 	}
@@ -189,14 +202,38 @@ static void deliver(struct core *c, struct csock *s, uint32_t row, const struct 
 	csock_notify(s, EPOLLIN);
 }
 
+/* An entry without payload. */
+static bool take_word(struct plink *l, const struct head *h)
+{
+	struct csock *s = h->flags != LINK_LOST ? stream_of(l, h) : NULL;
+	uint32_t gone = s == NULL && h->flags != LINK_LOST ? LINK_RET_GONE : 0;
+
+	if (l->in + l->n_ret >= LINK_RETURNS || !kept_told(l, s, h->flags))
+		return false;
+	l->in++;
+	link_put_back(l, h->token | gone, 0);
+	return true;
+}
+
+/* Its bytes can't be seen: they lie where a service would have shown us that is gone. */
+static void take_hole(struct plink *l, struct csock *s, const struct head *h)
+{
+	link_put_back(l, h->token | LINK_RET_GONE, h->len);
+	if (csock_kept(s))
+		kept_break(s, -ECONNRESET);
+}
+
 /* False: the other side has no business writing this. */
 static bool take_entry(struct plink *l, const struct link_entry *q)
 {
 	struct csock *s;
 	struct head h;
 	uint32_t row;
+	bool lost = false;
 
 	chan_copy(&h, q, sizeof(h));
+	if (unlikely(h.len == 0 && h.token <= LINK_TOKEN_MASK))
+		return take_word(l, &h);
 	if (unlikely(h.len - 1 >= CHAN_SEND_MAX || h.token > LINK_TOKEN_MASK ||
 		     l->in + l->n_ret >= LINK_RETURNS))
 		return false;
@@ -211,7 +248,11 @@ static bool take_entry(struct plink *l, const struct link_entry *q)
 		link_put_back(l, h.token, h.len);
 		return true;
 	}
-	row = row_of(l, csock_core(s), &h, q);
+	row = row_of(l, csock_core(s), &h, q, &lost);
+	if (unlikely(lost)) {
+		take_hole(l, s, &h);
+		return true;
+	}
 	if (unlikely(row == NIL)) {
 		l->in--;
 		return false;
@@ -248,6 +289,8 @@ unsigned link_drain(struct plink *l)
 		n += take_entries(l, TURN_MAX);
 	if (l->n_ret > 0 && (n > 0 ? (l->idle = 0) : ++l->idle) >= IDLE_TURN)
 		link_flush(l);
+	if (unlikely(l->kept))
+		kept_turn(l);
 	return n;
 }
 
@@ -291,6 +334,8 @@ unsigned links_drain(void)
 	struct links *k = client.links;
 	unsigned n = 0;
 
+	if (unlikely(k->rung))
+		links_look();
 	for (unsigned i = 0; i < k->n; i++)
 		if (k->link[i].state != LINK_FREE)
 			n += link_drain(&k->link[i]);

@@ -10,7 +10,7 @@
 #include "client/iov.h"
 #include "client/link.h"
 
-#define RESERVE 8u /* entries for who is not a send of data */
+#define RESERVE 8u /* entries for who is not a send of data: link_say() */
 
 bool link_room(const struct csock *s, uint32_t n)
 {
@@ -22,9 +22,19 @@ bool link_room(const struct csock *s, uint32_t n)
 
 bool link_may_write(struct csock *s)
 {
-	if (likely(link_begin(&link_of(s)->end, lsock_of(s)->tx_cut)))
+	struct lsock *ls = lsock_of(s);
+
+	if (likely(link_begin(&link_of(s)->end, ls->tx_cut)))
 		return true;
-	stream_tx_back(s);
+	if (likely(!ls->kept)) {
+		stream_tx_back(s);
+		return false;
+	}
+	/* It was cut for others. Who does so all the time can't be written to. */
+	ls->tx_cut = atomic_load(&link_of(s)->end.other->cut);
+	if (link_begin(&link_of(s)->end, ls->tx_cut))
+		return true;
+	kept_break(s, -ECONNRESET);
 	return false;
 }
 
@@ -42,12 +52,13 @@ static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, 
 	struct link_entry *q = link_slot(&l->end);
 	uint32_t t = token_take(c);
 
-	c->token[t] = (struct token){.sid = s->sid,
+	c->token[t] = (struct token){.sid = csock_row(s),
 				     .len = len,
 				     .what = what,
 				     .cookie = NIL,
 				     .kind = kind,
-				     .link = (uint8_t)(1 + ls->link)};
+				     .link = (uint8_t)(1 + ls->link),
+				     .serial = (uint16_t)s->serial};
 	q->to = ls->to_row;
 	q->gen = ls->to_gen;
 	q->token = (uint32_t)c->id << 24 | t;
@@ -67,10 +78,47 @@ static void end(struct plink *l, uint32_t len)
 	link_ring(l);
 }
 
-static uint32_t own_region(const struct core *c)
+/* As the other side knows it, whatever the next service calls us. */
+static uint32_t own_region(const struct plink *l, const struct core *c)
 {
-	return link_region(client.transport.service.app, c->id);
+	return link_region(l->own_app, c->id);
 }
+
+/* ---- what is not payload ---- */
+
+bool link_say(struct plink *l, struct csock *s, uint32_t flags)
+{
+	struct core *c = s != NULL ? csock_core(s) : &client.core[0];
+	struct link_entry *q = link_slot(&l->end);
+	uint32_t t;
+
+	if (link_room_for(&l->end, 1) == 0 || l->out == LINK_RETURNS)
+		return false;
+	if (!link_begin(&l->end, atomic_load(&l->end.other->cut)))
+		return false;
+	t = token_take(c);
+	if (t == NIL) {
+		link_written(&l->end);
+		return false;
+	}
+	c->token[t] = (struct token){.sid = s != NULL ? csock_row(s) : NIL,
+				     .cookie = NIL,
+				     .kind = TOKEN_EMPTY,
+				     .link = (uint8_t)(1 + (l - client.links->link)),
+				     .serial = s != NULL ? (uint16_t)s->serial : 0};
+	q->to = s != NULL ? lsock_of(s)->to_row : 0;
+	q->gen = s != NULL ? lsock_of(s)->to_gen : 0;
+	q->token = (uint32_t)c->id << 24 | t;
+	q->len = 0;
+	q->region = LINK_REGION_NONE;
+	q->off = 0;
+	q->flags = flags;
+	l->out++;
+	end(l, 0);
+	return true;
+}
+
+/* ---- with a copy ---- */
 
 bool link_send_plain(struct csock *s, const void *buf, uint32_t len)
 {
@@ -92,7 +140,7 @@ bool link_send_plain(struct csock *s, const void *buf, uint32_t len)
 		}
 		memcpy((uint8_t *)c->map->arena + off, buf, len);
 		q = begin(s, l, len, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
-		q->region = own_region(c);
+		q->region = own_region(l, c);
 		q->off = (uint32_t)off;
 	}
 	client.stats.api_copied_bytes += len;
@@ -121,7 +169,7 @@ int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
 		}
 		iov_get(it, (uint8_t *)c->map->arena + off, n);
 		q = begin(s, l, n, TOKEN_COPY, (uint32_t)(off / BLOCK_UNIT));
-		q->region = own_region(c);
+		q->region = own_region(l, c);
 		q->off = (uint32_t)off;
 	}
 	client.stats.api_copied_bytes += n;
@@ -133,15 +181,18 @@ int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
 
 /* ---- without a copy ---- */
 
-/* How the other side calls the bytes of a buffer: false, it can't see them. */
-static bool name(const struct buf_ref *r, uint32_t *region, uint64_t *off)
+/* How the other side calls the bytes of a buffer: false, it can't see them. What is not ours has a
+ * name of the service's, which is gone where the link is kept. */
+static bool name(const struct plink *l, const struct buf_ref *r, uint32_t *region, uint64_t *off)
 {
 	const struct core *c = r->core;
 	const struct loan *lo = &c->loan[r->what];
 
 	if (!r->lent) {
-		*region = own_region(c);
+		*region = own_region(l, c);
 		*off = r->off;
+	} else if (l->kept) {
+		return false;
 	} else if (r->what < c->own_rows) {
 		*region = LINK_REGION_PACKETS;
 		*off = (uint64_t)(lo->base -
@@ -154,6 +205,8 @@ static bool name(const struct buf_ref *r, uint32_t *region, uint64_t *off)
 
 		*region = m->id;
 		*off = (uint64_t)(lo->base - (const uint8_t *)m->at.at) + r->off;
+		if (m->id == 0)
+			return false; /* it came from a service that is gone */
 	} else {
 		return false;
 	}
@@ -165,7 +218,7 @@ bool link_can_name(const struct csock *s, const struct buf_ref *r)
 	uint32_t region;
 	uint64_t off;
 
-	return r->core == csock_core(s) && name(r, &region, &off);
+	return r->core == csock_core(s) && name(link_of(s), r, &region, &off);
 }
 
 void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie)
@@ -176,7 +229,7 @@ void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint3
 	uint32_t region = LINK_REGION_NONE;
 	uint64_t off = 0;
 
-	(void)name(r, &region, &off);
+	(void)name(l, r, &region, &off);
 	q->region = region;
 	q->off = (uint32_t)off;
 	if (cookie != NIL) {

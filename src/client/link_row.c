@@ -93,7 +93,12 @@ void link_row_put(struct core *c, uint32_t row)
 static void region_drop(struct link_map *m)
 {
 	munmap(m->at.at, m->at.bytes);
-	*m = (struct link_map){.id = 0};
+	*m = (struct link_map){.at.at = NULL};
+}
+
+static bool region_is_idle(const struct link_map *m)
+{
+	return m->at.at != NULL && m->rows == 0 && m->links == 0;
 }
 
 /* A free place, of one that is only kept in case, if need be. */
@@ -103,9 +108,9 @@ static struct link_map *region_place(void)
 
 	for (struct link_map *m = client.links->region; m < client.links->region + REGIONS_MAX;
 	     m++) {
-		if (m->id == 0)
+		if (m->at.at == NULL)
 			return m;
-		if (m->rows == 0 && m->links == 0)
+		if (region_is_idle(m))
 			kept = m;
 	}
 	if (kept != NULL)
@@ -117,6 +122,17 @@ static struct link_map *region_find(uint32_t id)
 {
 	for (unsigned i = 0; i < REGIONS_MAX; i++)
 		if (client.links->region[i].id == id)
+			return &client.links->region[i];
+	return NULL;
+}
+
+/* By a name that the last service gave. */
+static struct link_map *region_find_lost(const struct plink *l, uint32_t id)
+{
+	uint16_t since = (uint16_t)(client.epoch - l->epoch);
+
+	for (unsigned i = 0; since <= 1 && !l->far_kept && i < REGIONS_MAX; i++)
+		if (client.links->region[i].at.at != NULL && client.links->region[i].was == id)
 			return &client.links->region[i];
 	return NULL;
 }
@@ -136,30 +152,35 @@ int region_add(uint32_t id, int fd, uint64_t bytes, uint32_t links)
 		m->id = id;
 	}
 	m->links += links;
-	return 0;
+	return (int)(m - client.links->region);
 }
 
 void regions_sweep(void)
 {
 	for (struct link_map *m = client.links->region; m < client.links->region + REGIONS_MAX; m++)
-		if (m->id != 0 && m->rows == 0 && m->links == 0)
+		if (region_is_idle(m))
 			region_drop(m);
 }
 
-void region_unlink(uint32_t app, unsigned cores)
+void regions_unlink(struct plink *l)
 {
-	for (unsigned i = 0; i < cores; i++) {
-		struct link_map *m = region_find(link_region(app, i));
+	while (l->n_arenas > 0)
+		client.links->region[l->arena[--l->n_arenas]].links--;
+}
 
-		if (m != NULL && m->links > 0)
-			m->links--;
+void regions_lose(void)
+{
+	for (struct link_map *m = client.links->region; m < client.links->region + REGIONS_MAX;
+	     m++) {
+		m->was = m->id;
+		m->id = 0;
 	}
 }
 
 void regions_fini(void)
 {
 	for (struct link_map *m = client.links->region; m < client.links->region + REGIONS_MAX; m++)
-		if (m->id != 0)
+		if (m->at.at != NULL)
 			region_drop(m);
 }
 
@@ -191,26 +212,56 @@ static int region_ask(uint32_t id)
 	rc = m.n_fds == 1 && m.region.bytes > 0 ? region_add(id, m.fd[0], m.region.bytes, 0)
 						: -ENOENT;
 	attach_close_fds(&m);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
-static const uint8_t *in_packets(uint32_t off, uint32_t len, uint8_t *region)
+/* The packets of a service that is gone. */
+static const uint8_t *in_lost_packets(struct plink *l, uint32_t off, uint32_t len, uint8_t *region)
 {
+	const struct mapping *at = l->packets != NULL ? lost_packets(l->packets) : NULL;
+
+	*region = at != NULL && at->at != NULL ? REGION_NOBODY : REGION_LOST;
+	if (*region == REGION_LOST || off > at->bytes || len > at->bytes - off)
+		return NULL;
+	l->late = true;
+	return (const uint8_t *)at->at + off;
+}
+
+static const uint8_t *in_packets(struct plink *l, uint32_t off, uint32_t len, uint8_t *region)
+{
+	if (unlikely(l->kept))
+		return in_lost_packets(l, off, len, region);
 	*region = REGION_NOBODY;
 	return client.lost ? NULL : chan_at(client.core[0].map, CHAN_REGION_PKT, off, len);
+}
+
+/* The map of a name that the other side uses; NULL: there is none, or *region is REGION_LOST. */
+static struct link_map *region_of(struct plink *l, uint32_t id, uint8_t *region)
+{
+	struct link_map *m;
+
+	if ((id & ~15u) == link_region(l->app, 0))
+		return (id & 15) < l->n_arenas ? &client.links->region[l->arena[id & 15]] : NULL;
+	if (unlikely(l->kept)) {
+		m = region_find_lost(l, id);
+		*region = m == NULL ? REGION_LOST : 0;
+		return m;
+	}
+	m = region_find(id);
+	if (m == NULL && region_ask(id) == 0)
+		m = region_find(id);
+	return m;
 }
 
 const uint8_t *region_at(struct plink *l, uint32_t id, uint32_t off, uint32_t len, uint8_t *region)
 {
 	struct link_map *m = &client.links->region[l->last_region];
 
-	if (unlikely(m->id != id)) {
+	if (unlikely(m->id != id || l->kept)) {
 		if (id == LINK_REGION_PACKETS)
-			return in_packets(off, len, region);
-		m = region_find(id);
-		if (m == NULL && region_ask(id) == 0)
-			m = region_find(id);
-		if (m == NULL || id == LINK_REGION_NONE)
+			return in_packets(l, off, len, region);
+		m = id != LINK_REGION_NONE ? region_of(l, id, region) : NULL;
+		if (m == NULL)
 			return NULL;
 		l->last_region = (uint8_t)(m - client.links->region);
 	}

@@ -43,22 +43,26 @@ static bool push(struct csock *s, uint8_t op, uint32_t link)
 
 /* ---- the socket and the link ---- */
 
-static void enter(struct csock *s, unsigned link)
+void stream_enter(struct csock *s, struct plink *l)
 {
 	struct lsock *ls = lsock_of(s);
-	struct plink *l = &client.links->link[link];
 	uint32_t row = csock_row(s);
 
-	*ls = (struct lsock){.gen = ls->gen + 1,
-			     .link = (uint8_t)link,
-			     .next = l->streams,
-			     .prev = NIL,
-			     .wait_head = NIL,
-			     .wait_tail = NIL};
+	ls->next = l->streams;
+	ls->prev = NIL;
 	if (l->streams != NIL)
 		client.links->sock[l->streams].prev = row;
 	l->streams = row;
 	s->flags |= CSOCK_LINKED;
+}
+
+static void enter(struct csock *s, unsigned link)
+{
+	struct lsock *ls = lsock_of(s);
+
+	*ls = (struct lsock){
+		.gen = ls->gen + 1, .link = (uint8_t)link, .wait_head = NIL, .wait_tail = NIL};
+	stream_enter(s, &client.links->link[link]);
 }
 
 void stream_leave(struct csock *s)
@@ -80,13 +84,35 @@ void stream_leave(struct csock *s)
 		s->flags |= CSOCK_UNREAD;
 	}
 	ls->gen++;
+	ls->kept = false;
+	ls->due = 0;
 	s->flags &= ~(uint32_t)(CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER);
 }
 
 void link_closed(struct csock *s)
 {
+	struct lsock *ls = lsock_of(s);
+	uint32_t bye = ls->tx == TX_LINK ? link_of(s)->id : 0;
+
 	link_catch_up(s);
+	if (!(s->flags & CSOCK_LINKED) || ls->kept)
+		return;
 	stream_leave(s);
+	ls->bye = bye;
+}
+
+void link_freed(struct csock *s)
+{
+	stream_leave(s);
+}
+
+void stream_break(struct csock *s, int err)
+{
+	stream_leave(s);
+	if (s->state == CSOCK_CLOSED)
+		cmd_close(s);
+	else
+		csock_broken(s, err);
 }
 
 void link_catch_up(struct csock *s)
@@ -213,7 +239,7 @@ static void on_offer(struct csock *s, uint32_t id)
 	    ((s->flags & CSOCK_LINKED) && lsock_of(s)->leaving))
 		return;
 	for (unsigned i = 0; k != NULL && i < k->n; i++) {
-		if (k->link[i].state != LINK_UP || k->link[i].id != id)
+		if (k->link[i].state != LINK_UP || k->link[i].kept || k->link[i].id != id)
 			continue;
 		if ((s->flags & CSOCK_LINKED) && lsock_of(s)->link != i)
 			stream_leave(s);
@@ -302,6 +328,10 @@ void stream_orphan(struct csock *s)
 {
 	struct lsock *ls = lsock_of(s);
 
+	if (ls->kept) {
+		kept_orphan(s);
+		return;
+	}
 	tx_tcp(s);
 	/* No mark comes for what waits: the other program was gone before it was told. */
 	if (ls->wait_head != NIL && client.lost)

@@ -55,6 +55,22 @@ void lost_forget(void)
 
 /* ---- loans ---- */
 
+const struct mapping *lost_packets(const struct gone *g)
+{
+	return &g->packets;
+}
+
+void lost_hold(struct gone *g)
+{
+	g->rows++;
+}
+
+void lost_unhold(struct gone *g)
+{
+	if (--g->rows == 0)
+		gone_free(g);
+}
+
 static uint32_t zone_row(const struct core *c, uint32_t near, uint32_t k)
 {
 	return c->gone_rows + (near + k) % (GONE_TIMES * c->own_rows);
@@ -81,8 +97,8 @@ void lost_loan_put(struct core *c, uint32_t row)
 	l->name = LOAN_NONE;
 	l->base = NULL;
 	c->gone_used--;
-	if (g != NULL && --g->rows == 0)
-		gone_free(g);
+	if (g != NULL)
+		lost_unhold(g);
 }
 
 /* There is room: see room_for_all(). */
@@ -95,8 +111,7 @@ static uint32_t loan_move(struct core *c, uint32_t row, struct gone *g)
 	c->loan[to] = c->loan[row];
 	c->dgram[to] = c->dgram[row];
 	c->dgram[to].epoch = g->epoch;
-	c->loan[row].name = LOAN_NONE;
-	c->loan[row].holds = 0;
+	c->loan[row] = (struct loan){.name = LOAN_NONE, .next = to};
 	c->gone_used++;
 	g->rows++;
 	return to;
@@ -124,22 +139,39 @@ static void queue_move(struct core *c, struct csock *s, struct gone *g)
 	*at = NIL;
 }
 
+/* Sends of them that neighbours still read (those to the service are over) know them by row. */
+static void sends_move(struct core *c)
+{
+	for (uint32_t i = 0; i < c->token_rows; i++) {
+		struct token *t = &c->token[i];
+
+		if (t->kind != TOKEN_LOAN || t->link == 0 || t->what >= c->own_rows)
+			continue;
+		t->what = c->loan[t->what].next;
+		if (t->what == NIL)
+			t->kind = TOKEN_EMPTY;
+	}
+}
+
 static void held_move(struct core *c, struct gone *g)
 {
 	bool room = room_for_all(c, g);
 
 	for (uint32_t row = 0; row < c->max_loans; row++) {
+		bool held = c->loan[row].holds != 0 || c->loan[row].sends != 0;
+
 		if (c->loan[row].name == LOAN_NONE)
 			continue;
-		if (c->loan[row].holds != 0 && room) {
+		if (held && room) {
 			loan_move(c, row, g);
 			continue;
 		}
 		c->lent -= c->loan[row].holds != 0;
-		if (c->loan[row].holds != 0 && g != NULL)
+		if (held && g != NULL)
 			g->rows++; /* never given back: it stays mapped */
-		c->loan[row] = (struct loan){.name = LOAN_NONE};
+		c->loan[row] = (struct loan){.name = LOAN_NONE, .next = NIL};
 	}
+	sends_move(c);
 }
 
 /* ---- sockets ---- */
@@ -148,8 +180,11 @@ static void sock_lose(struct csock *s, struct gone *g)
 {
 	struct core *c = csock_core(s);
 	bool opened = s->state == CSOCK_CONNECTED || s->state == CSOCK_CONNECTING;
+	bool kept = csock_kept(s);
 
-	s->sid = s->ticket = s->inflight = s->limit = 0;
+	s->sid = s->ticket = 0;
+	if (!kept)
+		s->inflight = s->limit = 0;
 	s->lease = 0; /* of what was lent nobody else can read any more */
 	if (s->flags & CSOCK_SHARED)
 		s->flags |= CSOCK_JOINT;
@@ -157,7 +192,8 @@ static void sock_lose(struct csock *s, struct gone *g)
 	if (s->state == CSOCK_CLOSED) {
 		if (s->flags & CSOCK_LINGERS)
 			wlink_wake(s->waiters);
-		csock_free(s);
+		if (!kept)
+			link_recall(s);
 		return;
 	}
 	if (s->state == CSOCK_LISTEN) {
@@ -170,7 +206,7 @@ static void sock_lose(struct csock *s, struct gone *g)
 		queue_move(c, s, g);
 	else
 		csock_drop_queue(s);
-	if (s->type != SOCK_STREAM || !opened)
+	if (s->type != SOCK_STREAM || !opened || kept)
 		return;
 	if (s->fd >= 0) {
 		csock_broken(s, -ECONNRESET);
@@ -232,6 +268,7 @@ void client_lose(struct mapping *packets)
 	}
 	if (g != NULL && links_hold_packets())
 		g->rows++; /* never given back: it stays mapped */
+	links_lost(g);
 	if (g != NULL && g->rows == 0)
 		gone_free(g);
 	client.epoch++;

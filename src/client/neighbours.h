@@ -8,6 +8,7 @@
 #include "client/state.h"
 
 struct attach_msg;
+struct gone;
 struct iov_it;
 
 /* ---- link.c and its kin: streams to neighbours, see link.h ---- */
@@ -15,8 +16,22 @@ struct iov_it;
 bool links_message(struct attach_msg *m);
 /* Reads what the service says. */
 void links_read(void);
-/* The service is gone: links carry nothing any more. */
+/* The service is gone: what streams go on without it is decided, then, when all sockets know, what
+ * links. g holds the packets that may still be named; NULL: they can't be kept. */
 void links_lose(void);
+void links_lost(struct gone *g);
+/* It goes on with no service knowing of it. */
+bool csock_kept(const struct csock *s);
+/* One that was closed, and its service may not have told the other end. */
+void link_recall(struct csock *s);
+/* The program is done with one that is kept: true, the other end knows. */
+bool link_bye(struct csock *s) must_check;
+/* Its end of the stream is over. */
+void link_shutdown(struct csock *s);
+/* It has been said of all. */
+bool links_said(void);
+/* The socket of a token that is at a link; NULL: it is gone. */
+struct csock *link_token_sock(const struct token *t);
 /* Somebody closed our descriptors. */
 void links_blind(void);
 /* Is any row in the service's packets? */
@@ -48,6 +63,7 @@ void link_stay(struct csock *s);
 /* The first row of what waits, which is the caller's now; NIL. The socket has no link any more. */
 uint32_t link_waiting(struct csock *s);
 void link_closed(struct csock *s);
+void link_freed(struct csock *s);
 /* What it sends goes over a link: */
 bool link_room(const struct csock *s, uint32_t n);
 bool link_send_plain(struct csock *s, const void *buf, uint32_t len);

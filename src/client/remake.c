@@ -124,7 +124,8 @@ static int name_take(struct csock *s)
 	}
 	s->sid = e.sid;
 	s->ticket = 0;
-	s->limit = e.aux;
+	if (!csock_kept(s))
+		s->limit = e.aux;
 	return 0;
 }
 
@@ -202,7 +203,7 @@ static int state_again(struct csock *s)
 {
 	int r = options_again(s);
 
-	if (r < 0 || s->state == CSOCK_BROKEN)
+	if (r < 0 || s->state == CSOCK_BROKEN || csock_kept(s))
 		return r;
 	if (s->flags & CSOCK_BOUND)
 		r = bind_again(s);
@@ -217,6 +218,9 @@ int csock_remake(struct csock *s)
 {
 	int r;
 
+	/* What it has in flight stays with its core. */
+	if (csock_kept(s) && s->core >= client.n_cores)
+		return -ENETDOWN;
 	core_leave(s);
 	r = name_take(s);
 	if (r == 0)
@@ -268,6 +272,8 @@ static int group_again(struct csock *s)
 static bool at_once(const struct csock *s)
 {
 	if ((s->flags & CSOCK_JOINT) && s->items == NULL && s->waiters == NULL)
+		return false;
+	if (csock_kept(s))
 		return false;
 	return s->state == CSOCK_LISTEN || (s->flags & CSOCK_BOUND) != 0 || s->type == SOCK_DGRAM;
 }

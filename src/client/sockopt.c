@@ -218,14 +218,15 @@ static unsigned option_find(const struct opts *k, const struct chan_sqe *cmd)
 }
 
 /* Only where sockets are made anew: on several cores, or at another service. Of a connection only
- * what was set before it was one: it is never made anew but as a socket that was reset. */
+ * what was set before it was one, unless it can be a same-node stream: others are never made anew
+ * but as sockets that were reset. */
 void option_keep(struct csock *s, const struct chan_sqe *cmd)
 {
 	unsigned n = s->opts != NULL ? s->opts->n : 0, i = option_find(s->opts, cmd);
 	struct opts *k = s->opts;
 
 	if ((!client.transport.attached && s->group == NULL) ||
-	    (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED))
+	    (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED && client.links == NULL))
 		return;
 	if (membership_bytes(cmd->opt.level, cmd->opt.name) != 0 && membership_ends(cmd)) {
 		if (i < n)
@@ -255,7 +256,8 @@ static int service_set(struct csock *s, int level, int name, const void *value, 
 	cmd.opt.name = (int16_t)name;
 	memcpy(cmd.opt.value, value, len);
 	cmd.len = len;
-	r = group_call(s, &cmd, &e);
+	/* Of a stream that goes on without a service, the next is told. */
+	r = csock_kept(s) && s->sid == 0 ? 0 : group_call(s, &cmd, &e);
 	if (r < 0)
 		return r;
 	option_keep(s, &cmd);

@@ -98,13 +98,15 @@ enum token_kind {
 
 /* A send in flight. By token. */
 struct token {
-	uint32_t sid;
+	uint32_t sid; /* at a link: the socket's row */
 	uint32_t len;
 	uint32_t what;	 /* by kind; TOKEN_FREE: next free one */
 	uint32_t cookie; /* row, or NIL */
 	uint8_t kind;
-	uint8_t link; /* 0: at the service; else 1 + that of the neighbour's link */
+	uint8_t link;	 /* 0: at the service; else 1 + that of the neighbour's link */
+	uint16_t serial; /* at a link: the socket's, as far as it fits */
 };
+_Static_assert(sizeof(struct token) == 20, "no hole");
 
 struct cookie {
 	uint64_t value;

@@ -166,6 +166,10 @@ void lost_forget(void);
 /* A row of a service that is gone. NIL. */
 uint32_t lost_loan_find(const struct core *c, uint32_t name, uint16_t epoch);
 void lost_loan_put(struct core *c, uint32_t row);
+/* Its packet region, which stays mapped as long as it is held. */
+const struct mapping *lost_packets(const struct gone *g);
+void lost_hold(struct gone *g);
+void lost_unhold(struct gone *g);
 
 /* ---- remake.c: another has come ---- */
 /* Sockets are made again; -ERESTART: it is gone already. */

@@ -121,6 +121,9 @@ bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out);
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2]);
 /* There is none any more, and none is wanted. */
 void socks_link_down(struct sock_app *a, struct sock_app *b);
+/* From here on the ends of connections that go over a link are not told of their end: it is the
+ * service's, not theirs, and they go on without it. */
+void socks_end(struct socks *s);
 
 /* Returned buffers and commands of every application, at most budget each. Returns how many were
  * done. Datagrams to send are left in the output queue below. */
@@ -166,6 +169,7 @@ struct sock_info {
 	bool udp, listens, has_tcp;
 	uint32_t link;		    /* that its stream goes over, one way at least; 0 = none */
 	bool no_link;		    /* it is to go over none */
+	bool link_whole;	    /* both ways */
 	uint64_t recv_queue, send_queue; /* bytes; of a listener: connections, and how many may be
 					  */
 	struct tcp_key key;		 /* rport 0: no peer */

@@ -151,9 +151,17 @@ static void tell_closed(struct sock *k)
 	sock_free(k);
 }
 
+/* The end of a stream which in truth goes on: it is the service that ends (socks_end()). */
+static bool untrue(const struct sock *k, uint16_t bit)
+{
+	return (bit & (NEWS_FIN | NEWS_FATAL)) && k->app->s->ending && sock_link_all(k);
+}
+
 /* News of one event each, in the order in which they must be told. */
 static void tell_one(struct sock *k, uint16_t bit)
 {
+	if (unlikely(untrue(k, bit)))
+		return;
 	switch (bit) {
 	case NEWS_CONNECT:
 		tell_connect(k);

@@ -143,6 +143,16 @@ bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out)
 	return true;
 }
 
+void socks_end(struct socks *s)
+{
+	s->ending = true;
+}
+
+bool sock_link_all(const struct sock *k)
+{
+	return k->link != NULL && k->link->sends != 0 && k->link->receives != 0;
+}
+
 void socks_link_down(struct sock_app *a, struct sock_app *b)
 {
 	struct sock_peer *p = peer_find(a, b), *q = peer_find(b, a);

@@ -55,6 +55,7 @@ static bool sock_fill(const struct sock *k, struct sock_info *i)
 	case SOCK_CONNECTING:
 		conn_fill(k->app->s, k->conn, i);
 		i->link = sock_link_id(k);
+		i->link_whole = sock_link_all(k);
 		i->send_queue = k->unacked;
 		break;
 	case SOCK_LISTEN:

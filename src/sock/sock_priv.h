@@ -235,6 +235,7 @@ struct socks {
 	/* Pairs of programs that may want a link: the service is to be told. */
 	struct sock_link_wanted wanted[SOCK_WANTED_MAX];
 	uint32_t n_wanted;
+	bool ending;	 /* see socks_end() */
 	struct pkt *out; /* SOCK_OUT_MAX */
 	uint32_t out_head, out_tail;
 	struct socks_counters n;
@@ -414,6 +415,8 @@ bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last);
 uint32_t sock_link_id(const struct sock *k);
 /* Its program may be about to go over to it. */
 bool sock_link_offered(const struct sock *k);
+/* Does nothing of it go by TCP? */
+bool sock_link_all(const struct sock *k);
 /* It has got a description: nothing is told any more, what stands in it is known there. */
 void sock_link_shared(struct sock *k);
 int cmd_link_take(struct sock_cmd *c);

@@ -407,6 +407,11 @@ bool stack_idle(struct stack *s)
 	return n == 0 && !stack_tx_pending(s);
 }
 
+void stack_links_stay(struct stack *s)
+{
+	socks_end(s->socks);
+}
+
 bool stack_link_wanted(struct stack *s, struct sock_link_wanted *out)
 {
 	return socks_link_wanted(s->socks, out);

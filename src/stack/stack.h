@@ -103,6 +103,8 @@ unsigned stack_ports_freed(struct stack *s, struct sock_port *out, unsigned n);
 bool stack_port_used(const struct stack *s, struct sock_port p);
 struct sock_link_wanted;
 bool stack_link_wanted(struct stack *s, struct sock_link_wanted *out);
+/* The stack ends, and same-node streams do not (socks_end()). */
+void stack_links_stay(struct stack *s);
 
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
  * done; 0: everything was found empty. */

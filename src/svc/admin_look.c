@@ -105,13 +105,15 @@ static json_t *tcp_json(const struct tcp_info_full *i)
 }
 
 /* Of the link, which all streams between the two programs share. */
-static void link_json(const struct service *s, const struct app *app, uint32_t id, json_t *o)
+static void link_json(const struct service *s, const struct app *app, const struct sock_info *i,
+		      json_t *o)
 {
 	struct link_count n;
 
-	if (id == 0 || app == NULL || !link_counted(s, id, app, &n))
+	if (i->link == 0 || app == NULL || !link_counted(s, i->link, app, &n))
 		return;
-	json_object_set_new(o, "link", integer(id));
+	json_object_set_new(o, "link", integer(i->link));
+	json_object_set_new(o, "link_both_ways", json_boolean(i->link_whole));
 	json_object_set_new(o, "link_out_bytes", integer(n.out_bytes));
 	json_object_set_new(o, "link_out_messages", integer(n.out_messages));
 	json_object_set_new(o, "link_in_bytes", integer(n.in_bytes));
@@ -134,7 +136,7 @@ static json_t *socket_json(const struct admin *a, const struct sock_info *i)
 		json_object_set_new(o, "pid", json_integer(app->pid));
 		json_object_set_new(o, "user", json_integer(app->uid));
 	}
-	link_json(a->s, app, i->link, o);
+	link_json(a->s, app, i, o);
 	if (i->no_link)
 		json_object_set_new(o, "no_link", json_true());
 	if (i->has_tcp && json_is_true(json_object_get(a->ask, "info")))

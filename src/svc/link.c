@@ -231,6 +231,19 @@ int links_open(struct service *s)
 	return service_watch(s, &s->on_link, s->node.link_bell);
 }
 
+static void stay(struct node_core *core, void *arg)
+{
+	(void)arg;
+	stack_links_stay(core->stack);
+}
+
+void links_stay(struct service *s)
+{
+	s->ending = true;
+	for (unsigned i = 0; !list_empty(&s->links) && i < s->node.n; i++)
+		node_call(&s->node.core[i], stay, NULL);
+}
+
 void links_close(struct service *s)
 {
 	while (!list_empty(&s->links))
@@ -339,6 +352,7 @@ void app_take_region(struct service *s, struct app *a, struct attach_msg *m)
 	(void)!attach_send(a->sock, ATTACH_REGION_IS, &r, sizeof(r), &of->chan[core].arena.fd, 1);
 }
 
+/* At the end of the service links go on without it, and are left as they are. */
 void links_leave(struct service *s, struct app *a)
 {
 	for (struct list *n = s->links.next, *next; n != &s->links; n = next) {
@@ -346,7 +360,8 @@ void links_leave(struct service *s, struct app *a)
 
 		next = n->next;
 		if (l->app[0] == a || l->app[1] == a) {
-			tell_end(l);
+			if (!s->ending)
+				tell_end(l);
 			link_free(s, l);
 		}
 	}

@@ -195,6 +195,7 @@ void service_close(struct service *s)
 	dev_telemetry_stop();
 	admins_close(s);
 	keeper_close(s);
+	links_stay(s);
 	LIST_EACH (l, &s->apps)
 		app_detach(s, container_of(l, struct app, link), true, NULL);
 	links_close(s);

@@ -259,6 +259,8 @@ void app_take_resume(struct service *s, struct app *a, struct attach_msg *m);
 
 /* ---- link.c ---- */
 int links_open(struct service *s) must_check;
+/* The service ends, and what goes by links does not. */
+void links_stay(struct service *s);
 void links_close(struct service *s);
 /* All of an app's end. */
 void links_leave(struct service *s, struct app *a);

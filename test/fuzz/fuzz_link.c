@@ -172,7 +172,9 @@ static void use_evil(struct choices *c)
 	default:
 		if (n->fd >= 0)
 			zs_close(n->fd);
-		connect_to(n);
+		n->fd = -1;
+		if (!client.lost)
+			connect_to(n);
 	}
 }
 
@@ -183,7 +185,7 @@ static void share(struct neighbour *n)
 
 	client_lock();
 	s = sock_of(n);
-	if (s != NULL && (s->flags & CSOCK_LINKED))
+	if (s != NULL && (s->flags & CSOCK_LINKED) && !csock_kept(s))
 		(void)link_leave(s);
 	client_unlock();
 }
@@ -290,6 +292,10 @@ static void evil_entry(struct choices *c)
 		q->len = 1 + choose16(c);
 	}
 	q->flags = how & 4 ? LINK_OOB : 0;
+	if (how & 8) { /* a word of its own */
+		q->len = 0;
+		q->flags = 1u << choose8(c) % 6;
+	}
 	if (how >= 0xe0) {
 		unsigned which = choose8(c) % 7;
 
@@ -396,6 +402,16 @@ static void service_says(struct choices *c)
 	}
 }
 
+/* The service is gone; the program goes on, and so does its stream to the good one. */
+static void lose(void)
+{
+	if (client.lost)
+		return;
+	client_lock();
+	client_lose(&(struct mapping){NULL, 0});
+	client_unlock();
+}
+
 static void step(struct choices *c)
 {
 	switch (choose8(c) % 12) {
@@ -419,6 +435,10 @@ static void step(struct choices *c)
 		break;
 	case 8:
 		zs_process(0);
+		break;
+	case 9:
+		if (choose8(c) < 32)
+			lose();
 		break;
 	default:
 		use_evil(c);

@@ -184,23 +184,167 @@ def a_socket_is_switched_off():
         w.await_levels(start)
 
 
-@case
-def the_service_is_killed_and_comes_back():
-    path = service.socket_path
-    s = Service(net)
-    e = server(s, "echo", 80)
-    h = link_app(s, "hold", ZS4, 80, 4, ready="holding", stdin=subprocess.PIPE)
-    s.process.send_signal(signal.SIGKILL)
-    s.process.wait()
-    h.process.stdin.write(b"r\n")
+class Node:
+    """A service that ends and comes back, an echo server at port 80, and who talks to it."""
+
+    def __init__(self, *args):
+        self.args, self.s, self.programs = args, Service(net, *args), []
+        self.echo = self.start("echo", 80, ready="listening")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for p in self.programs:
+            p.kill()
+        self.ends()
+
+    def start(self, *args, ready=None, **how):
+        self.programs.append(link_app(self.s, *args, ready=ready, **how))
+        return self.programs[-1]
+
+    def hold(self, n=4):
+        return self.start("hold", ZS4, 80, n, ready="holding", stdin=subprocess.PIPE)
+
+    def linked(self, n):
+        """All of n streams, both ways."""
+        until("all goes over links",
+              lambda: sum(o.get("link_both_ways", False) for o in sockets(self.s)) == 2 * n, 20)
+
+    def ends(self, how=signal.SIGKILL):
+        if self.s.alive():
+            self.s.process.send_signal(how)
+            self.s.process.wait()
+        if os.path.exists(self.s.path):
+            os.unlink(self.s.path)
+
+    def comes(self, *args):
+        self.s = Service(net, *(args or self.args))
+
+    def echo_is_there(self):
+        until("the server listens again",
+              lambda: any(o["state"] == "LISTEN" and o["local_port"] == 80 for o in sockets(self.s)), 20)
+
+    def talks(self):
+        n = numbers(run(self.s, "talk", ZS4, 80, 4, 1000000))
+        check(n["links"] == 1 and n["bad"] == 0, n)
+
+
+def say(h, line):
+    h.process.stdin.write(line)
     h.process.stdin.flush()
-    check(h.wait(20) == 1 and "reset" in h.output(), h.output())
-    if os.path.exists(path):
-        os.unlink(path)
-    with Service(net) as s:
-        until("the server is there again", lambda: any(o.get("local_port") == 80 for o in sockets(s)))
-        check(numbers(run(s, "talk", ZS4, 80, 4, 1000000))["links"] == 1, "no link")
-        e.kill()
+
+
+def round_goes(h):
+    """A round on each of its streams."""
+    n = h.output().count("round\n")
+    say(h, b"r\n")
+    until("a round on each stream", lambda: h.output().count("round\n") > n or not h.alive(), 20)
+    check(h.alive(), h.output() + h.errors())
+
+
+def is_done(h):
+    h.process.stdin.close()
+    check(h.wait(20) == 0, h.output() + h.errors())
+
+
+def is_reset(h):
+    say(h, b"r\n")
+    check(h.wait(20) == 1 and "reset" in h.output(), h.output() + h.errors())
+
+
+@case
+def streams_go_on_while_there_is_no_service():
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        with Node() as n:
+            h = n.hold()
+            n.linked(4)
+            n.ends(how)
+            for _ in range(3):
+                round_goes(h)
+            n.comes()
+            n.echo_is_there()
+            round_goes(h)
+            n.talks()
+            round_goes(h)
+            is_done(h)
+
+
+@case
+def under_load_no_byte_is_lost_or_changed():
+    rnd = random.Random(8)
+    with Node() as n:
+        for i in range(6):
+            talks = [n.start("talk", ZS4, 80, 4, 60_000_000, k) for k in range(2)]
+            n.linked(8)
+            n.ends(signal.SIGTERM if i % 2 else signal.SIGKILL)
+            # At any time before they are through, or after.
+            time.sleep(rnd.random())
+            n.comes()
+            for t in talks:
+                check(t.wait(100) == 0 and numbers(t.output())["bad"] == 0, t.output() + t.errors())
+            n.echo_is_there()
+        n.talks()
+
+
+@case
+def they_end_without_a_service_as_with_one():
+    """Each way ends by itself; nobody comes back before all is done."""
+    with Node() as n:
+        t = n.start("talk", ZS4, 80, 8, 30_000_000)
+        n.linked(8)
+        n.ends()
+        check(t.wait(100) == 0, t.output() + t.errors())
+        n.comes()
+        n.echo_is_there()
+        n.talks()
+
+
+@case
+def who_is_killed_meanwhile_is_missed():
+    with Node() as n:
+        h = n.hold()
+        n.linked(4)
+        n.ends()
+        round_goes(h)
+        n.echo.kill()
+        is_reset(h)
+    with Node() as n:
+        h, other = n.hold(), n.hold()
+        n.linked(8)
+        n.ends()
+        round_goes(h)
+        h.kill()
+        round_goes(other)
+        n.comes()
+        n.echo_is_there()
+        round_goes(other)
+        is_done(other)
+        w = service.Watcher(n.s)
+        n.talks()
+        start = w.levels()
+        n.talks()
+        w.await_levels(start)
+        w.close()
+
+
+@case
+def one_finds_out_long_before_the_other():
+    """It is stopped, meanwhile; either of the two."""
+    for late in ("server", "client"):
+        with Node() as n:
+            h = n.hold()
+            n.linked(4)
+            stopped = n.echo if late == "server" else h
+            stopped.process.send_signal(signal.SIGSTOP)
+            n.ends()
+            n.comes()
+            time.sleep(0.5)
+            stopped.process.send_signal(signal.SIGCONT)
+            round_goes(h)
+            n.echo_is_there()
+            round_goes(h)
+            is_done(h)
 
 
 peer.run(400)

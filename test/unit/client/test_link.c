@@ -442,10 +442,319 @@ static void its_end_brings_our_memory_home(void **state)
 	assert_int_equal(fake_last(core0, CHAN_OP_SEND)->len, 1);
 }
 
+/* ---- the service is gone ---- */
+
+static void lose(void)
+{
+	client_lock();
+	client_lose(&(struct mapping){NULL, 0});
+	client_unlock();
+}
+
+static void both_ways(void)
+{
+	receives();
+	say(CHAN_EV_LINK_TX, LINK_ID, 9ull << 32 | 77);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_SWITCH)->arg[0], LINK_ID);
+}
+
+/* The other side reads one, and gives it back. */
+static void far_reads(uint32_t len, uint32_t flags, uint32_t how)
+{
+	const struct link_entry *q;
+
+	zs_process(0);
+	q = link_next(&far);
+	assert_non_null(q);
+	assert_int_equal(q->len, len);
+	assert_int_equal(q->flags, flags);
+	if (flags != LINK_LOST) {
+		assert_int_equal(q->to, 77);
+		assert_int_equal(q->gen, 9);
+	}
+	link_give_back(&far, q->token | how);
+	link_take(&far);
+}
+
+static void far_says(const struct lsock *name_of, uint32_t flags)
+{
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(name_of - client.links->sock),
+					       .gen = name_of->gen,
+					       .token = 6,
+					       .flags = flags};
+	link_push(&far, 0);
+	zs_process(0);
+}
+
+static void far_says_nothing_more(void)
+{
+	zs_process(0);
+	assert_null(link_next(&far));
+}
+
+static void a_stream_goes_on_without_a_service(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	entry(own(), "hello");
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "hello");
+	assert_int_equal(zs_send(fd, "abc", 3, 0), 3);
+	far_reads(3, 0, 0);
+	memset(buf, 'x', 5000);
+	assert_int_equal(zs_send(fd, buf, 5000, 0), 5000);
+	assert_int_equal(link_next(&far)->region, link_region(1, 0));
+	far_reads(5000, 0, 0);
+	far_says_nothing_more();
+}
+
+static void what_the_service_still_had_a_part_in_is_reset(void **state)
+{
+	receives();
+	entry(own(), "abc");
+	lose();
+	assert_int_equal(all(buf), -ECONNRESET);
+	assert_string_equal(buf, "abc");
+	assert_int_equal(client.links->link[0].state, LINK_FREE);
+	assert_true(link_has_ended(&far));
+}
+
+static void its_end_comes_over_the_link(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	entry(own(), "last words");
+	far_says(own(), LINK_FIN);
+	assert_int_equal(all(buf), 0);
+	assert_string_equal(buf, "last words");
+	assert_int_equal(zs_send(fd, "abc", 3, 0), 3);
+	far_reads(3, 0, 0);
+	assert_int_equal(zs_shutdown(fd, SHUT_WR), 0);
+	far_reads(0, LINK_FIN, 0);
+	assert_int_equal(zs_send(fd, "d", 1, MSG_NOSIGNAL), -EPIPE);
+	zs_close(fd);
+	far_says_nothing_more();
+	assert_true(link_has_ended(&far));
+}
+
+static void closing_says_the_end_or_a_reset(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	zs_close(fd);
+	far_reads(0, LINK_FIN, 0);
+	teardown(state);
+	setup(state);
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	entry(own(), "nobody reads this");
+	zs_close(fd);
+	far_reads(0, LINK_RST, 0);
+}
+
+static void a_reset_comes_over_the_link(void **state)
+{
+	both_ways();
+	lose();
+	entry(own(), "abc");
+	far_says(own(), LINK_RST);
+	assert_int_equal(all(buf), -ECONNRESET);
+	assert_string_equal(buf, "abc");
+}
+
+static void what_was_ended_before_is_told_again(void **state)
+{
+	both_ways();
+	assert_int_equal(zs_shutdown(fd, SHUT_WR), 0);
+	zs_process(0);
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	far_reads(0, LINK_FIN, 0);
+}
+
+static void what_was_closed_and_perhaps_not_told_is_told(void **state)
+{
+	int other = fake_connection(SOCK_NONBLOCK, &sid), first = fd;
+
+	fake.keep_closes = true;
+	fd = other;
+	both_ways();
+	zs_close(fd);
+	fd = first;
+	zs_process(0);
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	far_reads(0, LINK_FIN, 0);
+	zs_process(0);
+	assert_true(link_has_ended(&far));
+}
+
+/* When both know that it is gone each asks the other for what it has kept. */
+static void a_stream_that_the_other_has_not_kept_is_reset(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	far_says_nothing_more();
+	far_says(own(), LINK_LOST);
+	far_reads(0, LINK_ASK, LINK_RET_GONE);
+	assert_int_equal(all(buf), -ECONNRESET);
+}
+
+static void a_stream_that_the_other_has_goes_on(void **state)
+{
+	both_ways();
+	far_says(own(), LINK_LOST); /* it was the first to find out */
+	assert_int_equal(zs_send(fd, "abc", 3, 0), 3);
+	far_reads(3, 0, 0);
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	far_reads(0, LINK_ASK, 0);
+	assert_int_equal(all(buf), -EAGAIN);
+}
+
+static void who_asks_for_nothing_that_is_there_is_told(void **state)
+{
+	struct lsock nobody;
+	uint32_t word;
+
+	both_ways();
+	lose();
+	nobody = *own();
+	far_says(own(), LINK_ASK);
+	link_flush(&client.links->link[0]);
+	assert_true(link_returned(&far, &word));
+	assert_int_equal(word, 6);
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = nobody.gen + 1,
+					       .token = 7,
+					       .flags = LINK_ASK};
+	link_push(&far, 0);
+	zs_process(0);
+	link_flush(&client.links->link[0]);
+	assert_true(link_returned(&far, &word));
+	assert_int_equal(word, 7 | LINK_RET_GONE);
+}
+
+/* The row of a closed socket stays until the other end was told. */
+static void the_end_waits_for_room(void **state)
+{
+	both_ways();
+	lose();
+	while (zs_send(fd, "x", 1, 0) == 1)
+		;
+	for (unsigned i = 0; i < 10; i++) /* the reserve, too */
+		(void)!link_say(&client.links->link[0], NULL, LINK_LOST);
+	zs_close(fd);
+	for (const struct link_entry *q; (q = link_next(&far)) != NULL && q->flags != LINK_FIN;) {
+		link_give_back(&far, q->token);
+		link_take(&far);
+		zs_process(0);
+	}
+	assert_non_null(link_next(&far));
+	far_reads(0, LINK_FIN, 0);
+	zs_process(0);
+	assert_true(link_has_ended(&far));
+}
+
+static void a_link_that_has_ended_resets_its_streams(void **state)
+{
+	both_ways();
+	lose();
+	entry(own(), "abc");
+	link_say_ended(&far);
+	zs_process(0);
+	assert_int_equal(all(buf), -ECONNRESET);
+	assert_string_equal(buf, "abc");
+}
+
+static void its_death_without_a_service_is_seen(void **state)
+{
+	both_ways();
+	entry(own(), "abc");
+	memset(buf, 'x', 5000);
+	assert_int_equal(zs_send(fd, buf, 5000, 0), 5000);
+	lose();
+	bell_wake(client.links->link[0].pid_fd);
+	client_lock();
+	links_look();
+	client_unlock();
+	assert_int_equal(client.core[0].tokens_left, client.core[0].max_tokens);
+	assert_int_equal(all(buf), -ECONNRESET);
+	assert_string_equal(buf, "abc");
+}
+
+/* The other side may not know yet; then it means the packets of the service that is gone. */
+static void packets_stay_as_long_as_they_may_be_named(void **state)
+{
+	struct mapping packets = {
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096};
+	char *at = packets.at;
+
+	both_ways();
+	memcpy(at + 100, "old", 3);
+	client_lock();
+	client_lose(&packets);
+	client_unlock();
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = own()->gen,
+					       .token = 42,
+					       .len = 3,
+					       .region = LINK_REGION_PACKETS,
+					       .off = 100};
+	link_push(&far, 3);
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "old");
+	assert_int_equal(client.stats.link_bad, 0);
+	/* It said that it knows, and still does so: no offence, but nothing to be read. */
+	far_says(own(), LINK_LOST);
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = own()->gen,
+					       .token = 43,
+					       .len = 3,
+					       .region = LINK_REGION_PACKETS,
+					       .off = 100};
+	link_push(&far, 3);
+	assert_int_equal(all(buf), -ECONNRESET);
+	assert_int_equal(client.stats.link_bad, 0);
+}
+
+/* Of a third program's, too: the name that the last service gave. */
+static void regions_keep_their_last_name(void **state)
+{
+	char *third;
+	int mem = memory(ARENA, &third), rc;
+
+	both_ways();
+	rc = region_add(link_region(99, 0), mem, ARENA, 0);
+	assert_true(rc >= 0);
+	close(mem);
+	memcpy(third, "third", 5);
+	lose();
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = own()->gen,
+					       .token = 42,
+					       .len = 5,
+					       .region = link_region(99, 0)};
+	link_push(&far, 5);
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "third");
+	munmap(third, ARENA);
+}
+
 /* ---- H32: nonsense ---- */
 
 static const struct link_entry lies[] = {
 	{.len = 0},
+	{.len = 0, .flags = LINK_FIN | LINK_RST},
+	{.len = 0, .flags = LINK_OOB},
+	{.len = 0, .flags = 0x80000000},
+	{.len = 0, .flags = LINK_FIN, .token = LINK_TOKEN_MASK + 1},
 	{.len = CHAN_SEND_MAX + 1, .region = OTHER << 4},
 	{.len = UINT32_MAX, .region = OTHER << 4},
 	{.len = LINK_INLINE + 1},
@@ -572,6 +881,21 @@ int main(void)
 		T(entries_for_nobody_go_back_marked),
 		T(received_where_it_lies),
 		T(its_end_brings_our_memory_home),
+		T(a_stream_goes_on_without_a_service),
+		T(what_the_service_still_had_a_part_in_is_reset),
+		T(its_end_comes_over_the_link),
+		T(closing_says_the_end_or_a_reset),
+		T(a_reset_comes_over_the_link),
+		T(what_was_ended_before_is_told_again),
+		T(what_was_closed_and_perhaps_not_told_is_told),
+		T(a_stream_that_the_other_has_not_kept_is_reset),
+		T(a_stream_that_the_other_has_goes_on),
+		T(who_asks_for_nothing_that_is_there_is_told),
+		T(the_end_waits_for_room),
+		T(a_link_that_has_ended_resets_its_streams),
+		T(its_death_without_a_service_is_seen),
+		T(packets_stay_as_long_as_they_may_be_named),
+		T(regions_keep_their_last_name),
 		T(returns_of_what_is_not_out_end_the_link),
 		T(a_token_of_the_services_does_not_come_back_by_a_link),
 		T(more_than_may_be_out_ends_the_link),
