@@ -3,9 +3,11 @@
  * The slow side of the client's lock: who owns the bias, and how it is revoked. See lock.h.
  */
 #define _GNU_SOURCE
+#include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +18,11 @@
 __thread bool lock_mine __attribute__((tls_model("initial-exec")));
 _Atomic bool lock_inside;
 _Atomic bool lock_revoked;
+
+#define WAKES_MAX 16u
+
+unsigned lock_n_wakes;
+static _Atomic uint32_t *wake[WAKES_MAX];
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool frugal;
@@ -70,6 +77,31 @@ void client_unlock_slow(void)
 	pthread_mutex_unlock(&mutex);
 }
 
+static void wake_one(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void client_lock_wake(_Atomic uint32_t *word)
+{
+	if (lock_n_wakes < WAKES_MAX)
+		wake[lock_n_wakes++] = word;
+	else
+		wake_one(word);
+}
+
+void client_unlock_wake(void)
+{
+	_Atomic uint32_t *word[WAKES_MAX];
+	unsigned n = lock_n_wakes;
+
+	memcpy(word, wake, n * sizeof(word[0]));
+	lock_n_wakes = 0;
+	client_lock_leave();
+	for (unsigned i = 0; i < n; i++)
+		wake_one(word[i]);
+}
+
 void client_lock_breathe(void)
 {
 	client_unlock();
@@ -98,6 +130,7 @@ void client_lock_reset(void)
 	mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	lock_mine = false;
 	owned = false;
+	lock_n_wakes = 0;
 	atomic_store(&queued, 0);
 	atomic_store(&lock_inside, false);
 	atomic_store(&lock_revoked, frugal);

@@ -20,15 +20,22 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/assert.h"
 
 extern __thread bool lock_mine __attribute__((tls_model("initial-exec")));
 extern _Atomic bool lock_inside;  /* written by the owner alone */
 extern _Atomic bool lock_revoked; /* goes from false to true */
+extern unsigned lock_n_wakes;	  /* threads to be woken once it is given back */
 
 void client_lock_slow(void) cold_path;
 void client_unlock_slow(void) slow_path;
+void client_unlock_wake(void) slow_path;
+/* Wakes who sleeps on the word (futex) once the lock is given back: at once, it would only find
+ * it taken. By then the word may be something else, so a wake-up without cause must do no harm
+ * there. Inside. */
+void client_lock_wake(_Atomic uint32_t *word);
 /* Lets those have the lock who wait for it. */
 void client_lock_breathe(void);
 void client_lock_reset(void);
@@ -47,13 +54,22 @@ static inline void client_lock(void)
 	client_lock_slow();
 }
 
-static inline void client_unlock(void)
+/* It is given back, whatever is to be done then. */
+static inline void client_lock_leave(void)
 {
 	if (likely(lock_mine && atomic_load_explicit(&lock_inside, memory_order_relaxed))) {
 		atomic_store_explicit(&lock_inside, false, memory_order_release);
 		return;
 	}
 	client_unlock_slow();
+}
+
+static inline void client_unlock(void)
+{
+	if (likely(lock_n_wakes == 0))
+		client_lock_leave();
+	else
+		client_unlock_wake();
 }
 
 #endif

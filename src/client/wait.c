@@ -90,11 +90,6 @@ void client_breathe(void)
 	client.waiting--;
 }
 
-static void futex_wake(_Atomic uint32_t *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
 /* 0 when the word may have changed; -ETIMEDOUT, -EINTR. */
 static int futex_wait(_Atomic uint32_t *word, int64_t deadline, bool deaf)
 {
@@ -122,7 +117,7 @@ static void word_set(struct waiter *w)
 	if (!w->follows)
 		return;
 	if (likely(w->kernel == NULL))
-		futex_wake(&w->word);
+		client_lock_wake(&w->word);
 	else if (w->bell >= 0)
 		bell_wake(w->bell);
 }
