@@ -75,6 +75,13 @@ static inline void core_wants_tokens(struct core *c)
 	client_rearm();
 }
 
+/* Some came home. */
+static inline void core_tokens_came(struct core *c)
+{
+	if (c->tokens_left == c->max_tokens && c->starved == NIL)
+		c->wants_tokens = false;
+}
+
 /* The stack's doorbell: it may sleep, on its own (threaded) or in our hands. */
 static inline void core_kick(struct core *c)
 {

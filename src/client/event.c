@@ -329,8 +329,7 @@ static unsigned drain_done(struct core *c)
 		return 0;
 	/* Nobody waits for room there. */
 	(void)chan_pop(done);
-	if (c->tokens_left == c->max_tokens && c->starved == NIL)
-		c->wants_tokens = false;
+	core_tokens_came(c);
 	return n;
 }
 

@@ -369,7 +369,8 @@ bool links_idle(void)
 	return true;
 }
 
-void links_arm(void)
+/* Who sent on what is another's is waited for by him, when it comes back. */
+void links_arm(uint32_t how)
 {
 	struct links *k = client.links;
 
@@ -382,7 +383,7 @@ void links_arm(void)
 			continue;
 		link_flush(l);
 		if (l->state != LINK_FREE)
-			bell_arm(&l->end.mine->armed);
+			bell_arm_as(&l->end.mine->armed, l->out_lent > 0 ? BELL_ARMED : how);
 	}
 }
 

@@ -74,11 +74,12 @@ struct plink {
 	bool late;	      /* a row lies in `packets` */
 	struct gone *packets; /* which the other side may still name; NULL */
 	int bell_fd, pid_fd;
-	uint32_t out;	  /* tokens in flight */
-	uint32_t in;	  /* entries that we have not given back */
-	uint32_t idle;	  /* turns that found nothing, while something is to be given back */
-	uint32_t streams; /* row of the first, NIL */
-	unsigned n_ret;	  /* to be given back, soon */
+	uint32_t out;	   /* tokens in flight */
+	uint32_t out_lent; /* of them for what another lent us, who waits for it, perhaps */
+	uint32_t in;	   /* entries that we have not given back */
+	uint32_t idle;	   /* turns that found nothing, while something is to be given back */
+	uint32_t streams;  /* row of the first, NIL */
+	unsigned n_ret;	   /* to be given back, soon */
 	uint32_t ret_bytes;
 	uint32_t ret[LINK_RET_BATCH];
 };
@@ -149,6 +150,15 @@ static inline void link_ring(struct plink *l)
 	/* As bell_ring(), but without a signal if nobody is there. */
 	if (unlikely(atomic_exchange_explicit(&l->end.other->armed, 0, memory_order_acq_rel) != 0))
 		(void)!send(l->bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* As bell_ring_trifle(). */
+static inline void link_ring_trifle(struct plink *l)
+{
+	uint32_t how = atomic_fetch_add_explicit(&l->end.other->armed, 0, memory_order_acq_rel);
+
+	if (unlikely(how != 0 && how != BELL_ARMED_NO_TRIFLES))
+		link_ring(l);
 }
 
 /* ---- link_keep.c ---- */

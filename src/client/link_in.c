@@ -19,17 +19,24 @@
 
 /* ---- giving back ---- */
 
+/* A buffer that comes back is news only to who waits for one, unless its stream is no more. */
 void link_flush(struct plink *l)
 {
+	bool news = l->state != LINK_UP || l->kept;
+
 	l->idle = 0;
 	if (l->n_ret == 0)
 		return;
-	for (unsigned i = 0; i < l->n_ret; i++)
+	for (unsigned i = 0; i < l->n_ret; i++) {
+		news |= (l->ret[i] & LINK_RET_GONE) != 0;
 		link_give_back(&l->end, l->ret[i]);
+	}
 	l->n_ret = 0;
 	l->ret_bytes = 0;
-	if (!l->deaf)
+	if (!l->deaf && news)
 		link_ring(l);
+	else if (!l->deaf)
+		link_ring_trifle(l);
 	link_release(l);
 }
 
@@ -55,6 +62,13 @@ static void refused(struct csock *s)
 	csock_broken(s, s->shut & SHUT_RD_BIT ? -EPIPE : -ECONNRESET);
 }
 
+static void back(struct plink *l, struct core *c, uint32_t i)
+{
+	l->out--;
+	l->out_lent -= c->token[i].kind == TOKEN_LOAN;
+	token_home(c, i);
+}
+
 static bool take_return(struct plink *l, uint32_t word)
 {
 	uint32_t core = word >> 24 & 15, i = word & 0xffffff;
@@ -65,8 +79,7 @@ static bool take_return(struct plink *l, uint32_t word)
 	    c->token[i].link != 1 + (unsigned)(l - client.links->link))
 		return false;
 	s = link_token_sock(&c->token[i]);
-	l->out--;
-	token_home(c, i);
+	back(l, c, i);
 	if (unlikely(word & LINK_RET_GONE))
 		refused(s);
 	return true;
@@ -93,6 +106,8 @@ static unsigned take_returns(struct plink *l)
 		}
 		n++;
 	}
+	for (unsigned i = 0; n > 0 && i < client.n_cores; i++)
+		core_tokens_came(&client.core[i]);
 	if (unlikely(n > 0 && l->state == LINK_ENDED))
 		link_release(l);
 	return n;
@@ -108,8 +123,7 @@ void link_tokens_home(struct plink *l)
 		for (uint32_t i = 0; i < c->token_rows && l->out > 0; i++) {
 			if (c->token[i].kind == TOKEN_FREE || c->token[i].link != name)
 				continue;
-			l->out--;
-			token_home(c, i);
+			back(l, c, i);
 		}
 	}
 }
@@ -274,7 +288,7 @@ static unsigned take_entries(struct plink *l, unsigned max)
 		}
 		n++;
 		if (unlikely(link_take(&l->end)))
-			link_ring(l);
+			link_ring_trifle(l);
 		if (unlikely(l->state != LINK_UP))
 			break;
 	}

@@ -67,6 +67,7 @@ static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, 
 	q->off = 0;
 	q->flags = 0;
 	l->out++;
+	l->out_lent += kind == TOKEN_LOAN;
 	s->inflight += len;
 	client.stats.tx_bytes += len;
 	return q;

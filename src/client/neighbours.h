@@ -43,7 +43,8 @@ void links_fini(void);
 void links_forget(void);
 unsigned links_drain(void);
 bool links_idle(void);
-void links_arm(void);
+/* how: BELL_ARMED…; what comes back is a trifle. */
+void links_arm(uint32_t how);
 void links_disarm(void);
 int links_fd(void);
 /* Into an epoll set that tells of each ringing once; as is what e.data.u32 will be. */

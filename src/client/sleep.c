@@ -225,11 +225,9 @@ static int bells_sleep(struct sleep_on *o, int64_t timeout_ns, struct waiter *w)
 /* ---- both ---- */
 
 /* Are tokens alone worth waking for? (chan.h, "Trifles") */
-static uint32_t how_armed(const struct core *c, const struct waiter *w)
+static uint32_t how_armed(bool wanted, const struct waiter *w)
 {
-	bool tokens = c->wants_tokens || w->anything || client.any != NULL;
-
-	return tokens ? BELL_ARMED : BELL_ARMED_NO_TRIFLES;
+	return wanted || w->anything || client.any != NULL ? BELL_ARMED : BELL_ARMED_NO_TRIFLES;
 }
 
 static int sleep_armed(int64_t timeout_ns, struct waiter *w)
@@ -251,6 +249,7 @@ static int sleep_armed(int64_t timeout_ns, struct waiter *w)
 
 int sleep_on_bells(int64_t timeout_ns, struct waiter *w)
 {
+	bool any = false;
 	int r = 0;
 
 	if (++client.sleep.armed % READ_EACH == 0)
@@ -258,9 +257,11 @@ int sleep_on_bells(int64_t timeout_ns, struct waiter *w)
 	for (unsigned i = 0; i < client.n_cores; i++) {
 		struct core *c = &client.core[i];
 
-		bell_arm_as(&c->end.sh->bells.app_armed, how_armed(c, w));
+		any |= c->wants_tokens;
+		bell_arm_as(&c->end.sh->bells.app_armed, how_armed(c->wants_tokens, w));
 	}
-	links_arm();
+	/* A neighbour gives back to whichever core. */
+	links_arm(how_armed(any, w));
 	if (rings_empty())
 		r = sleep_armed(timeout_ns, w);
 	for (unsigned i = 0; i < client.n_cores; i++)

@@ -391,6 +391,41 @@ static void entries_for_nobody_go_back_marked(void **state)
 	assert_int_equal(client.stats.link_bad, 0);
 }
 
+/* The neighbour sleeps, as is said; a buffer goes back to it. Is it rung for? */
+static bool rung_for_return(uint32_t how, uint32_t gone)
+{
+	entry(own(), "x");
+	assert_int_equal(zs_recv(fd, buf, 1, 0), 1);
+	client.links->link[0].ret[0] |= gone;
+	atomic_store(&far.mine->armed, how);
+	link_flush(&client.links->link[0]);
+	return atomic_exchange(&far.mine->armed, 0) == 0;
+}
+
+static void what_comes_back_rings_for_who_waits_for_it(void **state)
+{
+	receives();
+	assert_false(rung_for_return(BELL_ARMED_NO_TRIFLES, 0));
+	assert_true(rung_for_return(BELL_ARMED, 0));
+	assert_true(rung_for_return(BELL_ARMED_NO_TRIFLES, LINK_RET_GONE));
+}
+
+static void a_wait_for_room_asks_for_what_comes_back(void **state)
+{
+	sends();
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+	assert_false(client.core[0].wants_tokens);
+	while (zs_send(fd, buf, sizeof(buf), 0) > 0)
+		;
+	assert_true(client.core[0].wants_tokens);
+	while (link_next(&far) != NULL) {
+		link_give_back(&far, link_next(&far)->token);
+		link_take(&far);
+	}
+	zs_process(0);
+	assert_false(client.core[0].wants_tokens);
+}
+
 /* A buffer of the neighbour's is lent where it lies, and goes back when it is released. */
 static void received_where_it_lies(void **state)
 {
@@ -416,6 +451,34 @@ static void received_where_it_lies(void **state)
 	assert_true(link_returned(&far, &word));
 	assert_int_equal(word, 42);
 	assert_int_equal(client.stats.api_copied_bytes, 0);
+}
+
+static uint32_t armed_for_trifles(void)
+{
+	links_arm(BELL_ARMED_NO_TRIFLES);
+	return atomic_exchange(&client.links->link[0].end.mine->armed, 0);
+}
+
+/* Or the third, whose buffer it is, would not get it before we wake up for something else. */
+static void what_was_sent_on_is_waited_for(void **state)
+{
+	struct zs_buf b;
+
+	receives();
+	say(CHAN_EV_LINK_TX, LINK_ID, 9ull << 32 | 77);
+	*link_slot(&far) = (struct link_entry){.to = (uint32_t)(own() - client.links->sock),
+					       .gen = own()->gen,
+					       .token = 42,
+					       .len = 8,
+					       .region = link_region(OTHER, 0)};
+	link_push(&far, 8);
+	assert_int_equal(zs_recv_zc(fd, &b, 1, 0), 1);
+	assert_int_equal(armed_for_trifles(), BELL_ARMED_NO_TRIFLES);
+	assert_int_equal(zs_send_zc(fd, &b, 1, 0, 0), 1);
+	assert_int_equal(armed_for_trifles(), BELL_ARMED);
+	link_give_back(&far, link_next(&far)->token);
+	zs_process(0);
+	assert_int_equal(armed_for_trifles(), BELL_ARMED_NO_TRIFLES);
 }
 
 /* ---- the other program is gone ---- */
@@ -879,7 +942,10 @@ int main(void)
 		T(full_ring_is_no_room_until_something_comes_back),
 		T(a_stream_that_is_not_there_resets_its_sender),
 		T(entries_for_nobody_go_back_marked),
+		T(what_comes_back_rings_for_who_waits_for_it),
+		T(a_wait_for_room_asks_for_what_comes_back),
 		T(received_where_it_lies),
+		T(what_was_sent_on_is_waited_for),
 		T(its_end_brings_our_memory_home),
 		T(a_stream_goes_on_without_a_service),
 		T(what_the_service_still_had_a_part_in_is_reset),
