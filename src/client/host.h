@@ -63,6 +63,8 @@ struct host_wait {
 	unsigned n_pfd;
 	struct pollfd *kernel; /* the kernel's descriptors; revents are filled in */
 	unsigned n_kernel;
+	int64_t *looked_ns; /* at the kernel's, of CLOCK_MONOTONIC: by the caller, then by the wait;
+			     * or NULL: at its begin */
 	int64_t deadline_ns;	 /* of CLOCK_MONOTONIC; INT64_MAX: none; 0: only looks */
 	const sigset_t *sigmask; /* for the time of the wait (ppoll, epoll_pwait), or NULL */
 };
@@ -75,8 +77,8 @@ enum {
 
 /* Sleeps until one side may have something: HOST_OURS and HOST_KERNEL; 0 the deadline; -EINTR,
  * -EBADF, -ENXIO; -EOPNOTSUPP: of the kernel in mode poll. Level: what was there before the call
- * counts, on the kernel's side perhaps some microseconds later: the caller has looked. With pfd both
- * sides are looked at first and last. The caller looks again. */
+ * counts, on the kernel's side perhaps some microseconds later: the caller has looked. With pfd
+ * both sides are looked at first and last. The caller looks again. */
 int host_wait(const struct host_wait *w) must_check;
 
 /* Of a set of the client: others of its members are in the kernel's epoll of that number. A wait

@@ -51,7 +51,6 @@ static int look_at_kernel(struct call *c, const sigset_t *mask)
 	waiter_init(&w);
 	w.kernel = c->kernel;
 	c->kernel->mask = mask;
-	c->kernel->looked_ns = now_ns();
 	client.waiting++;
 	r = kwait_look(&w);
 	client.waiting--;
@@ -133,7 +132,10 @@ static int wait_with(struct call *c, struct kwait *k, struct pollfd *few)
 	if (w->n_kernel > FEW)
 		fds = malloc((w->n_kernel + KWAIT_ROOM) * sizeof(*fds));
 	if (fds != NULL && c->link != NULL) {
-		*k = (struct kwait){.fd = fds, .n = w->n_kernel, .mask = w->sigmask};
+		*k = (struct kwait){.fd = fds,
+				    .n = w->n_kernel,
+				    .mask = w->sigmask,
+				    .looked_ns = w->looked_ns != NULL ? *w->looked_ns : now_ns()};
 		for (unsigned i = 0; i < k->n; i++)
 			fds[i] = (struct pollfd){w->kernel[i].fd, w->kernel[i].events, 0};
 		client_lock();
@@ -141,6 +143,8 @@ static int wait_with(struct call *c, struct kwait *k, struct pollfd *few)
 		client_unlock();
 		for (unsigned i = 0; i < k->n; i++)
 			w->kernel[i].revents = fds[i].revents;
+		if (w->looked_ns != NULL)
+			*w->looked_ns = k->looked_ns;
 	}
 	if (fds != few)
 		free(fds);

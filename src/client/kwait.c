@@ -37,6 +37,8 @@ int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns, bool deaf)
 		interrupt_sleep(&ts);
 	r = ppoll(k->fd, k->n + n, &ts, k->mask);
 	r = r < 0 ? -errno : r;
+	if (k->n > 0)
+		k->looked_ns = now_ns();
 	if (!deaf && interrupt_woke() && r == 0)
 		r = -EINTR;
 	for (unsigned i = 0; r > 0 && i < k->n && !k->ready; i++)
@@ -59,7 +61,6 @@ int kwait_due(struct waiter *w, int64_t now)
 {
 	if (now - w->kernel->looked_ns < LOOK_NS)
 		return 0;
-	w->kernel->looked_ns = now;
 	return kwait_look(w);
 }
 

@@ -136,11 +136,16 @@ static int sleep_on_both(struct eset *e, struct wait *w)
 {
 	struct pollfd kernel = {.fd = w->epfd, .events = POLLIN};
 	struct host_wait h = {.epfd = w->epfd, .fd = -1, .kernel = &kernel, .sigmask = w->mask};
+	int64_t looked = atomic_load_explicit(&e->looked, memory_order_relaxed);
+	int r;
 
 	h.n_kernel = atomic_load_explicit(&e->kernel, memory_order_relaxed) > 0;
 	deadline_set(w);
 	h.deadline_ns = w->deadline;
-	return host_wait(&h);
+	h.looked_ns = &looked;
+	r = host_wait(&h);
+	atomic_store_explicit(&e->looked, looked, memory_order_relaxed);
+	return r;
 }
 
 /* A set with members of ours. */
