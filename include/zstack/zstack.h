@@ -212,7 +212,7 @@ int zs_ioctl(int fd, unsigned long request, ...);
 /* The semantics, and the bits for each state of a socket, are Linux's: epoll(7), poll(2). A set
  * can't hold a set, nor a descriptor of the kernel (-EINVAL, -EBADF). EPOLLWRBAND, if asked for,
  * says that zs_sent_zc() has something (Linux gives it no use on TCP). Also EPOLLET, EPOLLONESHOT,
- * EPOLLRDHUP, EPOLLPRI; EPOLLEXCLUSIVE and EPOLLWAKEUP are accepted without effect. */
+ * EPOLLEXCLUSIVE, EPOLLRDHUP, EPOLLPRI; EPOLLWAKEUP is accepted without effect. */
 int zs_epoll_create1(int flags);
 int zs_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event);
 /* timeout: milliseconds, -1 forever. In mode "poll" each call runs the stack once at least; -ENODEV

@@ -177,6 +177,9 @@ enum chan_op {
 	/* addr, port: 0, if a program listens there for TCP to which a same-node stream could be;
 	 * -ECONNREFUSED: none. sid 0, no ticket. */
 	CHAN_OP_LISTENS,
+	/* Of a shared socket: arg[0] = 1: who waits for it here wants to be told only if no other
+	 * holder of that mind is asleep that could be (EPOLLEXCLUSIVE); 0: it is told always. */
+	CHAN_OP_EXCLUSIVE,
 	CHAN_OP_MAX,
 };
 

@@ -82,6 +82,8 @@ _Static_assert(sizeof(struct epset) == 64, "one cache line");
 
 void epitem_notify(struct epitem *first, uint32_t mask);
 void epitem_free(struct epitem *i);
+/* The same, while its socket goes on: what it alone was told (EPOLLEXCLUSIVE) another is. */
+void epitem_drop(struct epitem *i);
 void epitem_forget(struct csock *s);
 /* What a set may hold. */
 struct eptarget {

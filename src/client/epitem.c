@@ -112,12 +112,58 @@ static inline void item_ready(struct epitem *i)
 		set_tell(e);
 }
 
+/* Does a thread wait for it that nothing has woken yet? */
+static bool set_sleeps(const struct epset *e)
+{
+	const struct wlink *l = e->waiters;
+
+	while (l != NULL && l->w->woken)
+		l = l->next;
+	return l != NULL;
+}
+
+static void item_to_end(struct epitem **list, struct epitem *i)
+{
+	struct epitem **p = list;
+
+	while (*p != i)
+		p = &(*p)->next;
+	*p = i->next;
+	while (*p != NULL)
+		p = &(*p)->next;
+	*p = i;
+	i->next = NULL;
+}
+
+/* EPOLLEXCLUSIVE: sets in which nobody sleeps are told, as they look before they do, and of the
+ * others one, which is the last to be asked the next time. */
+static slow_path void notify_one(struct csock *s, uint32_t mask)
+{
+	struct epitem *i = s->items;
+	bool woken = false;
+
+	for (; i != NULL && !woken; i = woken ? i : i->next) {
+		if (!(i->events & EPOLLEXCLUSIVE) || !(i->events & mask))
+			continue;
+		woken = set_sleeps(&sets[i->set]);
+		item_ready(i);
+	}
+	if (woken)
+		item_to_end(&s->items, i);
+}
+
 void epitem_notify(struct epitem *i, uint32_t mask)
 {
+	struct csock *one = NULL;
+
 	for (; i != NULL; i = i->next) {
-		if (i->events & mask)
+		if (unlikely(i->events & EPOLLEXCLUSIVE))
+			one = &client.sock[i->target];
+		else if (i->events & mask)
 			item_ready(i);
 	}
+	if (unlikely(one != NULL))
+		notify_one(one, mask);
 }
 
 uint32_t epitem_mask_set(const struct epitem *i)
@@ -155,6 +201,18 @@ void epitem_free(struct epitem *i)
 	list_del(&i->of_set);
 	i->next = items_free;
 	items_free = i;
+}
+
+void epitem_drop(struct epitem *i)
+{
+	struct csock *s = i->events & EPOLLEXCLUSIVE ? &client.sock[i->target] : NULL;
+
+	epitem_free(i);
+	if (likely(s == NULL))
+		return;
+	/* It may be the one that was told: then another has to be. */
+	epitem_notify(s->items, csock_mask(s));
+	shared_exclusive(s);
 }
 
 void epitem_forget(struct csock *s)
@@ -247,6 +305,8 @@ static int item_add(struct epset *e, const struct eptarget *t, const struct epol
 	i->next = *items_of(t);
 	*items_of(t) = i;
 	item_ask(i, ev);
+	if (t->s != NULL)
+		shared_exclusive(t->s);
 	return 0;
 }
 
@@ -260,7 +320,7 @@ int epitem_ctl(struct epset *e, int op, const struct eptarget *t, const struct e
 	if (op == EPOLL_CTL_DEL) {
 		if (i == NULL)
 			return -ENOENT;
-		epitem_free(i);
+		epitem_drop(i);
 		return 0;
 	}
 	if (ev->events & EPOLLEXCLUSIVE)

@@ -11,7 +11,8 @@
  * A level-triggered item that is reported goes to the end, so that a caller with room for few
  *events gets round to all.
  *
- * Not done: EPOLLEXCLUSIVE wakes like any other.
+ * EPOLLEXCLUSIVE: news go to one of the sets that sleep, not to all (epitem.c), and to one of the
+ * programs that hold the socket (shared.c).
  */
 #include <sys/epoll.h>
 
@@ -25,7 +26,7 @@
 void epset_close(struct epset *e)
 {
 	while (!list_empty(&e->items))
-		epitem_free(container_of(e->items.next, struct epitem, of_set));
+		epitem_drop(container_of(e->items.next, struct epitem, of_set));
 	while (e->outer != NULL)
 		epitem_free(e->outer);
 	e->serial++;

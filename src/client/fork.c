@@ -214,6 +214,7 @@ void fork_shared(struct csock *s)
 		give_back_unread(s);
 	else if (s->state == CSOCK_LISTEN)
 		give_back_accepted(s);
+	shared_exclusive(s);
 }
 
 static void share_all(uint32_t app)
@@ -272,7 +273,7 @@ static bool take_over(struct csock *s)
 	s->waiters = NULL;
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
 				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE |
-				CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER);
+				CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER | CSOCK_EXCLUSIVE);
 	if (s->child_sid == 0 || csock_name(c, s->child_sid, s) == NULL)
 		return false;
 	s->flags |= CSOCK_SHARED;
@@ -293,8 +294,10 @@ static void inherit_fd(int fd, struct csock *s)
 		g->users = 0;
 		g->growing = false;
 	}
-	if (whole)
+	if (whole) {
+		shared_exclusive(s);
 		return;
+	}
 	for (unsigned i = 0; g != NULL && i < g->n; i++) {
 		if (g->sock[i]->sid != 0)
 			csock_core(g->sock[i])->row[sid_index(g->sock[i]->sid)] = 0;

@@ -188,7 +188,7 @@ static void sock_lose(struct csock *s, struct gone *g)
 	s->lease = 0; /* of what was lent nobody else can read any more */
 	if (s->flags & CSOCK_SHARED)
 		s->flags |= CSOCK_JOINT;
-	s->flags &= ~(uint32_t)(CSOCK_TOCLOSE | CSOCK_SHARED | CSOCK_HINT);
+	s->flags &= ~(uint32_t)(CSOCK_TOCLOSE | CSOCK_SHARED | CSOCK_HINT | CSOCK_EXCLUSIVE);
 	if (s->state == CSOCK_CLOSED) {
 		if (s->flags & CSOCK_LINGERS)
 			wlink_wake(s->waiters);

@@ -68,6 +68,8 @@ void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, stru
 			continue;
 		links[i].link = (struct wlink){.w = w, .next = *list};
 		*list = &links[i].link;
+		if (p.s != NULL && unlikely(p.s->flags & CSOCK_EXCLUSIVE))
+			shared_exclusive(p.s);
 	}
 }
 

@@ -9,6 +9,8 @@
  * A stream that we alone read comes by itself, as an unshared one does, while we have a lease of it
  * (sock/sock_lease.c): then what is read is taken first, by the lease's word in the channel. That
  * another process reads is found out by that, or by the event, whichever comes first.
+ *
+ * Where all wait with EPOLLEXCLUSIVE the service is told that one of the processes will do.
  */
 #include "client/client_priv.h"
 
@@ -83,8 +85,12 @@ static int accept_one(struct csock *l)
 
 	l->flags &= ~(uint32_t)CSOCK_HINT;
 	r = cmd_call(csock_core(l), l, &cmd, &e);
-	if (r == 0 && e.aux != 0)
+	if (r == 0 && e.aux != 0) {
 		l->flags |= CSOCK_HINT;
+		/* For another thread: this one may be busy with what it got. */
+		if (l->flags & CSOCK_EXCLUSIVE)
+			csock_notify(l, EPOLLIN);
+	}
 	return r == -ERESTART ? -EAGAIN : r;
 }
 
@@ -123,7 +129,7 @@ void shared_event(struct csock *s, const struct chan_cqe *e)
 	if (s->state == CSOCK_CLOSED)
 		return;
 	if (e->ev == CHAN_EV_SOLE)
-		s->flags &= ~(uint32_t)(CSOCK_SHARED | CSOCK_HINT);
+		s->flags &= ~(uint32_t)(CSOCK_SHARED | CSOCK_HINT | CSOCK_EXCLUSIVE);
 	else
 		s->flags |= CSOCK_HINT;
 	csock_notify(s, EPOLLIN);
@@ -270,5 +276,41 @@ void shared_lease(struct csock *s, const struct chan_cqe *e)
 		lease_begins(s, e->off);
 	} else {
 		lease_ends(s, e->aux != 0);
+	}
+}
+
+/* ---- EPOLLEXCLUSIVE ---- */
+
+/* Does nobody here wait for it in another way? */
+static bool one_will_do(const struct csock *s)
+{
+	const struct epitem *i = s->items;
+
+	while (i != NULL && (i->events & EPOLLEXCLUSIVE))
+		i = i->next;
+	return i == NULL && s->items != NULL && s->waiters == NULL;
+}
+
+void shared_exclusive(struct csock *s)
+{
+	bool is;
+
+	if (s->group != NULL)
+		s = s->group->sock[0];
+	is = one_will_do(s);
+	for (unsigned i = 0; i < csock_members(s); i++) {
+		struct csock *m = csock_member(s, i);
+		struct core *c = csock_core(m);
+		struct chan_sqe *q;
+
+		if (!(m->flags & CSOCK_SHARED) || is == ((m->flags & CSOCK_EXCLUSIVE) != 0))
+			continue;
+		if (m->sid == 0 || chan_free(&c->end.sq, 1) == 0)
+			continue; /* the next time */
+		m->flags ^= CSOCK_EXCLUSIVE;
+		q = cmd_next(c);
+		cmd_of(q, m, TOKEN_NOBODY);
+		q->arg[0] = is;
+		cmd_push(c, CHAN_OP_EXCLUSIVE);
 	}
 }

@@ -189,6 +189,8 @@ enum {
 	CSOCK_CORKED = 1 << 28,	  /* TCP_CORK, of which the service does not know (cork.c) */
 	CSOCK_NODELAY = 1 << 29,  /* TCP_NODELAY, as the service knows */
 	CSOCK_DELAYED = 1 << 30,  /* … which was taken back, as it does not know */
+	/* SHARED, and the service knows that one of the holders will do. */
+	CSOCK_EXCLUSIVE = 1u << 31,
 	CSOCK_UNUSUAL = CSOCK_URG | CSOCK_GROUPED | CSOCK_COOKIES | CSOCK_LOWAT | CSOCK_SHARED |
 			CSOCK_ERRQUEUE | CSOCK_OFFER | CSOCK_CORKED | CSOCK_DELAYED,
 };

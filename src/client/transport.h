@@ -82,6 +82,8 @@ static inline bool shared_asks(const struct csock *s)
 {
 	return !csock_leased(s) || (s->flags & CSOCK_HINT) != 0;
 }
+/* Who waits for it here may have changed: says so to the service if it makes a difference. */
+void shared_exclusive(struct csock *s);
 /* A stream that others write to as well: returns when the service has taken what was sent, so that
  * what another process sends after this comes after it. */
 void shared_flush(struct csock *s);

@@ -43,6 +43,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_LINK_TAKE] = cmd_link_take,
 	[CHAN_OP_LINK_SWITCH] = cmd_link_switch,
 	[CHAN_OP_LISTENS] = cmd_listens,
+	[CHAN_OP_EXCLUSIVE] = cmd_exclusive,
 };
 
 static bool op_is_send(unsigned op)

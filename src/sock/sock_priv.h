@@ -113,7 +113,8 @@ struct sock {
 	struct ip_addr laddr; /* bound to */
 	uint16_t lport;
 	uint8_t domain;			     /* AF_INET, AF_INET6 */
-	uint8_t fam;			     /* SOCK_FAM_* bound */
+	uint8_t fam : 2;		     /* SOCK_FAM_* bound */
+	bool exclusive : 1;		     /* shared: one of several that sleep is to be told */
 	int error;			     /* pending, negative errno */
 	uint32_t connect_token, close_token; /* parked: the former names the listener */
 	uint32_t backlog, announced;	     /* listener */

@@ -223,6 +223,12 @@ static void hand_over(struct sock *k, struct sock *heir)
 	port_hand_over(k, heir);
 }
 
+/* It was told, perhaps in the place of others, and has not asked since. */
+static bool alone_told(const struct sock *k)
+{
+	return k->exclusive && !(k->flags & SOCKF_WANT);
+}
+
 bool share_leave(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
@@ -247,6 +253,8 @@ bool share_leave(struct sock *k)
 	k->flags &= (uint16_t)~SOCKF_BOUND;
 	if (sh->n == 1)
 		sock_news(sh->holder[0], NEWS_DATA | NEWS_ACCEPT);
+	else if (alone_told(k) && share_has_more(sh->holder[0]))
+		share_readable(sh->holder[0]);
 	return true;
 }
 
@@ -264,9 +272,43 @@ void share_free(struct sock *k)
 
 /* ---- news ---- */
 
+static void tell_readable(struct sock *h)
+{
+	h->flags &= (uint16_t)~SOCKF_WANT;
+	sock_news(h, NEWS_READABLE);
+}
+
+/* Will what it is told now wake it? */
+static bool app_sleeps(const struct sock_app *a)
+{
+	return atomic_load_explicit(&a->end.sh->bells.app_armed, memory_order_relaxed) != 0;
+}
+
+/* EPOLLEXCLUSIVE: who is awake looks before it sleeps, and is told; of those that sleep one is
+ * woken, each in its turn. Who was told and goes without having asked is replaced (share_leave). */
+static void tell_one(struct sock_desc *sh)
+{
+	uint32_t first = sh->turn;
+
+	for (uint32_t i = 0; i < sh->n; i++) {
+		uint32_t at = (first + i) % sh->n;
+		struct sock *h = sh->holder[at];
+		bool sleeps = app_sleeps(h->app);
+
+		if (!h->exclusive || !(h->flags & SOCKF_WANT))
+			continue;
+		tell_readable(h);
+		if (!sleeps)
+			continue;
+		sh->turn = at + 1;
+		return;
+	}
+}
+
 void share_readable(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
+	bool one = false;
 
 	for (uint32_t i = 0; i < sh->n; i++) {
 		struct sock *h = sh->holder[i];
@@ -277,9 +319,25 @@ void share_readable(struct sock *k)
 		}
 		if (!(h->flags & SOCKF_WANT))
 			continue;
-		h->flags &= (uint16_t)~SOCKF_WANT;
-		sock_news(h, NEWS_READABLE);
+		if (h->exclusive)
+			one = true;
+		else
+			tell_readable(h);
 	}
+	if (one)
+		tell_one(sh);
+}
+
+int cmd_exclusive(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+
+	if (k->share == NULL)
+		return 0; /* it is being told so */
+	k->exclusive = c->q->arg[0] != 0;
+	if (!k->exclusive && k->share->n > 1 && share_has_more(k))
+		share_readable(k);
+	return 0;
 }
 
 void share_tcp_event(struct sock *k, uint32_t events)
@@ -365,6 +423,7 @@ bool share_tell_sole(struct sock *k)
 	}
 	share_free(k);
 	k->flags &= (uint16_t)~SOCKF_WANT;
+	k->exclusive = false;
 	k->news |= news_of(k);
 	sock_link_look(k);
 	return true;

@@ -46,6 +46,7 @@ static inline struct rte_mbuf *queue_all(struct pkt_queue *q)
 struct sock_desc {
 	uint32_t n; /* 1: the last one is still to be told */
 	bool told;
+	uint32_t turn;	      /* whose it is to be woken, modulo n: see tell_one() */
 	struct sock **holder; /* the first is the one that the protocols know */
 	struct list parked;   /* listener: connections given back, by sock.lingering */
 	/* TCP: taken from the connection and unread; its charge is not given back. */
@@ -83,6 +84,7 @@ int cmd_share(struct sock_cmd *c);
 int cmd_unread(struct sock_cmd *c);
 int cmd_read(struct sock_cmd *c);
 int cmd_accept(struct sock_cmd *c);
+int cmd_exclusive(struct sock_cmd *c);
 
 /* ---- sock_pending.c ---- */
 /* How many of so many bytes can be read, after a look into the connection; -EAGAIN: there are

@@ -4,6 +4,8 @@
  */
 #include <pthread.h>
 #include <setjmp.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "calls.h"
@@ -214,6 +216,99 @@ static void jumped(void)
 	show_bytes("got", buf, 5);
 }
 
+/* ---- EPOLLEXCLUSIVE ---- */
+
+#define WAITERS 4
+#define EACH	8
+
+struct count {
+	_Atomic int wakes, served;
+};
+
+static void add(int ep, int fd, uint32_t events)
+{
+	struct epoll_event e = {.events = events, .data.fd = fd};
+
+	if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e) != 0)
+		_exit(1);
+}
+
+/* Waits for connections until nobody has the other end of `until`. */
+static void wait_exclusively(int l, int until, int ready, struct count *n)
+{
+	int ep = epoll_create1(0);
+	struct epoll_event e;
+	char buf[16];
+
+	add(ep, l, EPOLLIN | EPOLLEXCLUSIVE);
+	add(ep, until, EPOLLIN);
+	if (write(ready, "r", 1) != 1)
+		_exit(1);
+	while (epoll_wait(ep, &e, 1, -1) == 1 && e.data.fd == l) {
+		int s = accept(l, NULL, NULL);
+
+		n->wakes++;
+		n->served += s >= 0 && read_full(s, buf, 9) == 9;
+		if (s >= 0)
+			close(s);
+	}
+	_exit(0);
+}
+
+/* Not looking for work, either. */
+static void until_asleep(pid_t pid)
+{
+	char path[32], state = 'R';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	while (state != 'S') {
+		f = fopen(path, "r");
+		if (f == NULL || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			state = 'S';
+		if (f != NULL)
+			fclose(f);
+		usleep(1000);
+	}
+}
+
+/* A connection wakes one process of four (and who just happens to be awake); none is slept over,
+ * also when processes end. */
+static void exclusive_processes(void)
+{
+	int port, l = listener(&port), until[WAITERS][2], ready[2];
+	struct count *n =
+		mmap(NULL, sizeof(*n), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid[WAITERS];
+	char buf[16];
+
+	show(fcntl(l, F_SETFL, O_NONBLOCK));
+	show(pipe(ready));
+	for (int i = 0; i < WAITERS; i++) {
+		show(pipe2(until[i], O_CLOEXEC));
+		pid[i] = fork();
+		if (pid[i] != 0)
+			continue;
+		for (int k = 0; k <= i; k++)
+			close(until[k][1]);
+		wait_exclusively(l, until[i][0], ready[1], n);
+	}
+	show(read_full(ready[0], buf, WAITERS));
+	for (int i = 0, c; i < WAITERS; i++) {
+		for (int k = 0; k < EACH; k++) {
+			for (int p = i; p < WAITERS; p++)
+				until_asleep(pid[p]);
+			c = call_me(port);
+			show(read_full(c, buf, 1));
+			close(c);
+		}
+		close(until[i][1]);
+		show(waitpid(pid[i], NULL, 0) == pid[i]);
+	}
+	show(n->served);
+	show(n->wakes < EACH * WAITERS * 3 / 2);
+}
+
 static void *read_one(void *arg)
 {
 	char c;
@@ -249,5 +344,6 @@ const struct call_case share_cases[] = {
 	{"restarted", restarted},
 	{"jumped", jumped},
 	{"cancelled", cancelled},
+	{"exclusive_processes", exclusive_processes},
 	{NULL, NULL},
 };

@@ -3,6 +3,7 @@
  * Readiness as Linux reports it: epoll(7), poll(2), select(2); level, edge, one-shot; every state's
  * bits; sets and descriptors that close.
  */
+#include "client/client_priv.h"
 #include "fake.h"
 
 #define core0 (&fake.core[0])
@@ -374,6 +375,114 @@ static void exclusive_is_only_for_adding(void **state)
 	assert_int_equal(look(ep), EPOLLIN);
 }
 
+/* Somebody sleeps in a set. */
+struct sleeper {
+	struct waiter w;
+	struct wlink link;
+};
+
+static void sleeps_in(struct sleeper *s, int ep)
+{
+	int err;
+
+	waiter_init(&s->w);
+	s->link = (struct wlink){.w = &s->w};
+	fd_epset(ep, &err)->waiters = &s->link;
+}
+
+static void wakes(int ep)
+{
+	int err;
+
+	fd_epset(ep, &err)->waiters = NULL;
+}
+
+static void of_sets_that_sleep_exclusively_one_is_woken(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), any = set_with(l, EPOLLIN), ep[3];
+	struct sleeper s[2];
+
+	for (int i = 0; i < 3; i++)
+		ep[i] = set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+	sleeps_in(&s[0], ep[0]);
+	sleeps_in(&s[1], ep[1]);
+	fake_accept(core0, sid);
+	assert_int_equal(look(any), EPOLLIN);
+	assert_true(s[0].w.woken != s[1].w.woken);
+	assert_int_equal(look(ep[2]), EPOLLIN); /* nobody sleeps there */
+	/* Before the first one has looked another connection comes. */
+	fake_accept(core0, sid);
+	assert_int_equal(look(any), EPOLLIN);
+	assert_true(s[0].w.woken && s[1].w.woken);
+	wakes(ep[0]);
+	wakes(ep[1]);
+	assert_int_equal(look(ep[0]), EPOLLIN);
+	assert_int_equal(look(ep[1]), EPOLLIN);
+}
+
+static void sets_are_woken_in_turn(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), any = set_with(l, EPOLLIN), ep[3];
+	struct sleeper s[3];
+	int first = -1;
+
+	for (int i = 0; i < 3; i++)
+		ep[i] = set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+	for (int n = 0; n < 6; n++) {
+		int woken = -1;
+
+		for (int i = 0; i < 3; i++)
+			sleeps_in(&s[i], ep[i]);
+		fake_accept(core0, sid);
+		assert_int_equal(look(any), EPOLLIN);
+		for (int i = 0; i < 3; i++) {
+			woken = s[i].w.woken ? i : woken;
+			wakes(ep[i]);
+		}
+		assert_true(woken >= 0 && s[woken].w.woken);
+		first = n == 0 ? woken : first;
+		assert_int_equal(woken == first, n % 3 == 0);
+		assert_int_equal(look(ep[woken]), EPOLLIN);
+		assert_int_equal(look(ep[(woken + 1) % 3]) + look(ep[(woken + 2) % 3]), 0);
+		assert_true(zs_accept(l, NULL, NULL) >= 0);
+		assert_int_equal(look(any) + look(ep[woken]), 0);
+	}
+}
+
+/* It was told alone, and goes: whoever is left is told. */
+static void a_set_that_goes_hands_on_what_it_was_told(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), any = set_with(l, EPOLLIN), ep[3];
+	struct sleeper s[3];
+	int left = 3;
+
+	for (int i = 0; i < 3; i++) {
+		ep[i] = set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+		sleeps_in(&s[i], ep[i]);
+	}
+	fake_accept(core0, sid);
+	assert_int_equal(look(any), EPOLLIN);
+	while (left > 1) {
+		int gone = 0, n = 0;
+
+		while (ep[gone] < 0 || !s[gone].w.woken)
+			gone++;
+		wakes(ep[gone]);
+		if (left == 3)
+			assert_int_equal(zs_close(ep[gone]), 0);
+		else
+			assert_int_equal(zs_epoll_ctl(ep[gone], EPOLL_CTL_DEL, l, NULL), 0);
+		ep[gone] = -1;
+		for (int i = 0; i < 3; i++)
+			n += ep[i] >= 0 && s[i].w.woken;
+		assert_int_equal(n, 1);
+		left--;
+	}
+	for (int i = 0; i < 3; i++)
+		if (ep[i] >= 0)
+			wakes(ep[i]);
+}
+
 static void closed_sets_leave_room_for_others(void **state)
 {
 	int fd = fake_connection(SOCK_NONBLOCK, &sid);
@@ -518,6 +627,9 @@ int main(void)
 		T(a_set_with_something_ready_is_readable_in_another),
 		T(sets_hold_neither_themselves_nor_more_than_some_levels),
 		T(exclusive_is_only_for_adding),
+		T(of_sets_that_sleep_exclusively_one_is_woken),
+		T(sets_are_woken_in_turn),
+		T(a_set_that_goes_hands_on_what_it_was_told),
 		T(closed_sets_leave_room_for_others),
 		T(wait_sleeps_until_news),
 		T(wait_sleeps_again_after_other_news),

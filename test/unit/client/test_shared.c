@@ -298,6 +298,71 @@ static void a_lease_that_makes_no_sense_breaks_its_socket(void **state)
 
 #define LEASE(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
 
+/* ---- EPOLLEXCLUSIVE ---- */
+
+static int set_with(int fd, uint32_t events)
+{
+	int ep = zs_epoll_create1(0);
+	struct epoll_event e = {.events = events};
+
+	assert_int_equal(zs_epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e), 0);
+	return ep;
+}
+
+static void said(unsigned n, int last)
+{
+	struct epoll_event e;
+
+	(void)!zs_epoll_wait(zs_epoll_create1(0), &e, 1, 0);
+	assert_int_equal(fake_count(core0, CHAN_OP_EXCLUSIVE), n);
+	if (n > 0)
+		assert_int_equal(fake_last(core0, CHAN_OP_EXCLUSIVE)->arg[0], last);
+}
+
+static void the_service_knows_when_one_holder_will_do(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), one, two;
+
+	shared(l);
+	one = set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+	said(1, 1);
+	(void)set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+	said(1, 1);
+	two = set_with(l, EPOLLIN);
+	said(2, 0);
+	assert_int_equal(zs_close(one), 0);
+	said(2, 0);
+	assert_int_equal(zs_epoll_ctl(two, EPOLL_CTL_DEL, l, NULL), 0);
+	said(2, 0);
+}
+
+static void who_polls_is_told_always(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid);
+	struct pollfd p = {.fd = l, .events = POLLIN};
+
+	shared(l);
+	(void)set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+	said(1, 1);
+	assert_int_equal(zs_poll(&p, 1, 1), 0);
+	said(2, 0);
+}
+
+static void sharing_says_how_it_is_waited_for(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), err;
+
+	(void)set_with(l, EPOLLIN | EPOLLEXCLUSIVE);
+	said(0, 0);
+	fork_share(fd_csock(l, &err), 1);
+	said(1, 1);
+	/* Alone again, and with others again. */
+	others_leave();
+	said(1, 1);
+	fork_share(fd_csock(l, &err), 2);
+	said(2, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +384,12 @@ int main(void)
 		LEASE(what_is_closed_with_a_lease_is_left_to_the_others),
 		LEASE(the_end_is_asked_for_when_it_is_told),
 		LEASE(a_lease_that_makes_no_sense_breaks_its_socket),
+		cmocka_unit_test_setup_teardown(the_service_knows_when_one_holder_will_do,
+						fake_setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(who_polls_is_told_always, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(sharing_says_how_it_is_waited_for, fake_setup,
+						fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

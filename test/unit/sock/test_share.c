@@ -3,7 +3,7 @@
  * Sockets that several programs hold (src/sock/sock_share.h), and those of them that have a link
  * to the other end (src/sock/sock_link.c): what is given back unread is charged as it is counted,
  * and is bounded (H34); who is told that it is alone while its ring is nearly full is told the rest
- * later, once.
+ * later, once. Which of several is told that there is something (EPOLLEXCLUSIVE).
  */
 #include "sock_test.h"
 
@@ -384,6 +384,155 @@ static void marks_inside_a_buffer_are_told_in_their_place(void **state)
 	other_down();
 }
 
+/* ---- EPOLLEXCLUSIVE ---- */
+
+static uint32_t child_sid, other_sid;
+
+static void exclusive(struct host *h, uint32_t sid, int on)
+{
+	struct chan_sqe q = {.op = CHAN_OP_EXCLUSIVE, .sid = sid, .arg = {on}, .token = 5};
+	struct chan_cqe e;
+
+	submit(h, q);
+	step(1);
+	app_read(h);
+	assert_true(take_result(h, 5, &e));
+	assert_int_equal(e.res, 0);
+}
+
+static bool told(struct host *h)
+{
+	struct chan_cqe e;
+	bool r;
+
+	step(1);
+	app_read(h);
+	r = take(h, CHAN_EV_READABLE, 0, &e);
+	assert_false(take(h, CHAN_EV_READABLE, 0, &e));
+	return r;
+}
+
+static void sleeps(struct host *h)
+{
+	bell_arm(&h->end.sh->bells.app_armed);
+}
+
+/* B's listener, which two others hold, for both of whom one is enough. */
+static void listener_of_three(void)
+{
+	struct ip_addr any = {0};
+
+	listener = make_socket(B, AF_INET6, SOCK_STREAM);
+	assert_int_equal(do_bind(B, listener, &any, 80), 0);
+	assert_int_equal(do_listen(B, listener, 16), 0);
+	app_up(&child, (struct sock_app_cfg){.id = CHILD, .domain = DOMAIN});
+	app_up(&other, (struct sock_app_cfg){.id = CHILD + 1, .domain = DOMAIN});
+	assert_int_equal(socks_share(B->app, listener, child.app, &child_sid), 0);
+	assert_int_equal(socks_share(B->app, listener, other.app, &other_sid), 0);
+	exclusive(&child, child_sid, 1);
+	exclusive(&other, other_sid, 1);
+}
+
+static void comes(void)
+{
+	client = make_socket(A, AF_INET, SOCK_STREAM);
+	assert_int_equal(do_connect(A, client, &B->addr, 80), 0);
+}
+
+/* epoll_ctl(2), EPOLLEXCLUSIVE; who did not ask for it is told always. */
+static void of_those_that_sleep_one_is_told(void **state)
+{
+	listener_of_three();
+	sleeps(&child);
+	sleeps(&other);
+	comes();
+	assert_true(told(B));
+	assert_true(told(&child));
+	assert_false(told(&other));
+	/* The first has enough to do. */
+	comes();
+	assert_true(told(&other));
+	assert_false(told(&child));
+	app_down(&child);
+	app_down(&other);
+}
+
+static void who_is_awake_is_told(void **state)
+{
+	listener_of_three();
+	comes();
+	assert_true(told(&child));
+	assert_true(told(&other));
+	app_down(&child);
+	app_down(&other);
+}
+
+static void who_is_awake_leaves_it_to_one_that_sleeps(void **state)
+{
+	listener_of_three();
+	sleeps(&other);
+	comes();
+	assert_true(told(&child));
+	assert_true(told(&other));
+	app_down(&child);
+	app_down(&other);
+}
+
+static void the_turn_goes_round(void **state)
+{
+	struct chan_cqe e;
+
+	listener_of_three();
+	for (int i = 0; i < 4; i++) {
+		struct host *next = i % 2 == 0 ? &child : &other;
+		struct chan_sqe q = {.op = CHAN_OP_ACCEPT,
+				     .sid = i % 2 == 0 ? child_sid : other_sid,
+				     .token = 6};
+
+		sleeps(&child);
+		sleeps(&other);
+		comes();
+		assert_true(told(next));
+		assert_false(told(next == &child ? &other : &child));
+		submit(next, q);
+		submit(next, q);
+		step(1);
+		app_read(next);
+		assert_true(take(next, CHAN_EV_ACCEPT, q.sid, &e));
+		bell_disarm(&child.end.sh->bells.app_armed);
+		bell_disarm(&other.end.sh->bells.app_armed);
+	}
+	app_down(&child);
+	app_down(&other);
+}
+
+/* Who was told and does not take it is replaced: nothing waits for ever. */
+static void who_was_told_and_goes_is_replaced(void **state)
+{
+	listener_of_three();
+	sleeps(&child);
+	sleeps(&other);
+	comes();
+	assert_true(told(&child));
+	assert_false(told(&other));
+	app_down(&child);
+	assert_true(told(&other));
+	app_down(&other);
+}
+
+static void who_was_told_and_waits_no_more_is_replaced(void **state)
+{
+	listener_of_three();
+	sleeps(&child);
+	sleeps(&other);
+	comes();
+	assert_true(told(&child));
+	exclusive(&child, child_sid, 0);
+	assert_true(told(&other));
+	app_down(&child);
+	app_down(&other);
+}
+
 static int setup_linked(void **state)
 {
 	b_cfg = (struct sock_app_cfg){.id = CHILD - 1, .domain = DOMAIN};
@@ -409,6 +558,12 @@ int main(void)
 		TEST(the_last_holder_is_told_a_gaps_bytes_in_their_place),
 		TEST(a_gap_inside_a_buffer),
 		TEST(marks_inside_a_buffer_are_told_in_their_place),
+		TEST(of_those_that_sleep_one_is_told),
+		TEST(who_is_awake_is_told),
+		TEST(who_is_awake_leaves_it_to_one_that_sleeps),
+		TEST(the_turn_goes_round),
+		TEST(who_was_told_and_goes_is_replaced),
+		TEST(who_was_told_and_waits_no_more_is_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
