@@ -71,6 +71,7 @@ _zstack()
 		;;
 	stat) _zstack_of "-z -i -n --json" ;;
 	top) _zstack_of "-i -n --json" ;;
+	apps) _zstack_of "-r --json" ;;
 	addr | route)
 		if [[ $prev == "$command" ]]; then
 			_zstack_of "add del --json"

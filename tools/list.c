@@ -123,25 +123,71 @@ int cmd_neigh(struct tool *t, int argc, char **argv)
 		    print_neigh);
 }
 
+/* How many sockets went there, whatever for. */
+static int64_t told(const json_t *o, const char *whose)
+{
+	const json_t *why = json_object_get(json_object_get(o, "told"), whose), *n;
+	const char *key;
+	int64_t sum = 0;
+
+	json_object_foreach((json_t *)why, key, n) sum += json_integer_value(n);
+	return sum;
+}
+
 static void print_app(const json_t *o)
 {
 	char user[64];
 
-	printf("%5lld %-20s %8lld %-12s %-12s %-9s %7lld/%-7lld %5lld/%-5lld %6lld %8.1f\n",
+	printf("%5lld %-20s %8lld %-12s %-12s %-9s %7lld/%-7lld %5lld/%-5lld %6lld %8.1f",
 	       (long long)number_of(o, "app"), text_of(o, "program"),
 	       (long long)number_of(o, "pid"), user_of(o, user), text_of(o, "domain"),
 	       text_of(o, "state"), (long long)number_of(o, "sockets"),
 	       (long long)number_of(o, "sockets_max"), (long long)number_of(o, "lent"),
 	       (long long)number_of(o, "lent_max"), (long long)number_of(o, "sends"),
 	       (double)number_of(o, "memory") / 1048576);
+	printf(" %7lld %7lld\n", (long long)(told(o, "taken") + told(o, "both")),
+	       (long long)told(o, "kernel"));
+}
+
+/* "        kernel: 3 loopback, 1 unix" */
+static void print_whose(const json_t *o, const char *whose, const char *text)
+{
+	const json_t *why = json_object_get(json_object_get(o, "told"), whose), *n;
+	bool any = false;
+	const char *key;
+
+	json_object_foreach((json_t *)why, key, n)
+	{
+		if (json_integer_value(n) == 0)
+			continue;
+		if (!any)
+			printf("        %s: ", text);
+		printf("%s%lld ", any ? ", " : "", (long long)json_integer_value(n));
+		for (const char *c = key; *c != '\0'; c++)
+			putchar(*c == '_' ? ' ' : *c);
+		any = true;
+	}
+	if (any)
+		putchar('\n');
+}
+
+static void print_app_reasons(const json_t *o)
+{
+	print_app(o);
+	print_whose(o, "taken", "taken");
+	print_whose(o, "both", "taken and the kernel's");
+	print_whose(o, "kernel", "the kernel's");
+	print_whose(o, "failed", "refused");
 }
 
 int cmd_apps(struct tool *t, int argc, char **argv)
 {
-	if (argc != 1)
-		return usage("apps: %s: what is that", argv[1]);
+	bool reasons = argc == 2 && strcmp(argv[1], "-r") == 0;
+
+	if (argc != 1 && !reasons)
+		return usage("apps: %s: what is that", argv[argc - 1]);
 	return list(t, "apps",
 		    "  App Program                   PID User         Domain       State     "
-		    "Sockets/max        Lent/max   Sends      MiB",
-		    print_app);
+		    "Sockets/max        Lent/max   Sends      MiB   Taken  Kernel",
+		    reasons ? print_app_reasons : print_app);
 }

@@ -25,7 +25,7 @@ static const struct command {
 	{"addr", cmd_addr, "[add|del IP/LEN[@PORT[.VLAN]]]", "addresses"},
 	{"route", cmd_route, "[add|del PREFIX via IP]", "routes"},
 	{"neigh", cmd_neigh, "", "neighbours"},
-	{"apps", cmd_apps, "", "attached programs"},
+	{"apps", cmd_apps, "[-r]", "attached programs"},
 	{"capture", cmd_capture, "[-w FILE|-] [-c COUNT] [-s BYTES] [FILTER]", "frames (pcapng)"},
 	{"ping", cmd_ping, "[-c COUNT] [-i SECONDS] [-s BYTES] [-W SECONDS] IP", "echo"},
 	{"run", cmd_run, "[-v] [OPTION]... -- PROGRAM [ARGUMENT]...", "a program on Z-Stack"},

@@ -77,7 +77,8 @@ AT(chan_shared, bells, 256);
 AT(chan_bells, app_armed, 0);
 AT(chan_bells, stack_armed, 64);
 AT(chan_shared, lease, 384);
-_Static_assert(sizeof(struct chan_shared) == 384 + 8 * CHAN_LEASES, "six lines, and the leases");
+AT(chan_shared, told, 384 + 8 * CHAN_LEASES);
+_Static_assert(sizeof(struct chan_shared) == 512 + 8 * CHAN_LEASES, "eight lines, and the leases");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "op and ev are the highest byte of an entry's first word, as chan_first() says");
 
@@ -191,6 +192,8 @@ void chan_format(void *base, const struct chan_geometry *g)
 	atomic_store_explicit(&sh->bells.stack_armed, 0, memory_order_relaxed);
 	for (unsigned i = 0; i < CHAN_LEASES; i++)
 		atomic_store_explicit(&sh->lease[i], 0, memory_order_relaxed);
+	for (unsigned i = 0; i < CHAN_TOLD_PLACES; i++)
+		atomic_store_explicit(&sh->told.n[i], 0, memory_order_relaxed);
 }
 
 int chan_check(const void *base, uint64_t bytes, struct chan_hdr *copy)

@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 5
+#define CHAN_VERSION 6
 
 /* ---- names ---- */
 
@@ -194,6 +194,7 @@ enum {
 	CHAN_SEND_PART = 1 << 3,   /* datagram: further pieces follow */
 	CHAN_SEND_FROM = 1 << 4,   /* datagram: from[] is valid */
 };
+
 
 enum { CHAN_OPT_QUIET = 1 << 0 };
 
@@ -374,10 +375,42 @@ static inline bool chan_lease_same(uint64_t a, uint64_t b)
 	return ((a ^ b) & ~(CHAN_LEASE_CUT | CHAN_LEASE_LEFT | CHAN_LEASE_TAKEN)) == 0;
 }
 
+/* Where the sockets of an unmodified program went, for people to look at (docs/design/011, 'zstack
+ * apps'). Only the program writes it; what stands there is believed of that program alone. */
+enum chan_told {
+	/* ours, because: */
+	TOLD_TAKEN,	     /* the address, or its subnet, is the stack's */
+	TOLD_TAKEN_RULE,     /* a rule said so */
+	TOLD_TAKEN_LOOPBACK, /* a program of the service listens there */
+	TOLD_ACCEPTED,	     /* it came to a listener of ours */
+	/* ours and the kernel's: bound to the wildcard address, or to loopback */
+	TOLD_BOTH,
+	TOLD_BOTH_LOOPBACK,
+	/* the kernel's, because: */
+	TOLD_LOOPBACK,
+	TOLD_RULE,
+	TOLD_NOT_SUBNET,      /* connected to what is on no subnet of the stack's */
+	TOLD_NOT_ADDRESS,     /* bound to what is no address of the stack's */
+	TOLD_UNIX,	      /* AF_UNIX */
+	TOLD_OTHER_KIND,      /* netlink, raw, … */
+	TOLD_KERNEL_ACCEPTED, /* it came to the kernel's side of a listener that is both */
+	/* nobody's, because: */
+	TOLD_NO_STACK, /* the service is not there */
+	TOLD_NO_ROOM,  /* of sockets, or memory */
+	TOLD_MAX,
+};
+#define CHAN_TOLD_PLACES 16
+_Static_assert(TOLD_MAX <= CHAN_TOLD_PLACES, "there is room for each");
+
+struct chan_tally {
+	_Alignas(64) _Atomic uint64_t n[CHAN_TOLD_PLACES]; /* by enum chan_told */
+};
+
 struct chan_shared {
 	struct chan_idx sq, cq, ret, done;
 	struct chan_bells bells;
 	_Alignas(64) _Atomic uint64_t lease[CHAN_LEASES];
+	struct chan_tally told;
 };
 
 /* Where one side has the memory mapped. */
@@ -420,6 +453,12 @@ struct chan_end {
 	uint8_t *scratch;    /* CHAN_SCRATCH_BYTES; one command at a time */
 	struct chan_hdr hdr; /* private copy */
 };
+/* Where the application's counts are, as the service has the channel mapped. */
+static inline const struct chan_tally *chan_told_of(const struct chan_map *m,
+						    const struct chan_hdr *hdr)
+{
+	return &((const struct chan_shared *)((const char *)m->base + hdr->idx_off))->told;
+}
 /* One side takes its place, once, before the other moves: hdr is what chan_check() accepted. */
 void chan_attach(struct chan_end *e, const struct chan_map *m, const struct chan_hdr *hdr);
 

@@ -126,6 +126,10 @@ static inline void cmd_push(struct core *c, uint8_t op)
 	cmd_push_first(c, chan_first(op, 0, 0));
 }
 
+/* ---- host.c ---- */
+/* What the host has counted so far, into the channel of core 0. */
+void told_show(struct core *c);
+
 /* ---- csock.c: sockets, their queues and their state ---- */
 /* The sockets that a descriptor stands for: one on each of some cores. */
 static inline unsigned csock_members(const struct csock *s)

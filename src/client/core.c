@@ -123,6 +123,8 @@ int core_init(struct core *c, unsigned id, const struct chan_map *map)
 		return r;
 	}
 	lists_init(c);
+	if (id == 0)
+		told_show(c);
 	return 0;
 }
 
@@ -166,6 +168,8 @@ int core_rejoin(unsigned id, const struct chan_map *map)
 		return r;
 	c->map = map;
 	chan_attach(&c->end, map, &hdr);
+	if (id == 0)
+		told_show(c);
 	c->max_socks = hdr.max_sockets;
 	c->max_loans = hdr.max_loans;
 	c->max_tokens = hdr.max_tokens;

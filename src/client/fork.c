@@ -20,6 +20,7 @@
 
 #include "chan/attach.h"
 #include "client/client_priv.h"
+#include "client/host.h"
 
 static struct {
 	bool active; /* between prepare and parent or child */
@@ -385,6 +386,7 @@ static void child(void)
 {
 	static struct core fresh[EMBED_CORES_MAX];
 
+	host_count_none();
 	if (!forking.active) {
 		client_lock_reset();
 		child_has_none();

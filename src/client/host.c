@@ -122,6 +122,30 @@ int host_listens(const uint8_t addr[16], uint16_t port)
 	return r == 0 ? 1 : r == -ECONNREFUSED ? 0 : r == -ERESTART ? -ENETDOWN : r;
 }
 
+/* ---- where sockets went ---- */
+
+static uint64_t told[CHAN_TOLD_PLACES]; /* of this process, from service to service */
+
+void told_show(struct core *c)
+{
+	for (unsigned i = 0; i < TOLD_MAX; i++)
+		atomic_store_explicit(&c->end.sh->told.n[i], told[i], memory_order_relaxed);
+}
+
+void host_count(enum chan_told where)
+{
+	client_lock();
+	told[where]++;
+	if (client.running)
+		told_show(&client.core[0]);
+	client_unlock();
+}
+
+void host_count_none(void)
+{
+	memset(told, 0, sizeof(told));
+}
+
 bool host_is_shared(void)
 {
 	bool r;

@@ -97,6 +97,11 @@ bool host_is_shared(void);
  * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*; may be NULL. */
 int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes) must_check;
 
+/* One more socket went that way; 'zstack apps' shows it. Also before zs_start(); a child of fork
+ * begins at 0 (host_count_none(), if it may be that there is no stack yet). */
+void host_count(enum chan_told where);
+void host_count_none(void);
+
 /* Does a program of the service listen there for TCP (IPv4 mapped), to which a same-node stream
  * could be? 1, 0 or -errno. Asks the service. */
 int host_listens(const uint8_t addr[16], uint16_t port) must_check;

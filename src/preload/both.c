@@ -46,8 +46,10 @@ static int accept_one(int fd, struct sockaddr *addr, socklen_t *len, int flags, 
 		r = real.accept4(twin_of(fd), addr, len, flags);
 		r = r < 0 ? -errno : r;
 	}
-	if (r >= 0)
+	if (r >= 0) {
 		number_begin(r, ours ? FD_SOCKET : FD_KERNEL);
+		count_socket(ours ? TOLD_ACCEPTED : TOLD_KERNEL_ACCEPTED);
+	}
 	return r;
 }
 

@@ -207,13 +207,15 @@ static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, sockle
 		r = bind_both(fd, w, addr, len);
 		/* Loopback is the kernel's in the first place: a port that the program may not
 		 * have of ours is no fault. */
-		if (w->loopback && (r == -EACCES || r == -ENETDOWN))
-			return DECIDED_KERNEL;
+		if (w->loopback && (r == -EACCES || r == -ENETDOWN)) {
+			w->why = TOLD_LOOPBACK;
+			return whose_done(w, DECIDED_KERNEL);
+		}
 		break;
 	default:
-		return r;
+		return whose_done(w, r);
 	}
-	return r < 0 ? r : DECIDED_OURS;
+	return whose_done(w, r < 0 ? r : DECIDED_OURS);
 }
 
 /* It is the kernel's for good, and nothing of ours is in its way. */
@@ -305,6 +307,7 @@ int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 		r = whose_told(&w, fd);
 		if (r == WHOSE_OURS)
 			r = ours_alone(fd) < 0 ? -ENOBUFS : DECIDED_OURS;
+		r = whose_done(&w, r);
 	}
 	number_unlock();
 	return r;
@@ -313,7 +316,7 @@ int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 /* UDP: what sends to us may send to the kernel's side next, and the other way round. */
 int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct wish w;
+	struct wish w = {.verb = NULL};
 	int r = DECIDED_KERNEL, twin;
 
 	number_lock();
@@ -327,7 +330,9 @@ int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 			r = ours_make(fd);
 		if (r == 0)
 			r = ours_install(fd, twin);
-		r = r < 0 ? r : DECIDED_OURS;
+		r = whose_done(&w, r < 0 ? r : DECIDED_OURS);
+	} else if (w.c.connect && !kernel_bound(fd)) {
+		r = whose_done(&w, r); /* the first that it sends there */
 	}
 	number_unlock();
 	return r;
@@ -337,13 +342,12 @@ int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 
 enum decided both_whose(int fd, const struct sockaddr *addr, socklen_t len, bool send)
 {
-	const char *why;
 	struct wish w;
 
 	if (!wish_from(&w, twin_of(fd), send ? "send" : "connect", addr, len))
 		return DECIDED_OURS;
 	w.c.connect = true;
-	return whose(&w, &why) == WHOSE_KERNEL ? DECIDED_KERNEL : DECIDED_OURS;
+	return whose(&w) == WHOSE_KERNEL ? DECIDED_KERNEL : DECIDED_OURS;
 }
 
 static void twin_close(int twin)

@@ -203,6 +203,11 @@ const struct rules *run_rules(void);
 /* "zstack: …" on stderr, in one write. */
 void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* ---- told.c ---- */
+
+/* One more socket went that way. */
+void count_socket(enum chan_told where);
+
 /* ---- number.c: what is known of a number beside its kind ---- */
 
 /* One lock for all changes of it, also while a socket is decided on. Taken before the client's. */

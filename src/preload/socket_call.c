@@ -23,8 +23,12 @@ int socket(int domain, int type, int protocol)
 {
 	int fd = real.socket(domain, type, protocol);
 
-	if (fd >= 0 && !is_inside() && may_be_ours(domain, type, protocol))
+	if (fd < 0 || is_inside())
+		return fd;
+	if (may_be_ours(domain, type, protocol))
 		number_begin(fd, FD_UNDECIDED);
+	else
+		count_socket(domain == AF_UNIX ? TOLD_UNIX : TOLD_OTHER_KIND);
 	return fd;
 }
 
@@ -76,8 +80,10 @@ static long accept_ours(int fd, struct sockaddr *addr, socklen_t *len, int flags
 		return r;
 	}
 	CALL(r, zs_accept4(fd, addr, len, flags));
-	if (r >= 0)
+	if (r >= 0) {
 		number_begin((int)r, FD_SOCKET);
+		count_socket(TOLD_ACCEPTED);
+	}
 	return r;
 }
 

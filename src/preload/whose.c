@@ -59,7 +59,21 @@ bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *
 	return true;
 }
 
-static void tell(const struct wish *w, int fd, const char *answer)
+/* As verbose says it (run.h). */
+static const char *const said[TOLD_MAX] = {
+	[TOLD_TAKEN] = "taken",
+	[TOLD_TAKEN_RULE] = "taken: a rule",
+	[TOLD_TAKEN_LOOPBACK] = "taken: loopback to one of ours",
+	[TOLD_BOTH] = "both",
+	[TOLD_BOTH_LOOPBACK] = "both: loopback",
+	[TOLD_LOOPBACK] = "kernel: loopback",
+	[TOLD_RULE] = "kernel: a rule",
+	[TOLD_NOT_SUBNET] = "kernel: not on a subnet of the stack's",
+	[TOLD_NOT_ADDRESS] = "kernel: not an address of the stack's",
+	[TOLD_NO_STACK] = "no stack",
+};
+
+static void tell(const struct wish *w, int fd)
 {
 	char text[INET6_ADDRSTRLEN];
 	bool v4 = IN6_IS_ADDR_V4MAPPED(&w->c.addr);
@@ -70,25 +84,25 @@ static void tell(const struct wish *w, int fd, const char *answer)
 		  text, sizeof(text));
 	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", program_invocation_short_name, getpid(),
 	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, fd,
-	    answer);
+	    said[w->why]);
 }
 
 /* Loopback is the kernel's, and beside it ours for TCP between programs of one service: what
  * listens there listens on both sides, and who connects goes where somebody listens, to ours first.
  * Never ENETDOWN: without a service it is the kernel's. */
-static int loopback_whose(const struct wish *w, const char **why)
+static int loopback_whose(struct wish *w)
 {
-	*why = "kernel: loopback";
+	w->why = TOLD_LOOPBACK;
 	if (w->c.udp || IN6_IS_ADDR_LINKLOCAL(&w->c.addr) || run_rules()->no_loopback ||
 	    start_embedded() || start_need() < 0 || !host_alive())
 		return WHOSE_KERNEL;
 	if (!w->c.connect) {
-		*why = "both: loopback";
+		w->why = TOLD_BOTH_LOOPBACK;
 		return WHOSE_BOTH;
 	}
 	if (host_listens(w->c.addr.s6_addr, w->c.port) <= 0)
 		return WHOSE_KERNEL;
-	*why = "taken: loopback to one of ours";
+	w->why = TOLD_TAKEN_LOOPBACK;
 	return WHOSE_OURS;
 }
 
@@ -119,28 +133,27 @@ static int places(struct wish *w, bool *own, bool *near)
 	return n < 0 ? n : 0;
 }
 
-int whose(struct wish *w, const char **why)
+int whose(struct wish *w)
 {
 	enum rule_answer a = rules_ask(run_rules(), &w->c);
 	bool own = false, near = false;
 
 	if (a == RULE_NONE && w->loopback)
-		return loopback_whose(w, why);
-	*why = "no stack";
+		return loopback_whose(w);
+	w->why = TOLD_NO_STACK;
 	if (a != RULE_LEAVE && (start_need() < 0 || !host_alive() || places(w, &own, &near) < 0))
 		return -ENETDOWN;
 	a = rules_ask(run_rules(), &w->c);
-	*why = a == RULE_LEAVE ? "kernel: a rule" : "taken: a rule";
+	w->why = a == RULE_LEAVE ? TOLD_RULE : TOLD_TAKEN_RULE;
 	if (a != RULE_NONE)
 		return a == RULE_LEAVE ? WHOSE_KERNEL : WHOSE_OURS;
-	*why = "both";
+	w->why = TOLD_BOTH;
 	if (!w->c.connect && w->wildcard)
 		return WHOSE_BOTH;
-	*why = "taken";
+	w->why = TOLD_TAKEN;
 	if (w->c.connect ? near : own)
 		return WHOSE_OURS;
-	*why = w->c.connect ? "kernel: not on a subnet of the stack's"
-			    : "kernel: not an address of the stack's";
+	w->why = w->c.connect ? TOLD_NOT_SUBNET : TOLD_NOT_ADDRESS;
 	return WHOSE_KERNEL;
 }
 
@@ -168,9 +181,25 @@ void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len)
 
 int whose_told(struct wish *w, int fd)
 {
-	const char *why;
-	int r = whose(w, &why);
+	int r = whose(w);
 
-	tell(w, fd, why);
+	tell(w, fd);
+	return r;
+}
+
+/* What else went wrong is the program's affair: a port that is taken, a wrong address. */
+static bool lacks_room(int r)
+{
+	return r == -ENOBUFS || r == -ENOMEM || r == -ENFILE || r == -EMFILE;
+}
+
+int whose_done(const struct wish *w, int r)
+{
+	if (r >= 0)
+		count_socket(w->why);
+	else if (r == -ENETDOWN)
+		count_socket(TOLD_NO_STACK);
+	else if (lacks_room(r))
+		count_socket(TOLD_NO_ROOM);
 	return r;
 }

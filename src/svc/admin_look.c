@@ -203,6 +203,43 @@ static void share_add(struct node_core *core, void *arg)
 	c->sum.commands += one.commands;
 }
 
+/* What the program says of its sockets: nobody else's numbers depend on it. */
+static const struct {
+	const char *whose, *why;
+} told[TOLD_MAX] = {
+	[TOLD_TAKEN] = {"taken", "address"},
+	[TOLD_TAKEN_RULE] = {"taken", "rule"},
+	[TOLD_TAKEN_LOOPBACK] = {"taken", "loopback"},
+	[TOLD_ACCEPTED] = {"taken", "accepted"},
+	[TOLD_BOTH] = {"both", "wildcard"},
+	[TOLD_BOTH_LOOPBACK] = {"both", "loopback"},
+	[TOLD_LOOPBACK] = {"kernel", "loopback"},
+	[TOLD_RULE] = {"kernel", "rule"},
+	[TOLD_NOT_SUBNET] = {"kernel", "other_subnet"},
+	[TOLD_NOT_ADDRESS] = {"kernel", "other_address"},
+	[TOLD_UNIX] = {"kernel", "unix"},
+	[TOLD_OTHER_KIND] = {"kernel", "other_kind"},
+	[TOLD_KERNEL_ACCEPTED] = {"kernel", "accepted"},
+	[TOLD_NO_STACK] = {"failed", "no_service"},
+	[TOLD_NO_ROOM] = {"failed", "no_room"},
+};
+#define TOLD_MOST (1ull << 53) /* that JSON's readers have in common */
+
+static json_t *told_json(const struct app *app)
+{
+	json_t *o = json_pack("{s:{}, s:{}, s:{}, s:{}}", "taken", "both", "kernel", "failed");
+	const struct app_chan *c = &app->chan[0];
+	const struct chan_tally *t = c->map.base != NULL ? chan_told_of(&c->map, &c->hdr) : NULL;
+
+	for (unsigned i = 0; t != NULL && i < TOLD_MAX; i++) {
+		uint64_t n = atomic_load_explicit(&t->n[i], memory_order_relaxed);
+
+		json_object_set_new(json_object_get(o, told[i].whose), told[i].why,
+				    integer(n < TOLD_MOST ? n : TOLD_MOST));
+	}
+	return o;
+}
+
 static json_t *app_json(const struct admin *a, const struct app *app)
 {
 	static const char *const state[] = {[APP_NEW] = "new",
@@ -218,13 +255,13 @@ static json_t *app_json(const struct admin *a, const struct app *app)
 		if (app->state == APP_READY || app->state == APP_FORKED)
 			node_call(&a->s->node.core[i], share_add, &c);
 	}
-	return json_pack("{s:I, s:s, s:i, s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I}", "app",
-			 (json_int_t)app->id, "program", app->program, "pid", (int)app->pid, "user",
-			 (int)app->uid, "domain", a->s->cfg.policy.domain[app->domain].name,
+	return json_pack("{s:I, s:s, s:i, s:i, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:o}",
+			 "app", (json_int_t)app->id, "program", app->program, "pid", (int)app->pid,
+			 "user", (int)app->uid, "domain", a->s->cfg.policy.domain[app->domain].name,
 			 "state", state[app->state], "sockets", c.sum.sockets, "sockets_max",
 			 c.sum.sockets_max, "lent", c.sum.lent, "lent_max", c.sum.lent_max, "sends",
 			 c.sum.sends, "commands", (json_int_t)c.sum.commands, "memory",
-			 (json_int_t)memory);
+			 (json_int_t)memory, "told", told_json(app));
 }
 
 /* One program each step. */

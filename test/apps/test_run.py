@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """zstack run itself: what it refuses, what it hands over, what it tells: test_run.py."""
+import json
 import os
 import re
 import subprocess
@@ -84,6 +85,41 @@ def verbose_says_whose_each_socket_is():
                  r"0\.0\.0\.0:7302 \(fd \d+\): both"):
         check(re.search(want, out), f"{want}: {out}")
     check(said(*SERVICE, PYTHON, bind, f"{ZS4}:7300") == (0, ""), "silent without")
+
+
+def told(count=1):
+    """What `zstack apps` says of the programs of that name, the oldest first, without what is 0."""
+    out = subprocess.run([tool, "--json", "--socket", world.socket_path, "apps"], stdout=subprocess.PIPE, text=True, check=True)
+    apps = sorted((a for a in map(json.loads, out.stdout.splitlines()) if a["program"].startswith("python3")),
+                  key=lambda a: a["app"])
+    check(len(apps) == count, f"{apps}")
+    return [{whose: {why: n for why, n in by.items() if n} for whose, by in a["told"].items()} for a in apps]
+
+
+@case
+def apps_says_where_sockets_went():
+    want = {"taken": {"address": 2, "rule": 1, "loopback": 1, "accepted": 1}, "both": {"wildcard": 1, "loopback": 1},
+            "kernel": {"loopback": 1, "rule": 1, "other_subnet": 1, "other_address": 1, "unix": 2, "other_kind": 1}, "failed": {}}
+    child = {"taken": {"address": 1}, "both": {}, "kernel": {"unix": 1}, "failed": {}}
+    script = put("whose.py", open(os.path.join(HERE, "programs", "whose.py"), "rb").read())
+    rules = ("--take", "10.9.0.0/16", "--leave", ":7311")
+    with App(PYTHON, script, ZS4, LINUX4, ready="ready", options=rules, stdin=subprocess.PIPE) as a:
+        world.until("both wait", lambda: "child" in a.output())
+        check(told(2) == [want, child], f"{told(2)}")
+        world.net.far_sh(f"{PYTHON} -c 'import socket; socket.create_connection((\"127.0.0.1\", 7308))'")
+        world.until("the kernel's connection", lambda: "accepted" in a.output())
+        want["kernel"]["accepted"] = 1
+        check(told(2)[0] == want, f"{told(2)[0]}")
+        text = subprocess.run([tool, "--socket", world.socket_path, "apps", "-r"], stdout=subprocess.PIPE, text=True,
+                              check=True).stdout
+        check("the kernel's: 1 loopback, 1 rule, 1 other subnet, 1 other address, 2 unix, 1 other kind, 1 accepted\n" in text and
+              "taken: 2 address, 1 rule, 1 loopback, 1 accepted\n" in text, text)
+        # Those of the parent: 5 taken and 2 both; 8 the kernel's.
+        check(re.search(r"python3.* +7 +8\n", text) and re.search(r"python3.* +1 +1\n", text), text)
+        a.process.stdin.close()
+        check(a.wait(20) == 0, a.errors())
+    refused_by_tool = subprocess.run([tool, "apps", "-x"], stderr=subprocess.PIPE, text=True, check=False)
+    check(refused_by_tool.returncode == 2 and "-x: what is that" in refused_by_tool.stderr, refused_by_tool.stderr)
 
 
 @case

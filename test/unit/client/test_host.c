@@ -579,6 +579,27 @@ static void a_set_can_be_polled(void **state)
 	assert_int_equal(p.revents, POLLIN);
 }
 
+static uint64_t told(enum chan_told where)
+{
+	return core0->end.sh->told.n[where];
+}
+
+/* Also those from before there was a stack, and from the time of another. */
+static void the_service_sees_where_sockets_went(void **state)
+{
+	host_count_none();
+	host_count(TOLD_UNIX);
+	host_count(TOLD_UNIX);
+	host_count(TOLD_TAKEN);
+	assert_int_equal(told(TOLD_UNIX), 2);
+	fake_stop();
+	host_count(TOLD_UNIX);
+	fake_start(1, false);
+	assert_int_equal(told(TOLD_UNIX), 3);
+	assert_int_equal(told(TOLD_TAKEN), 1);
+	assert_int_equal(told(TOLD_BOTH), 0);
+}
+
 #define W(f) cmocka_unit_test_setup_teardown(f, setup_wait, teardown_wait)
 
 int main(void)
@@ -604,6 +625,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(addresses_come_from_the_stack_and_are_remembered,
 						setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(numbers_of_random_order_are_those_of_a_model, setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(the_service_sees_where_sockets_went, setup,
 						fake_teardown),
 		W(what_is_there_already_counts),
 		W(a_deadline_ends_it),
