@@ -166,9 +166,10 @@ ssize_t zs_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *a
 ssize_t zs_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
 		  socklen_t addrlen);
 /* Control messages received: IP_PKTINFO and IPV6_PKTINFO (the local address of a datagram), when
- * IP_PKTINFO or IPV6_RECVPKTINFO was set. To be sent: IP_PKTINFO, IPV6_PKTINFO, the own address that a
- * datagram is to come from; others are -EINVAL. An address that is not the stack's is the socket's
- * next error, EINVAL. */
+ * IP_PKTINFO or IPV6_RECVPKTINFO was set, and so for time stamps (SO_TIMESTAMP, SO_TIMESTAMPNS), TTL and
+ * TOS. To be sent: IP_PKTINFO, IPV6_PKTINFO, the own address that a datagram is to come from; IP_TTL,
+ * IPV6_HOPLIMIT, IP_TOS, IPV6_TCLASS of this one; others are -EINVAL, those of other levels passed over.
+ * An address that is not the stack's is the socket's next error, EINVAL. */
 ssize_t zs_recvmsg(int fd, struct msghdr *msg, int flags);
 ssize_t zs_sendmsg(int fd, const struct msghdr *msg, int flags);
 

@@ -193,8 +193,14 @@ enum {
 	CHAN_SEND_COPIED = 1 << 2, /* from a copying call */
 	CHAN_SEND_PART = 1 << 3,   /* datagram: further pieces follow */
 	CHAN_SEND_FROM = 1 << 4,   /* datagram: from[] is valid */
+	CHAN_SEND_IP = 1 << 5,	   /* datagram of SEND or SENDTO: loan has CHAN_IP_* */
 };
 
+/* What one datagram's header says that the socket's others don't. */
+#define CHAN_IP_TTL	  (1u << 16) /* hop limit: in the lowest byte, 0 = the socket's */
+#define CHAN_IP_TOS	  (1u << 17) /* traffic class: in the next one */
+#define CHAN_IP_TTL_SHIFT 0
+#define CHAN_IP_TOS_SHIFT 8
 
 enum { CHAN_OPT_QUIET = 1 << 0 };
 

@@ -25,6 +25,22 @@ int endpoint_from(struct endpoint *e, int domain, const struct sockaddr *sa, soc
 void endpoint_to(const uint8_t addr[16], uint16_t port, uint32_t scope, int domain,
 		 struct sockaddr *sa, socklen_t *len);
 
+/* ---- cmsg.c ---- */
+struct dgram;
+/* CLOCK_REALTIME. */
+int64_t real_ns(void);
+/* What the socket wants to know of a datagram. */
+void cmsgs_put(const struct csock *s, const struct dgram *d, struct msghdr *m);
+/* What control messages say of a datagram. */
+struct send_ctl {
+	bool has_from;
+	uint8_t from[16]; /* IPv4 mapped: the own address */
+	uint32_t ip;	  /* CHAN_IP_* */
+};
+/* Of a send of so many bytes. -EINVAL, -EFAULT. */
+int cmsgs_take(const struct csock *s, const struct msghdr *msg, size_t bytes,
+	       struct send_ctl *c) must_check;
+
 /* ---- send.c, recv.c: shared with zc.c ---- */
 #define SENDMSG_FLAGS                                                                              \
 	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY)

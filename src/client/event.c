@@ -101,6 +101,11 @@ static uint32_t empty_new(struct core *c)
 	return row;
 }
 
+static slow_path int64_t stamp_of(const struct csock *s)
+{
+	return (s->group != NULL ? s->group->sock[0] : s)->stamps != 0 ? real_ns() : 0;
+}
+
 static void on_dgram(struct core *c, const struct chan_cqe *e)
 {
 	struct csock *s = csock_find(c, e->sid);
@@ -128,6 +133,7 @@ static void on_dgram(struct core *c, const struct chan_cqe *e)
 	memcpy(d->laddr, e->laddr, 16);
 	d->port = e->port;
 	d->aux = e->aux;
+	d->stamp_ns = unlikely(s->flags & (CSOCK_STAMPS | CSOCK_GROUPED)) ? stamp_of(s) : 0;
 	c->loan[row].more = (e->flags & CHAN_CQ_MORE) != 0;
 	csock_queue(c, s, row);
 	if (c->loan[row].more)

@@ -35,6 +35,7 @@ void image_write(struct sock_image *i, const struct csock *s)
 		.sndtimeo_ns = s->sndtimeo_ns,
 		.peer_port = s->peer_port,
 		.local_port = s->local_port,
+		.stamps = s->type == SOCK_DGRAM ? s->stamps : 0,
 	};
 	memcpy(i->peer, s->peer, sizeof(i->peer));
 	memcpy(i->local, s->local, sizeof(i->local));
@@ -73,6 +74,10 @@ static void fill(struct csock *s, const struct sock_image *i)
 	s->sndtimeo_ns = i->sndtimeo_ns;
 	s->peer_port = i->peer_port;
 	s->local_port = i->local_port;
+	if (s->type == SOCK_DGRAM && i->stamps != 0) {
+		s->stamps = i->stamps;
+		s->flags |= CSOCK_STAMPS;
+	}
 	memcpy(s->peer, i->peer, sizeof(s->peer));
 	memcpy(s->local, i->local, sizeof(s->local));
 }

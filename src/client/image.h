@@ -21,7 +21,7 @@ struct sock_image {
 	uint8_t peer[16], local[16];
 	uint16_t peer_port, local_port;
 	uint32_t sid[EMBED_CORES_MAX]; /* of the reader, by core; 0 = none there */
-	uint32_t pad;
+	uint32_t stamps;
 };
 _Static_assert(sizeof(struct sock_image) == 168, "the same for all who read it");
 

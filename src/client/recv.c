@@ -301,68 +301,6 @@ int recv_wait_dgram(struct csock *s, int flags)
 	return 1;
 }
 
-/* As Linux: what there is no place for is cut, or left out if there is none for its head. */
-static void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data,
-		     size_t len)
-{
-	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
-	char *at = (char *)m->msg_control + *used;
-	size_t room = m->msg_controllen - *used;
-
-	if (room < CMSG_LEN(len))
-		m->msg_flags |= MSG_CTRUNC;
-	if (room < sizeof(h))
-		return;
-	h.cmsg_len = room < h.cmsg_len ? room : h.cmsg_len;
-	memcpy(at, &h, sizeof(h));
-	memcpy(at + CMSG_LEN(0), data, h.cmsg_len - CMSG_LEN(0));
-	*used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
-}
-
-static void cmsg_v4(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
-{
-	struct in_pktinfo pi = {.ipi_ifindex = (int)(d->aux & 0xffff)};
-	int ttl = d->aux >> 16 & 0xff;
-	uint8_t tos = d->aux >> 24;
-
-	memcpy(&pi.ipi_addr, d->laddr + 12, 4);
-	memcpy(&pi.ipi_spec_dst, d->laddr + 12, 4);
-	if (s->flags & CSOCK_PKTINFO)
-		cmsg_put(m, used, IPPROTO_IP, IP_PKTINFO, &pi, sizeof(pi));
-	if (s->flags & CSOCK_RECVTTL)
-		cmsg_put(m, used, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
-	if (s->flags & CSOCK_RECVTOS)
-		cmsg_put(m, used, IPPROTO_IP, IP_TOS, &tos, sizeof(tos));
-}
-
-static void cmsg_v6(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
-{
-	struct in6_pktinfo pi = {.ipi6_ifindex = d->aux & 0xffff};
-	int ttl = d->aux >> 16 & 0xff, tos = d->aux >> 24;
-
-	memcpy(&pi.ipi6_addr, d->laddr, 16);
-	if (s->flags & CSOCK_PKTINFO)
-		cmsg_put(m, used, IPPROTO_IPV6, IPV6_PKTINFO, &pi, sizeof(pi));
-	if (s->flags & CSOCK_RECVTTL)
-		cmsg_put(m, used, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
-	if (s->flags & CSOCK_RECVTOS)
-		cmsg_put(m, used, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
-}
-
-static void cmsgs(const struct csock *s, const struct dgram *d, struct msghdr *m)
-{
-	size_t used = 0;
-
-	/* What there is no place for is told of, also where there is none at all. */
-	if (m->msg_control == NULL)
-		m->msg_controllen = 0;
-	if (s->domain == AF_INET)
-		cmsg_v4(s, d, m, &used);
-	else
-		cmsg_v6(s, d, m, &used);
-	m->msg_controllen = used;
-}
-
 /* Unlinks the datagram at the head. */
 static void dgram_drop(struct core *c, struct csock *q)
 {
@@ -395,7 +333,7 @@ static ssize_t recv_dgram(struct csock *s, struct recv_args *a)
 	endpoint_to(c->dgram[q->head].addr, c->dgram[q->head].port, c->dgram[q->head].aux & 0xffff,
 		    s->domain, a->addr, a->addrlen);
 	if (a->msg != NULL)
-		cmsgs(s, &c->dgram[q->head], a->msg);
+		cmsgs_put(s, &c->dgram[q->head], a->msg);
 	row = q->head;
 	do {
 		got += iov_put(&a->it, c->loan[row].base, c->loan[row].len);

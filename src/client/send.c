@@ -245,9 +245,8 @@ uint16_t send_dgram_fill(struct chan_sqe *q, const struct endpoint *to)
 	return to->port;
 }
 
-/* from: the own address to send from, or NULL. */
 static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const struct endpoint *to,
-			  const uint8_t *from)
+			  const struct send_ctl *ctl)
 {
 	uint32_t n = (uint32_t)it->left;
 	uint8_t how = CHAN_SEND_COPIED;
@@ -270,9 +269,13 @@ static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const s
 	if (flags & MSG_MORE)
 		how |= CHAN_SEND_PART;
 	port = send_dgram_fill(q, to);
-	if (unlikely(from != NULL)) {
+	if (unlikely(ctl->has_from)) {
 		how |= CHAN_SEND_FROM;
-		memcpy(q->from, from + 16 - sizeof(q->from), sizeof(q->from));
+		memcpy(q->from, ctl->from + 16 - sizeof(q->from), sizeof(q->from));
+	}
+	if (unlikely(ctl->ip != 0)) {
+		how |= CHAN_SEND_IP;
+		q->loan = ctl->ip;
 	}
 	cmd_push_first(c, chan_first(to != NULL ? CHAN_OP_SENDTO : CHAN_OP_SEND, how, port));
 	return n;
@@ -283,12 +286,12 @@ struct send_args {
 	int flags;
 	const struct sockaddr *addr; /* or NULL */
 	socklen_t addrlen;
-	bool has_from;
-	uint8_t from[16]; /* IPv4 mapped */
+	const struct msghdr *msg; /* with control messages, or NULL */
 };
 
 static ssize_t dgram(struct csock *s, struct send_args *a)
 {
+	struct send_ctl ctl = {.ip = 0};
 	struct endpoint to;
 	ssize_t r;
 
@@ -297,12 +300,22 @@ static ssize_t dgram(struct csock *s, struct send_args *a)
 	if (a->it.left > DGRAM_MAX)
 		return -EMSGSIZE;
 	r = send_dgram_to(s, a->addr, a->addrlen, &to);
+	if (r == 0 && unlikely(a->msg != NULL))
+		r = cmsgs_take(s, a->msg, a->it.left, &ctl);
 	if (r == 0)
 		r = send_autobind(s);
 	if (r == 0)
-		r = send_dgram(s, &a->it, a->flags, a->addr != NULL ? &to : NULL,
-			       a->has_from ? a->from : NULL);
+		r = send_dgram(s, &a->it, a->flags, a->addr != NULL ? &to : NULL, &ctl);
 	return r < 0 ? send_result(s, 0, (int)r) : r;
+}
+
+/* Its control messages are looked at, and say nothing. */
+static ssize_t stream(struct csock *s, struct send_args *a)
+{
+	struct send_ctl none = {.ip = 0};
+	int r = unlikely(a->msg != NULL) ? cmsgs_take(s, a->msg, 0, &none) : 0;
+
+	return r < 0 ? r : send_stream(s, &a->it, a->flags);
 }
 
 static ssize_t send_any(int fd, struct send_args *a)
@@ -318,7 +331,7 @@ static ssize_t send_any(int fd, struct send_args *a)
 	if (unlikely(s == NULL))
 		n = err;
 	else if (likely(s->type == SOCK_STREAM))
-		n = send_stream(s, &a->it, a->flags);
+		n = stream(s, a);
 	else
 		n = dgram(s, a);
 	if (unlikely(a->flags & MSG_ZEROCOPY) && n > 0 && (s->flags & CSOCK_ZEROCOPY))
@@ -400,50 +413,15 @@ ssize_t zs_writev(int fd, const struct iovec *iov, int n)
 	return send_any(fd, &a);
 }
 
-/* IP_PKTINFO and IPV6_PKTINFO (ip(7), RFC 3542 §6.2): the own address; zero chooses none. The
- * interface is not looked at. */
-static int source_from(struct send_args *a, const struct cmsghdr *h)
-{
-	static const uint8_t zero[16];
-	struct in6_pktinfo six;
-	struct in_pktinfo four;
-
-	if (h->cmsg_level == IPPROTO_IP && h->cmsg_type == IP_PKTINFO &&
-	    h->cmsg_len == CMSG_LEN(sizeof(four))) {
-		memcpy(&four, CMSG_DATA(h), sizeof(four));
-		a->has_from = four.ipi_spec_dst.s_addr != 0;
-		a->from[10] = a->from[11] = 0xff;
-		memcpy(a->from + 12, &four.ipi_spec_dst, 4);
-		return 0;
-	}
-	if (h->cmsg_level == IPPROTO_IPV6 && h->cmsg_type == IPV6_PKTINFO &&
-	    h->cmsg_len == CMSG_LEN(sizeof(six))) {
-		memcpy(&six, CMSG_DATA(h), sizeof(six));
-		memcpy(a->from, &six.ipi6_addr, 16);
-		a->has_from = memcmp(a->from, zero, 16) != 0;
-		return 0;
-	}
-	return -EINVAL;
-}
-
 ssize_t zs_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct send_args a = {.flags = flags, .addrlen = msg->msg_namelen};
-	struct cmsghdr *h;
 
 	if (msg->msg_iovlen > IOV_COUNT_MAX)
 		return -EMSGSIZE;
 	if (iov_start(&a.it, msg->msg_iov, msg->msg_iovlen) < 0)
 		return -EINVAL;
-	if (unlikely(msg->msg_controllen > 0)) {
-		h = CMSG_FIRSTHDR(msg);
-		if (h == NULL)
-			return -EINVAL;
-		for (; h != NULL; h = CMSG_NXTHDR((struct msghdr *)(uintptr_t)msg, h)) {
-			if (source_from(&a, h) < 0)
-				return -EINVAL;
-		}
-	}
 	a.addr = msg->msg_namelen > 0 ? msg->msg_name : NULL;
+	a.msg = msg->msg_controllen > 0 ? msg : NULL;
 	return send_any(fd, &a);
 }

@@ -74,6 +74,13 @@ static int int_put(int v, void *value, socklen_t *len)
 	return 0;
 }
 
+/* SO_TIMESTAMP and its kin: one of them at a time. */
+static bool is_stamp(const struct csock *s, int name)
+{
+	return s->type == SOCK_DGRAM && (name == SO_TIMESTAMP || name == SO_TIMESTAMPNS ||
+					 name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW);
+}
+
 /* 1: not ours. */
 static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 {
@@ -106,6 +113,8 @@ static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 	case SO_LINGER:
 		return linger_get(s, value, len);
 	}
+	if (is_stamp(s, name))
+		return int_put(s->stamps == (uint32_t)name, value, len);
 	return 1;
 }
 
@@ -144,7 +153,11 @@ static int socket_set(struct csock *s, int name, int v, const void *value, sockl
 	case SO_LINGER:
 		return linger_set(s, value, len);
 	}
-	return 1;
+	if (!is_stamp(s, name))
+		return 1;
+	s->stamps = v ? (uint32_t)name : 0;
+	flag_set(s, CSOCK_STAMPS, v);
+	return 0;
 }
 
 /* What a datagram's control messages are to tell: which flag an option is; 0 none. */

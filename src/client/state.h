@@ -78,6 +78,7 @@ struct dgram {
 	uint16_t port;
 	uint16_t epoch;
 	uint32_t aux; /* CHAN_DGRAM_AUX */
+	int64_t stamp_ns; /* when it came, CLOCK_REALTIME; 0: nobody wanted to know */
 };
 
 /* A block of the arena that the program allocated; by its offset in units of BLOCK_UNIT. */
@@ -181,6 +182,7 @@ enum {
 	CSOCK_JOINT = 1 << 20,	  /* was shared at a service that is gone: see remake.c */
 	CSOCK_NOBUF = 1 << 21,	  /* zs_buf_alloc() failed for it; nothing came back since */
 	CSOCK_LISTENED = 1 << 22, /* shut down: connections may still be announced */
+	CSOCK_STAMPS = 1 << 22,	  /* UDP: stamps is not 0 */
 	CSOCK_ZEROCOPY = 1 << 23, /* SO_ZEROCOPY */
 	CSOCK_ERRQUEUE = 1 << 24, /* zc_untold is not 0 */
 	CSOCK_LINKED = 1 << 25,	  /* has to do with a link (link.h) */
@@ -228,6 +230,7 @@ struct csock {
 	union {
 		uint32_t urg_ahead; /* bytes before the urgent one, from the next unread */
 		uint32_t owned;	    /* with a lease: bytes at the head that are not of it */
+		uint32_t stamps;    /* UDP: the option by which time stamps are wanted, or 0 */
 	};
 	uint32_t rcvlowat;
 	int32_t domain;	  /* AF_INET, AF_INET6 */

@@ -39,6 +39,10 @@ static const struct option carried[] = {
 	{SOL_SOCKET, SO_ZEROCOPY},
 	{SOL_SOCKET, SO_RCVTIMEO},
 	{SOL_SOCKET, SO_SNDTIMEO},
+	{SOL_SOCKET, SO_TIMESTAMP},
+	{SOL_SOCKET, SO_TIMESTAMPNS},
+	{SOL_SOCKET, SO_TIMESTAMP_NEW},
+	{SOL_SOCKET, SO_TIMESTAMPNS_NEW},
 	{IPPROTO_IP, IP_TOS},
 	{IPPROTO_IP, IP_TTL},
 	{IPPROTO_IP, IP_MTU_DISCOVER},
@@ -109,11 +113,18 @@ static bool doubled(int level, int name)
 	return level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_SNDBUF);
 }
 
+static bool is_stamp(const struct option *o)
+{
+	return o->level == SOL_SOCKET &&
+	       (o->name == SO_TIMESTAMP || o->name == SO_TIMESTAMPNS ||
+		o->name == SO_TIMESTAMP_NEW || o->name == SO_TIMESTAMPNS_NEW);
+}
+
 void options_carry(int from, int to, uint64_t options)
 {
 	for (; options != 0; options &= options - 1) {
 		const struct option *o = &carried[__builtin_ctzll(options)];
-		char value[VALUE_MAX];
+		_Alignas(int) char value[VALUE_MAX];
 		socklen_t len = sizeof(value);
 		int n;
 
@@ -124,6 +135,9 @@ void options_carry(int from, int to, uint64_t options)
 			n /= 2;
 			memcpy(value, &n, sizeof(n));
 		}
+		/* One of them is on, and to put another off would be to put off that. */
+		if (is_stamp(o) && *(const int *)(const void *)value == 0)
+			continue;
 		/* What the stack does not know the program was told by nobody. */
 		(void)zs_setsockopt(to, o->level, o->name, value, len);
 	}

@@ -5,10 +5,7 @@
  * connect and a send.
  *
  * Flags that the client doesn't know ask for what is not to be had (MSG_DONTROUTE, …): Linux sends
- * all the same.
- *
- * Not done: control messages but UDP_SEGMENT and the own address (IP_PKTINFO); of a datagram's
- * those that choose its interface, TTL or TOS are not obeyed.
+ * all the same. UDP_SEGMENT is one send each.
  */
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -26,42 +23,15 @@ bool is_stream(int fd)
 	return zs_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
 }
 
-/* The control message that chooses a datagram's own address, alone, into h: its length; 0: there is
- * none. */
-static size_t source_of(const struct msghdr *msg, struct cmsghdr *h)
-{
-	struct msghdr *m = (struct msghdr *)(uintptr_t)msg;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
-		bool four = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO;
-		bool six = c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO;
-
-		if ((!four && !six) || c->cmsg_len > CMSG_LEN(sizeof(struct in6_pktinfo)))
-			continue;
-		memcpy(h, c, c->cmsg_len);
-		return CMSG_SPACE(c->cmsg_len - CMSG_LEN(0));
-	}
-	return 0;
-}
-
 static long send_one(int fd, const struct msghdr *msg, int flags)
 {
-	struct msghdr m = *msg;
 	int known = flags & SEND_FLAGS;
-	union {
-		struct cmsghdr h;
-		char room[CMSG_SPACE(sizeof(struct in6_pktinfo))];
-	} source;
 	long r;
 
-	m.msg_control = NULL;
-	m.msg_controllen = msg->msg_controllen > 0 ? source_of(msg, &source.h) : 0;
-	if (m.msg_controllen > 0)
-		m.msg_control = &source;
 	if (unlikely(fd_kind(fd) == FD_BOTH))
-		CALL(r, both_sendmsg(fd, &m, known));
+		CALL(r, both_sendmsg(fd, msg, known));
 	else
-		CALL(r, zs_sendmsg(fd, &m, known));
+		CALL(r, zs_sendmsg(fd, msg, known));
 	return r;
 }
 

@@ -3,7 +3,7 @@
  * setsockopt and getsockopt: the commands, and the level SOL_SOCKET. Names and values are Linux's.
  * What is not in a table is -ENOPROTOOPT. The client keeps some itself (chan.h).
  *
- * Not done: SO_BINDTODEVICE, SO_TIMESTAMP, SO_ATTACH_FILTER, SO_PEEK_OFF and their like.
+ * Not done: SO_BINDTODEVICE, SO_ATTACH_FILTER, SO_PEEK_OFF and their like.
  */
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -254,6 +254,14 @@ static int fit(const struct sock *k, struct pkt *p, uint32_t len)
 	return 0;
 }
 
+static void as_told(uint32_t ip, struct pkt *p)
+{
+	if (ip & CHAN_IP_TTL)
+		p->ttl = (uint8_t)(ip >> CHAN_IP_TTL_SHIFT);
+	if (ip & CHAN_IP_TOS)
+		p->tos = (uint8_t)(ip >> CHAN_IP_TOS_SHIFT);
+}
+
 /* Takes m, which is NULL for an empty datagram. */
 static int transmit(struct sock_cmd *c, struct rte_mbuf *m)
 {
@@ -266,6 +274,8 @@ static int transmit(struct sock_cmd *c, struct rte_mbuf *m)
 	if (err == 0)
 		err = fit(c->k, &p, m != NULL ? m->pkt_len : 0);
 	p.ttl = ip_addr_is_multicast(&p.dst) ? u->mcast_ttl : u->ttl;
+	if (unlikely(c->q->flags & CHAN_SEND_IP) && c->q->op != CHAN_OP_SEND_LOAN)
+		as_told(c->q->loan, &p);
 	if (err == 0)
 		err = udp_loop(c->k, &p, m, &only);
 	if (err != 0 || only) {

@@ -128,6 +128,160 @@ static void messages(void)
 	printf("flags %x\n", m.msg_flags);
 }
 
+/* ---- control messages ---- */
+
+/* What came with the next datagram: times as whether they are of now. */
+static void show_controls(int fd)
+{
+	char buf[16], control[256];
+	struct iovec v = {buf, sizeof(buf)};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+
+	show(readable(fd));
+	show(recvmsg(fd, &m, MSG_DONTWAIT));
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+		long t[2] = {0};
+		int n = 0;
+
+		if (c->cmsg_level == SOL_SOCKET) {
+			memcpy(t, CMSG_DATA(c), sizeof(t));
+			printf("time %d: %zu, now %d, fraction %d\n", c->cmsg_type, c->cmsg_len,
+			       labs(t[0] - time(NULL)) < 5, t[1] >= 0 && t[1] < 1000000000);
+			continue;
+		}
+		memcpy(&n, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0) == 1 ? 1 : sizeof(n));
+		printf("%d.%d: %zu %d\n", c->cmsg_level, c->cmsg_type, c->cmsg_len, n);
+	}
+}
+
+static void put_control(struct msghdr *m, int level, int type, const void *data, size_t len)
+{
+	struct cmsghdr *c = (struct cmsghdr *)((char *)m->msg_control + m->msg_controllen);
+
+	*c = (struct cmsghdr){CMSG_LEN(len), level, type};
+	memcpy(CMSG_DATA(c), data, len);
+	m->msg_controllen += CMSG_SPACE(len);
+}
+
+static long send_with(int fd, const struct sockaddr *to, socklen_t len, int level, int type, int v,
+		      size_t bytes)
+{
+	_Alignas(struct cmsghdr) char control[64];
+	struct iovec out = {"abc", 3};
+	struct msghdr m = {.msg_name = (void *)(uintptr_t)to,
+			   .msg_namelen = len,
+			   .msg_iov = &out,
+			   .msg_iovlen = 1,
+			   .msg_control = control};
+
+	put_control(&m, level, type, &v, bytes);
+	return sendmsg(fd, &m, 0);
+}
+
+static int set_one(int fd, int level, int name, int v)
+{
+	return setsockopt(fd, level, name, &v, sizeof(v));
+}
+
+static int get_one(int fd, int name)
+{
+	int v = -1;
+	socklen_t len = sizeof(v);
+
+	return getsockopt(fd, SOL_SOCKET, name, &v, &len) == 0 ? v : -1;
+}
+
+/* When it came, and what its header said. */
+static void controls(void)
+{
+	int early = socket(AF_INET, SOCK_DGRAM, 0), port, fd;
+
+	show(set_one(early, SOL_SOCKET, SO_TIMESTAMPNS, 1));
+	show(set_one(early, SOL_SOCKET, SO_TIMESTAMP, 1));
+	show(sendto(early, "abc", 3, 0, AT(PEER, UECHO)));
+	show_controls(early);
+	fd = bound(&port);
+	show(set_one(fd, IPPROTO_IP, IP_RECVTTL, 1));
+	show(set_one(fd, IPPROTO_IP, IP_RECVTOS, 1));
+	show(sendto(fd, "abc", 3, 0, AT(PEER, UECHO)));
+	show_controls(fd);
+	show(set_one(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1));
+	show(get_one(fd, SO_TIMESTAMPNS));
+	show(get_one(fd, SO_TIMESTAMP));
+	show(sendto(fd, "abc", 3, 0, AT(PEER, UECHO)));
+	show_controls(fd);
+	show(set_one(fd, SOL_SOCKET, SO_TIMESTAMP, 1));
+	show(get_one(fd, SO_TIMESTAMPNS));
+	show(sendto(fd, "abc", 3, 0, AT(OWN, port)));
+	show_controls(fd);
+	show(set_one(fd, SOL_SOCKET, SO_TIMESTAMPNS, 0));
+	show(get_one(fd, SO_TIMESTAMP));
+	show(send_with(fd, AT(OWN, port), IPPROTO_IP, IP_TTL, 5, 4));
+	show_controls(fd);
+	show(send_with(fd, AT(OWN, port), IPPROTO_IP, IP_TOS, 0x10, 4));
+	show_controls(fd);
+	show(send_with(fd, AT(OWN, port), IPPROTO_IP, IP_TOS, 0x20, 1));
+	show_controls(fd);
+	show(sendto(fd, "abc", 3, 0, AT(OWN, port)));
+	show_controls(fd);
+}
+
+/* What is refused, and what passed over. */
+static void odd_controls(void)
+{
+	int port, fd = bound(&port), t = tcp_to(ECHO);
+	struct msghdr m = {0};
+	struct cmsghdr c = {8, IPPROTO_IP, IP_TTL};
+	struct iovec out = {"abc", 3};
+
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_IP, IP_TTL, 0, 4));
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_IP, IP_TTL, 256, 4));
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_IP, IP_TTL, 1, 2));
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_IP, IP_TOS, 256, 4));
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_IP, IP_MTU, 1, 4));
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_IPV6, IPV6_HOPLIMIT, 1, 4));
+	show(send_with(fd, AT(PEER, UECHO), IPPROTO_TCP, 77, 1, 4));
+	show(send_with(fd, AT(PEER, UECHO), SOL_SOCKET, 77, 1, 4));
+	show(send_with(t, NULL, 0, IPPROTO_IP, IP_TTL, 0, 4));
+	show(send_with(t, NULL, 0, IPPROTO_IP, 77, 0, 4));
+	show(send_with(t, NULL, 0, SOL_SOCKET, 77, 0, 4));
+	m = (struct msghdr){.msg_iov = &out, .msg_iovlen = 1, .msg_control = &c};
+	m.msg_controllen = sizeof(c);
+	show(sendmsg(t, &m, 0));
+	c.cmsg_len = 1000;
+	show(sendmsg(t, &m, 0));
+	m.msg_controllen = 3;
+	show(sendmsg(t, &m, 0));
+	m.msg_control = NULL;
+	show(sendmsg(t, &m, 0));
+}
+
+static void controls_v6(void)
+{
+	struct sockaddr_in6 own = {.sin6_family = AF_INET6}, to = own;
+	socklen_t len = sizeof(own);
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+
+	inet_pton(AF_INET6, "fd07::2", &own.sin6_addr);
+	show(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+	show(getsockname(fd, (struct sockaddr *)&own, &len));
+	show(set_one(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1));
+	show(set_one(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1));
+	show(set_one(fd, SOL_SOCKET, SO_TIMESTAMP, 1));
+	to = own;
+	show(send_with(fd, (struct sockaddr *)&to, len, IPPROTO_IPV6, IPV6_HOPLIMIT, 9, 4));
+	show_controls(fd);
+	show(send_with(fd, (struct sockaddr *)&to, len, IPPROTO_IPV6, IPV6_TCLASS, 0x20, 4));
+	show_controls(fd);
+	show(send_with(fd, (struct sockaddr *)&to, len, IPPROTO_IPV6, IPV6_HOPLIMIT, -1, 4));
+	show_controls(fd);
+	show(send_with(fd, (struct sockaddr *)&to, len, IPPROTO_IPV6, IPV6_HOPLIMIT, 256, 4));
+	show(send_with(fd, (struct sockaddr *)&to, len, IPPROTO_IPV6, 77, 0, 4));
+}
+
 static void many(void)
 {
 	struct sockaddr_in to = at(PEER, UECHO);
@@ -198,6 +352,9 @@ const struct call_case dgram_cases[] = {
 	{"connected", connected},
 	{"refused", refused},
 	{"messages", messages},
+	{"datagram_controls", controls},
+	{"odd_controls", odd_controls},
+	{"controls_v6", controls_v6},
 	{"many", many},
 	{"wildcard", wildcard},
 	{NULL, NULL},
