@@ -163,6 +163,15 @@ static int set_rcvbuf(struct sock *k, const struct opt_value *in)
 	return opt_tcp_store(k, &o);
 }
 
+/* What a connection begins with, unless it is told otherwise. */
+static uint32_t first_rcvbuf(void)
+{
+	struct tcp_cfg c;
+
+	tcp_cfg_defaults(&c);
+	return c.rcvbuf_bytes;
+}
+
 static int get_rcvbuf(struct sock *k, struct opt_value *out)
 {
 	struct tcp_info_full i;
@@ -176,6 +185,8 @@ static int get_rcvbuf(struct sock *k, struct opt_value *out)
 		return opt_put_int(out, (int)i.rcvbuf);
 	}
 	err = opt_tcp_load(k, &o);
+	if (err == 0 && o.rcvbuf == 0)
+		o.rcvbuf = first_rcvbuf();
 	return err != 0 ? err : opt_put_int(out, (int)o.rcvbuf);
 }
 

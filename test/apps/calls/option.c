@@ -99,6 +99,24 @@ static void carried(void)
 	get_all(fd);
 }
 
+/* Automatic sizes are sizes, too, before there is a connection. */
+static void buffers(void)
+{
+	int type[] = {SOCK_STREAM, SOCK_DGRAM}, port, l = listener(&port);
+
+	show(get(l, SOL_SOCKET, SO_RCVBUF) > 0);
+	show(get(l, SOL_SOCKET, SO_SNDBUF) > 0);
+	for (int i = 0; i < 2; i++) {
+		int fd = socket(AF_INET, type[i], 0);
+
+		show(bind(fd, AT(OWN, 0)));
+		show(get(fd, SOL_SOCKET, SO_RCVBUF) > 0);
+		show(get(fd, SOL_SOCKET, SO_SNDBUF) > 0);
+		show(set(fd, SOL_SOCKET, SO_RCVBUF, 10000));
+		show(get(fd, SOL_SOCKET, SO_RCVBUF));
+	}
+}
+
 static void accepted(void)
 {
 	int port, l = listener(&port), c, s;
@@ -249,6 +267,7 @@ const struct call_case option_cases[] = {
 	{"after_connect", after_connect},
 	{"carried", carried},
 	{"accepted", accepted},
+	{"buffers", buffers},
 	{"values", values},
 	{"advice", advice},
 	{"info", info},
