@@ -54,7 +54,7 @@ int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only
 		return 0;
 	pcb = of_zone(k, p, udp_first_match(s->cfg.udp, p));
 	if (pcb == NULL && *only)
-		return udp_binding(k->pcb)->rport != 0 ? -ECONNREFUSED : 0;
+		return udp_binding(k->pcb)->rport != 0 || k->udp->recverr ? -ECONNREFUSED : 0;
 	while (pcb != NULL) {
 		struct udp_pcb *next = of_zone(k, p, udp_next_match(s->cfg.udp, p, pcb));
 		const struct sock *to = (const struct sock *)(uintptr_t)udp_user(pcb);

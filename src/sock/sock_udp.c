@@ -85,13 +85,29 @@ static int autobind(struct sock *k)
 {
 	struct ip_addr any = k->domain == AF_INET ? ip_addr_v4(be32(0)) : (struct ip_addr){0};
 
-	return k->pcb != NULL ? 0 : udp_sock_bind(k, &any, 0);
+	int err;
+
+	if (k->pcb != NULL)
+		return 0;
+	err = udp_sock_bind(k, &any, 0);
+	k->udp->chosen = err == 0;
+	return err;
 }
 
+/* connect(2), AF_UNSPEC: a port that nobody asked for is given back with the peer. */
 static int disconnect(struct sock *k)
 {
 	if (k->pcb == NULL)
 		return 0;
+	if (k->udp->chosen && k->share == NULL) {
+		udp_unbind(k->app->s->cfg.udp, k->pcb);
+		k->pcb = NULL;
+		port_release(k);
+		k->laddr = (struct ip_addr){0};
+		k->lport = 0;
+		k->udp->chosen = false;
+		return 0;
+	}
 	return udp_connect(k->app->s->cfg.udp, k->pcb, &k->laddr, NULL, 0);
 }
 

@@ -44,6 +44,7 @@ struct sock_udp {
 	struct ip_addr mcast_src; /* IP_MULTICAST_IF by address; any = route */
 	int32_t mcast_if;	  /* by index, -1 = route */
 	bool pktinfo;
+	bool chosen; /* the port, by us */
 	struct udp_group group[UDP_GROUPS_MAX];
 	uint32_t n_groups;
 };

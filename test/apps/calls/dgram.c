@@ -73,6 +73,50 @@ static void connected(void)
 	show(shutdown(fd, SHUT_WR));
 }
 
+/* A socket that has forgotten its peer is as new, but for what it was bound to by its program. */
+static void dissolved(void)
+{
+	struct sockaddr unspec = {.sa_family = AF_UNSPEC};
+	struct sockaddr_in a;
+	int fd[] = {socket(AF_INET, SOCK_DGRAM, 0), socket(AF_INET, SOCK_DGRAM, 0)}, port = 9300;
+	char buf[8];
+
+	show(bind(fd[1], AT(OWN, port)));
+	for (int i = 0; i < 2; i++) {
+		socklen_t len = sizeof(a);
+
+		show(connect(fd[i], AT(PEER, UECHO)));
+		show(send(fd[i], "one", 3, 0));
+		show(readable(fd[i]));
+		show(recv(fd[i], buf, 8, 0));
+		show(connect(fd[i], &unspec, sizeof(unspec)));
+		show(getsockname(fd[i], (struct sockaddr *)&a, &len));
+		show(a.sin_addr.s_addr == (i ? inet_addr(OWN) : 0));
+		show(a.sin_port == (i ? htons((uint16_t)port) : 0));
+		show(sendto(fd[i], "two", 3, 0, AT(PEER, UECHO)));
+		show(readable(fd[i]));
+		show(recv(fd[i], buf, 8, 0));
+		show(connect(fd[i], AT(OWN, port)));
+		show(send(fd[i], "self", 4, 0));
+		show(readable(fd[1]));
+		show(recv(fd[1], buf, 8, 0));
+	}
+}
+
+/* Nobody is there, on this host: who asked for errors is told, also without a peer. */
+static void refused_here(void)
+{
+	int one = 1, err = 0, fd = socket(AF_INET, SOCK_DGRAM, 0);
+	socklen_t len = sizeof(err);
+
+	show(setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one)));
+	show(bind(fd, AT(OWN, 0)));
+	show(sendto(fd, "x", 1, 0, AT(OWN, NOBODY)));
+	show(readable(fd));
+	show(getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len));
+	printf("%s\n", strerrorname_np(err));
+}
+
 static void refused(void)
 {
 	char buf[8];
@@ -351,6 +395,8 @@ const struct call_case dgram_cases[] = {
 	{"datagrams", datagrams},
 	{"connected", connected},
 	{"refused", refused},
+	{"dissolved", dissolved},
+	{"refused_here", refused_here},
 	{"messages", messages},
 	{"datagram_controls", controls},
 	{"odd_controls", odd_controls},

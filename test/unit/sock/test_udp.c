@@ -161,15 +161,35 @@ static void connected_socket_hears_its_peer_only(void **state)
 	step(3);
 	assert_false(take(A, CHAN_EV_DGRAM, a, &e));
 	assert_int_equal(last_udp, NEXT_UNREACH_PORT);
-	/* Without the peer again. */
+	/* Without the peer again, and without the port that nobody asked for. */
 	struct ip_addr none = {0};
 
 	assert_int_equal(do_connect(A, a, &none, 0), 0);
+	last_udp = NEXT_CONSUMED;
 	submit(B, q);
-	receive(A, a, 20);
+	step(3);
+	assert_false(take(A, CHAN_EV_DGRAM, a, &e));
+	assert_int_equal(last_udp, NEXT_UNREACH_PORT);
 	do_send(A, a, 0, 10, 1);
 	assert_int_equal(await(A, CHAN_EV_ERROR, a, 5).res, -EDESTADDRREQ);
 	assert_true(took_token(A, 1));
+}
+
+/* connect(2), AF_UNSPEC: what the program has bound stays so, and hears everybody again. */
+static void a_bound_socket_without_its_peer_hears_everybody(void **state)
+{
+	struct ip_addr none = {0}, any = ip_addr_v4(be32(0)), stranger = v4(77);
+	struct chan_sqe q;
+
+	two_sockets();
+	assert_int_equal(do_bind(A, a, &any, 5353), 0);
+	assert_int_equal(do_connect(A, a, &stranger, 53), 0);
+	assert_int_equal(do_connect(A, a, &none, 0), 0);
+	q = with_addr(CHAN_OP_SENDTO, b, &A->addr, 5353);
+	q.len = 20;
+	fill(B, 0, 20);
+	submit(B, q);
+	receive(A, a, 20);
 }
 
 /* RFC 1122 §4.1.3.3 */
@@ -449,6 +469,7 @@ int main(void)
 		T(pieces_make_one_datagram),
 		T(largest_datagram_arrives_and_larger_fails),
 		T(connected_socket_hears_its_peer_only),
+		T(a_bound_socket_without_its_peer_hears_everybody),
 		T(port_unreachable_is_told_to_a_connected_socket),
 		T(receive_buffer_bounds_what_waits_and_is_lent),
 		cmocka_unit_test_setup_teardown(datagrams_wait_for_room_in_order, setup_small,
