@@ -4,9 +4,9 @@
  *
  *	zstack run -- fork_cost ADDRESS PORT SOCKETS [ROUNDS] [PROGRAM]
  *
- * It listens at SOCKETS ports from PORT on, forks ROUNDS times, and prints the medians of: the
- *call, as the parent sees it; until the child is gone, which ends at once, or executes PROGRAM;
- *both in µs. The first round is left out.
+ * It listens at SOCKETS ports from PORT on, forks ROUNDS times, and prints two medians: the call,
+ * as the parent sees it; and until the child is gone, which ends at once, or executes PROGRAM.
+ * Both in µs. The first round is left out.
  */
 #include <arpa/inet.h>
 #include <err.h>

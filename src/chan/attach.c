@@ -130,6 +130,8 @@ static size_t least(uint16_t type)
 	case ATTACH_REGION:
 	case ATTACH_REGION_IS:
 		return sizeof(struct attach_region);
+	case ATTACH_DROP:
+		return sizeof(struct attach_drop);
 	case ATTACH_MAPPED:
 	case ATTACH_READY:
 	case ATTACH_BYE:

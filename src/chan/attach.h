@@ -16,6 +16,7 @@
  *	                  <--   WELCOME with the child's descriptors and one more, its control
  *	                        connection, or REFUSED: the parent shares sockets with it
  *	                        before it is there; the child says MAPPED on its own
+ *	DROP              -->   the child has closed a socket before it said MAPPED
  *	PASS              -->   keeps a socket, while a descriptor is on its way to
  *	                  <--   PASSED another program, which hands it in
  *	REDEEM            -->   and gets the socket
@@ -67,7 +68,7 @@
 #endif
 
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
-#define ATTACH_VERSION 3
+#define ATTACH_VERSION 4
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
 #define ATTACH_FDS_MAX (3 + 4 * 16)
 #define ATTACH_MSG_MAX 512
@@ -95,6 +96,7 @@ enum attach_type {
 	ATTACH_LINK_BAD,
 	ATTACH_REGION,
 	ATTACH_REGION_IS,
+	ATTACH_DROP,
 };
 
 struct attach_head {
@@ -174,6 +176,13 @@ struct attach_pass {
 	uint8_t image[ATTACH_IMAGE_MAX];
 };
 
+/* Names by core, 0: none there. */
+struct attach_drop {
+	struct attach_head head;
+	uint32_t sid[16];
+	uint64_t pad;
+};
+
 /* What the descriptor is connected to: a name of the abstract namespace begins with this. */
 #define ATTACH_KEPT "zstack-kept/"
 /* Descriptors: the memory; a stream socket, to sleep on and to ring the other by a byte; the
@@ -216,6 +225,7 @@ struct attach_msg {
 		struct attach_link link;
 		struct attach_linked linked;
 		struct attach_region region;
+		struct attach_drop drop;
 		char bytes[ATTACH_MSG_MAX];
 	};
 	size_t len;

@@ -429,10 +429,28 @@ void attach_abandon(struct attached *a, struct chan_map *maps)
 		.sock = -1, .pidfd = a->pidfd, .pidfd_id = a->pidfd_id, .pid = a->pid};
 }
 
-int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps)
+static int say_mapped(struct attached *a)
 {
 	struct attach_head mapped;
 	struct attach_msg ready;
+	int rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);
+
+	if (rc == 0)
+		rc = expect(a, ATTACH_READY, &ready);
+	if (rc == 0)
+		attach_close_fds(&ready);
+	return rc;
+}
+
+/* The service that made them is gone and has not sealed them: the next one asks for that. */
+static void arenas_seal(const struct attached *a)
+{
+	for (unsigned i = 0; i < a->n_arenas; i++)
+		(void)fcntl(a->arena_fd[i], F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL);
+}
+
+int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps)
+{
 	int rc;
 
 	if (m->n_fds == 0)
@@ -442,10 +460,13 @@ int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps
 	if (a->pidfd < 0) /* after exec; a child of fork has its parent's */
 		service_know(a);
 	rc = map_all(a, m, maps, 1);
-	if (rc == 0)
-		rc = attach_send(a->sock, ATTACH_MAPPED, &mapped, sizeof(mapped), NULL, 0);
-	if (rc == 0)
-		rc = expect(a, ATTACH_READY, &ready);
+	if (rc == 0) {
+		rc = say_mapped(a);
+		if (rc == -EPIPE || rc == -ECONNRESET) {
+			arenas_seal(a);
+			rc = 0; /* rejoin.c sees the same */
+		}
+	}
 	attach_close_fds(m);
 	if (rc < 0)
 		attach_close(a, maps, false);

@@ -56,6 +56,18 @@ struct chan_sqe *cmd_slot(struct core *c) must_check;
  * it, and of what has no socket it says -ERESTART. */
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd,
 	     struct chan_cqe *e) must_check;
+/* The same in two halves, of which several may be begun before the first is ended, not more at a
+ * time than CMDS_AT_ONCE; nothing is asked again. What was begun (0) is to be ended. */
+#define CMDS_AT_ONCE (REPLIES / 2)
+struct cmd {
+	struct waiter w;
+	struct reply *r;
+	struct csock *s;
+	uint32_t serial;
+};
+int cmd_begin(struct cmd *k, struct core *c, struct csock *s,
+	      const struct chan_sqe *cmd) must_check;
+int cmd_end(struct cmd *k, struct chan_cqe *e) must_check;
 /* The channel's scratch area is the caller's until he clears core->scratch_taken: it is for one
  * answer at a time. 0, -EBADF (the stack stops), -ENETDOWN. */
 int scratch_take(struct core *c) must_check;

@@ -237,7 +237,12 @@ static void others_leave(void)
 
 void zs_stop(void)
 {
-	client_lock();
+	client_lock_as_is();
+	/* Its end tells the service. */
+	if (child_unborn()) {
+		client_unlock();
+		return;
+	}
 	if (client.running && !client.stopping) {
 		client.stopping = true;
 		descriptors_close();

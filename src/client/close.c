@@ -147,7 +147,14 @@ int zs_close(int fd)
 {
 	int r;
 
-	client_lock();
+	client_lock_as_is();
+	if (child_unborn()) {
+		if (child_close(fd)) {
+			client_unlock();
+			return 0;
+		}
+		child_born();
+	}
 	r = client_ready();
 	if (r == 0)
 		r = (unsigned)fd < FD_MAX && fd_table[fd] != 0 ? descriptor_close(fd) : -EBADF;

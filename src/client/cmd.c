@@ -50,24 +50,21 @@ static struct reply *reply_get(struct core *c, struct waiter *w, uint32_t *token
 	return r;
 }
 
-/* -ERESTART: the service was lost before it answered. */
-static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd,
-		     struct chan_cqe *e)
+int cmd_begin(struct cmd *k, struct core *c, struct csock *s, const struct chan_sqe *cmd)
 {
-	uint32_t token, serial = s != NULL ? s->serial : 0;
 	uint16_t epoch = client.epoch;
 	struct chan_sqe *q;
-	struct waiter w;
-	struct reply *r;
-	int err;
+	uint32_t token;
 
-	waiter_init(&w);
-	w.deaf = true;
-	r = reply_get(c, &w, &token);
+	waiter_init(&k->w);
+	k->w.deaf = true;
+	k->s = s;
+	k->serial = s != NULL ? s->serial : 0;
+	k->r = reply_get(c, &k->w, &token);
 	q = cmd_slot(c);
-	if (unlikely(q == NULL || client.epoch != epoch || (s != NULL && s->serial != serial))) {
-		r->w = NULL;
-		return s != NULL && s->serial != serial ? -EBADF : -ERESTART;
+	if (unlikely(q == NULL || client.epoch != epoch || (s != NULL && s->serial != k->serial))) {
+		k->r->w = NULL;
+		return s != NULL && s->serial != k->serial ? -EBADF : -ERESTART;
 	}
 	cmd_copy(q, cmd);
 	q->token = token;
@@ -76,19 +73,37 @@ static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd
 		q->ticket = s->ticket++;
 	}
 	cmd_push_first(c, chan_first(cmd->op, cmd->flags, cmd->port));
+	return 0;
+}
+
+int cmd_end(struct cmd *k, struct chan_cqe *e)
+{
+	struct reply *r = k->r;
+	int err;
+
 	/* The stack answers at once: no signal and no time-out is worth an unknown outcome. */
 	do {
-		err = client_wait(&w, FOREVER);
+		err = client_wait(&k->w, FOREVER);
 	} while (err == -EINTR);
 	*e = r->e;
 	r->w = NULL;
 	if (err < 0)
 		return err;
-	if (unlikely(s != NULL && s->serial != serial))
+	if (unlikely(k->s != NULL && k->s->serial != k->serial))
 		return -EBADF;
 	if (unlikely(r->lost))
 		return -ERESTART;
 	return e->res >= -4095 ? e->res : -EPROTO;
+}
+
+/* -ERESTART: the service was lost before it answered. */
+static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd,
+		     struct chan_cqe *e)
+{
+	struct cmd k;
+	int r = cmd_begin(&k, c, s, cmd);
+
+	return r < 0 ? r : cmd_end(&k, e);
 }
 
 /* Is the same to be asked of another service? */

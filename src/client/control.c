@@ -40,7 +40,7 @@ int zs_fcntl(int fd, int cmd, ...)
 	va_start(ap, cmd);
 	arg = cmd == F_SETFL || cmd == F_SETFD ? va_arg(ap, int) : 0;
 	va_end(ap);
-	client_lock();
+	client_lock_as_is();
 	s = fd_csock(fd, &r);
 	if (s != NULL)
 		r = socket_fcntl(s, cmd, arg);

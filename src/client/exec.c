@@ -7,6 +7,9 @@
  *
  *	[ struct exec_head | struct exec_item, its options | ... ]
  *
+ * A child of fork that has done nothing with its sockets yet puts its own WELCOME there: it is the
+ * same process.
+ *
  * If exec fails, closing that socket undoes everything: with the letter in it goes the child's
  * connection, the service knows that there is no child, and its sockets have one holder again.
  */
@@ -124,12 +127,67 @@ static int prepare(const struct exec_file *f, unsigned n)
 	return r;
 }
 
-int exec_prepare(const struct exec_file *f, unsigned n)
+/* ---- a child that was not born: what it has of the service is another's as well as its own ----
+ */
+
+static const struct exec_file *file_of(const struct exec_file *f, unsigned n, const struct csock *s)
+{
+	int err;
+
+	for (unsigned i = 0; i < n; i++)
+		if (fd_csock(f[i].fd, &err) == s)
+			return &f[i];
+	return NULL;
+}
+
+/* All sockets, because what the new image does not find it closes. */
+static int write_all_socks(int memfd, const struct exec_file *f, unsigned n)
+{
+	static const struct exec_file nowhere = {.fd = -1};
+	struct exec_head head = {.magic = EXEC_MAGIC, .image_bytes = sizeof(struct exec_item)};
+	struct csock *s;
+	int err;
+
+	memcpy(head.path, client.transport.rejoin.path, sizeof(client.transport.rejoin.path));
+	if (!write_all(memfd, &head, sizeof(head)))
+		return -ENOSPC;
+	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
+		const struct exec_file *file;
+
+		s = fd_csock(fd, &err);
+		if (s == NULL || s->fd != fd || (s->child_sid == 0 && s->state != CSOCK_BROKEN))
+			continue;
+		file = file_of(f, n, s);
+		if (!write_one(memfd, file != NULL ? file : &nowhere, s))
+			return -ENOSPC;
+		head.n++;
+	}
+	return pwrite(memfd, &head, sizeof(head), 0) == sizeof(head) ? (int)head.n : -ENOSPC;
+}
+
+static int prepare_unborn(const struct exec_file *f, unsigned n)
+{
+	struct attach_msg m = *child_welcome();
+	int memfd = memfd_create("zstack-exec", MFD_CLOEXEC);
+	int r = memfd < 0 ? -errno : write_all_socks(memfd, f, n);
+
+	if (r >= 0)
+		r = r > 0 ? mail(&m, memfd) : -ENOENT;
+	if (memfd >= 0)
+		close(memfd);
+	return r;
+}
+
+int exec_prepare(const struct exec_file *f, unsigned n, bool becomes)
 {
 	int r = -ENOTCONN;
 
-	client_lock();
-	if (client.running && client.transport.attached && !client.lost)
+	client_lock_as_is();
+	if (child_unborn() && !becomes)
+		child_born();
+	if (child_unborn())
+		r = prepare_unborn(f, n);
+	else if (client.running && client.transport.attached && !client.lost)
 		r = prepare(f, n);
 	client_unlock();
 	return r;

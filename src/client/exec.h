@@ -6,6 +6,7 @@
 #ifndef ZS_CLIENT_EXEC_H
 #define ZS_CLIENT_EXEC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/assert.h"
@@ -18,9 +19,10 @@ struct exec_file {
 };
 
 /* f: the sockets that are to be there, each once. A descriptor for the new image, which exec does
- * not close; closing it undoes everything. -ENOTCONN: there is no service; -ENOENT: none of them
- * can go along. Only what connects right now never can. */
-int exec_prepare(const struct exec_file *f, unsigned n) must_check;
+ * not close; closing it undoes everything. becomes: this process is the one that executes it.
+ * -ENOTCONN: there is no service; -ENOENT: none of them can go along. Only what connects right now
+ * never can. */
+int exec_prepare(const struct exec_file *f, unsigned n, bool becomes) must_check;
 
 /* In the new image, before zs_start(): attaches. How many sockets there are; they are in *out, to
  * be freed, without numbers. */

@@ -2,17 +2,17 @@
  *
  * fork() in a program that is attached to a service (DESIGN §3.11). Before it, the parent asks for
  * an application for the child and shares every socket with it, so that the child has its own
- * channels, with the sockets it inherits, when fork returns. The child maps its own memory; of the
- * parent's channels it has nothing (MADV_DONTFORK), of the client's tables a copy, from which its
- * descriptors and epoll sets are taken over.
+ * channels, with the sockets it inherits, when fork returns. Of the parent's channels it has
+ * nothing (MADV_DONTFORK), of the client's tables a copy, from which its descriptors and epoll sets
+ * are taken over.
  *
  *	prepare   FORK, WELCOME; SHARE for each socket; unread data goes back (UNREAD)
  *	parent    forgets the child's descriptors; the lock was held until here
- *	child     maps, gives its sockets their new names, in new tables; MAPPED, READY
+ *	child     is as good as attached: child.c
  *
  * What the child does not get: connections being opened, datagrams that were received, buffers of
- * the zero-copy calls, same-node streams that go on without a service. A stack in the
- * program itself stays the parent's: there the child has no sockets.
+ * the zero-copy calls, same-node streams that go on without a service. A stack in the program
+ * itself stays the parent's: there the child has no sockets.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -25,6 +25,9 @@
 static struct {
 	bool active; /* between prepare and parent or child */
 	bool child;  /* there is an application for it */
+	/* May the service not have taken a command of before yet? Their order is that of their
+	 * channel, so an answer tells of all before it. */
+	bool behind;
 	struct attach_msg welcome;
 } forking;
 
@@ -111,6 +114,7 @@ static int give_loan(struct csock *s, struct core *c, uint32_t *row)
 	q->loan = l->name;
 	q->off = l->head;
 	cmd_push(c, CHAN_OP_UNREAD);
+	forking.behind = true;
 	l->name = LOAN_NONE;
 	*row = l->next;
 	return 0;
@@ -175,37 +179,90 @@ static void give_back_accepted(struct csock *l)
 		if (cmd_call(csock_core(s), s, &cmd, &e) >= 0)
 			give_back_unread(s);
 		csock_close(s);
+		forking.behind = true;
 	}
 }
 
-static void share_one(struct csock *s, uint32_t app)
+/* So many SHAREs are on their way at once. */
+struct sharing {
+	uint32_t app;
+	unsigned n;
+	struct cmd cmd[CMDS_AT_ONCE];
+};
+
+static void share_end(struct sharing *sh)
 {
-	struct chan_sqe cmd = {.op = CHAN_OP_SHARE, .arg = {(int32_t)app}};
-	struct chan_cqe e;
+	bool answered = false;
+
+	for (unsigned i = 0; i < sh->n; i++) {
+		struct csock *s = sh->cmd[i].s;
+		struct chan_cqe e;
+		int r = cmd_end(&sh->cmd[i], &e);
+
+		if (r == -EBADF)
+			continue; /* closed meanwhile: its row may be another's */
+		if (r < 0) {
+			link_stay(s);
+			continue;
+		}
+		s->child_sid = e.aux;
+		/* What is given back from now on comes behind all of these SHAREs. */
+		if (!answered)
+			forking.behind = client.n_cores > 1;
+		answered = true;
+		fork_shared(s);
+		/* Without what could not be given back nobody may go on with it. */
+		if (s->state == CSOCK_BROKEN)
+			s->child_sid = 0;
+	}
+	sh->n = 0;
+}
+
+/* What the service knows of it is in order, and it is nobody's alone any more. False: it can't be
+ * shared. */
+static bool share_ready(struct csock *s)
+{
+	uint32_t serial = s->serial;
 
 	s->child_sid = 0;
 	if (unlikely(csock_kept(s)))
-		return; /* no service knows of it that could share it */
+		return false; /* no service knows of it that could share it */
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_leave(s);
-	if (s->state == CSOCK_BROKEN)
-		return; /* by the neighbour, just now */
+	if (s->serial != serial || s->state == CSOCK_BROKEN)
+		return false; /* by the neighbour, just now */
 	cork_settle(s);
-	if (cmd_call(csock_core(s), s, &cmd, &e) < 0) {
+	if (s->serial != serial)
+		return false;
+	if (s->sid != 0 && !client.remaking)
+		return true;
+	link_stay(s);
+	return false;
+}
+
+static void share_begin(struct sharing *sh, struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SHARE, .arg = {(int32_t)sh->app}};
+	int r = share_ready(s) ? cmd_begin(&sh->cmd[sh->n], csock_core(s), s, &cmd) : -EBADF;
+
+	if (r < 0 && r != -EBADF)
 		link_stay(s);
-		return;
-	}
-	s->child_sid = e.aux;
-	fork_shared(s);
-	/* Without what could not be given back nobody may go on with it. */
-	if (s->state == CSOCK_BROKEN)
-		s->child_sid = 0;
+	if (r == 0 && ++sh->n == CMDS_AT_ONCE)
+		share_end(sh);
+}
+
+static void share_descriptor(struct sharing *sh, struct csock *s)
+{
+	for (unsigned i = 0; i < csock_members(s); i++)
+		share_begin(sh, csock_member(s, i));
 }
 
 void fork_share(struct csock *s, uint32_t app)
 {
-	for (unsigned i = 0; i < csock_members(s); i++)
-		share_one(csock_member(s, i), app);
+	struct sharing sh = {.app = app};
+
+	share_descriptor(&sh, s);
+	share_end(&sh);
 }
 
 void fork_shared(struct csock *s)
@@ -220,6 +277,7 @@ void fork_shared(struct csock *s)
 
 static void share_all(uint32_t app)
 {
+	struct sharing sh = {.app = app};
 	struct csock *s;
 	int err;
 
@@ -230,8 +288,9 @@ static void share_all(uint32_t app)
 		s->child_sid = 0;
 		if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
 			continue;
-		fork_share(s, app);
+		share_descriptor(&sh, s);
 	}
+	share_end(&sh);
 }
 
 static void prepare(void)
@@ -241,6 +300,7 @@ static void prepare(void)
 	client_lock();
 	forking.active = client.running && t->attached;
 	forking.child = false;
+	forking.behind = true;
 	if (!forking.active) {
 		client_unlock();
 		return;
@@ -249,7 +309,8 @@ static void prepare(void)
 		return;
 	forking.child = true;
 	share_all(forking.welcome.welcome.app);
-	fork_fence();
+	if (forking.behind)
+		fork_fence();
 }
 
 static void parent(void)
@@ -263,150 +324,10 @@ static void parent(void)
 
 /* ---- the child ---- */
 
-/* A socket under its new name. It keeps its place, so whatever points to it still does. */
-static bool take_over(struct csock *s)
-{
-	struct core *c = csock_core(s);
-
-	s->head = s->tail = s->link = s->cookie_head = s->cookie_tail = NIL;
-	s->sid = s->unread = s->inflight = s->ticket = s->taken = 0;
-	s->lease = 0;
-	s->waiters = NULL;
-	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
-				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE |
-				CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER | CSOCK_EXCLUSIVE);
-	if (s->child_sid == 0 || csock_name(c, s->child_sid, s) == NULL)
-		return false;
-	s->flags |= CSOCK_SHARED;
-	s->sid = s->child_sid;
-	return true;
-}
-
-/* A descriptor: the socket, or all of its group, or it is closed in the child: what has no name is
- * freed by rows_sweep(). */
-static void inherit_fd(int fd, struct csock *s)
-{
-	struct group *g = s->group;
-	bool whole = g != NULL || take_over(s);
-
-	for (unsigned i = 0; g != NULL && i < g->n; i++)
-		whole &= take_over(g->sock[i]);
-	if (g != NULL) {
-		g->users = 0;
-		g->growing = false;
-	}
-	if (whole) {
-		shared_exclusive(s);
-		return;
-	}
-	for (unsigned i = 0; g != NULL && i < g->n; i++) {
-		if (g->sock[i]->sid != 0)
-			csock_core(g->sock[i])->row[sid_index(g->sock[i]->sid)] = 0;
-	}
-	epitem_forget(s);
-	fd_lose(fd);
-}
-
-static void descriptors_inherit(void)
-{
-	struct csock *s;
-	struct epset *e;
-	int err;
-
-	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
-		s = fd_csock(fd, &err);
-		if (s != NULL) {
-			if (s->fd == fd)
-				inherit_fd(fd, s);
-			continue;
-		}
-		e = fd_epset(fd, &err);
-		if (e != NULL)
-			epset_alone(e);
-	}
-}
-
-/* Rows of which the child has nothing. */
-static void rows_sweep(void)
-{
-	client.free_sock = NIL;
-	for (unsigned z = 0; z < client.n_zones; z++) {
-		for (uint32_t i = 0; i < client.top[z]; i++) {
-			struct csock *s = &client.sock[z * client.zone_rows + i];
-
-			if (csock_find(csock_core(s), s->sid) == s)
-				continue;
-			s->sid = 0;
-			csock_free(s);
-		}
-	}
-}
-
-/* The forking thread is the only one here: whoever waited, waits in the parent. */
-static void forget_threads(void)
-{
-	client_lock_reset();
-	client.leader = NULL;
-	client.asleep = client.kicked = false;
-	client.waiting = 0;
-	client.any = client.absent = NULL;
-	list_init(&client.followers);
-	kwait_forget();
-	sleep_changed();
-	if (client.kick_fd >= 0)
-		close(client.kick_fd);
-	client.kick_fd = fd_high(bell_open());
-	client.one_fd = -1;
-}
-
-static int child_open(struct core *fresh)
-{
-	struct transport *t = &client.transport;
-	int r;
-
-	attach_abandon(&t->service, t->map);
-	r = attach_child(&t->service, &forking.welcome, t->map);
-	for (unsigned i = 0; i < client.n_cores && r == 0; i++) {
-		r = core_init(&fresh[i], i, &t->map[i]);
-		fresh[i].sock = client.sock;
-		if (r == 0)
-			r = core_rows_init(&fresh[i]);
-	}
-	return r;
-}
-
-static void child_has_none(void)
-{
-	if (client.running)
-		fd_lose_all();
-	client.running = false;
-}
-
 static void child(void)
 {
-	static struct core fresh[EMBED_CORES_MAX];
-
 	host_count_none();
-	if (!forking.active) {
-		client_lock_reset();
-		child_has_none();
-		return;
-	}
-	forget_threads();
-	if (!forking.child || child_open(fresh) < 0) {
-		child_has_none();
-		return;
-	}
-	lost_forget();
-	links_forget();
-	for (unsigned i = 0; i < client.n_tables; i++) {
-		core_fini(&client.core[i]);
-		if (i < client.n_cores)
-			client.core[i] = fresh[i];
-	}
-	client.n_tables = client.n_cores;
-	descriptors_inherit();
-	rows_sweep();
+	child_begin(forking.active && forking.child ? &forking.welcome : NULL);
 }
 
 void fork_hooks(void)

@@ -26,6 +26,16 @@ void host_frugal(void)
 	client_lock_frugal();
 }
 
+bool host_settle(void)
+{
+	bool r;
+
+	client_lock();
+	r = client.running;
+	client_unlock();
+	return r;
+}
+
 int host_epoll_at(int epfd)
 {
 	return epfd < 0 ? -EBADF : epset_new(epfd);
@@ -35,8 +45,8 @@ int host_dup(int from, int to)
 {
 	int r;
 
-	client_lock();
-	r = client_ready();
+	client_lock_as_is();
+	r = child_unborn() ? 0 : client_ready();
 	if (r == 0)
 		r = fd_dup(from, to);
 	client_unlock();
@@ -47,8 +57,8 @@ int host_fd_count(int fd)
 {
 	int r;
 
-	client_lock();
-	r = client_ready();
+	client_lock_as_is();
+	r = child_unborn() ? 0 : client_ready();
 	if (r == 0)
 		r = fd_count(fd);
 	client_unlock();
@@ -134,9 +144,9 @@ void told_show(struct core *c)
 
 void host_count(enum chan_told where)
 {
-	client_lock();
+	client_lock_as_is();
 	told[where]++;
-	if (client.running)
+	if (client.running && !child_unborn())
 		told_show(&client.core[0]);
 	client_unlock();
 }

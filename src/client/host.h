@@ -46,6 +46,10 @@ bool host_timed(void);
  */
 void host_frugal(void);
 
+/* A child of fork attaches when it first uses a socket. Now, since what comes may keep it from
+ * that: false if it can't, and has no sockets. For others: does the stack run? */
+bool host_settle(void);
+
 /* A new socket or set at a number that the host has and the client does not know. */
 int host_socket_at(int fd, int domain, int type, int protocol) must_check;
 int host_epoll_at(int epfd) must_check;

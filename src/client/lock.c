@@ -18,6 +18,7 @@
 __thread bool lock_mine __attribute__((tls_model("initial-exec")));
 _Atomic bool lock_inside;
 _Atomic bool lock_revoked;
+_Atomic bool lock_unborn;
 
 #define WAKES_MAX 16u
 
@@ -60,6 +61,8 @@ void client_lock_slow(void)
 	atomic_fetch_add_explicit(&queued, 1, memory_order_relaxed);
 	pthread_mutex_lock(&mutex);
 	atomic_fetch_sub_explicit(&queued, 1, memory_order_relaxed);
+	if (unlikely(atomic_load_explicit(&lock_unborn, memory_order_relaxed)))
+		child_born();
 	if (atomic_load_explicit(&lock_revoked, memory_order_relaxed))
 		return;
 	if (owned) {
@@ -70,6 +73,16 @@ void client_lock_slow(void)
 	/* Whoever has the bias is inside by its mark, not by the mutex. */
 	if (lock_mine)
 		pthread_mutex_unlock(&mutex);
+}
+
+void client_lock_unborn(void)
+{
+	pthread_mutex_lock(&mutex);
+	if (likely(atomic_load_explicit(&lock_unborn, memory_order_relaxed)))
+		return;
+	/* Another thread was first, and may have the bias. */
+	pthread_mutex_unlock(&mutex);
+	client_lock();
 }
 
 void client_unlock_slow(void)

@@ -28,6 +28,10 @@ extern __thread bool lock_mine __attribute__((tls_model("initial-exec")));
 extern _Atomic bool lock_inside;  /* written by the owner alone */
 extern _Atomic bool lock_revoked; /* goes from false to true */
 extern unsigned lock_n_wakes;	  /* threads to be woken once it is given back */
+/* A child of fork that has not come to its sockets yet (child.c): who takes the lock does that
+ * first. Nobody has the bias in such a child, so the fast way knows nothing of it. */
+extern _Atomic bool lock_unborn;
+void child_born(void);
 
 void client_lock_slow(void) cold_path;
 void client_unlock_slow(void) slow_path;
@@ -52,6 +56,16 @@ static inline void client_lock(void)
 		atomic_store_explicit(&lock_inside, false, memory_order_release);
 	}
 	client_lock_slow();
+}
+
+/* Leaves a child unborn: for what needs none of its channels. */
+void client_lock_unborn(void) slow_path;
+static inline void client_lock_as_is(void)
+{
+	if (likely(!atomic_load_explicit(&lock_unborn, memory_order_relaxed)))
+		client_lock();
+	else
+		client_lock_unborn();
 }
 
 /* It is given back, whatever is to be done then. */

@@ -49,6 +49,17 @@ void fork_shared(struct csock *s);
 /* After the last of them. */
 void fork_fence(void);
 
+/* ---- child.c: a child of fork ---- */
+/* In the child, of whose threads this is the only one: what its application is, of which it takes
+ * the descriptors; its sockets have their names there (child_sid). NULL: it has none. */
+void child_begin(struct attach_msg *welcome);
+/* Under client_lock_as_is(). Has it not come to its sockets yet? */
+bool child_unborn(void);
+/* Then: a number is closed. False: it must be born for that. */
+bool child_close(int fd);
+/* Then: what it would attach by. */
+const struct attach_msg *child_welcome(void);
+
 /* ---- shared.c: sockets that several processes hold ---- */
 /* Asks for at most want bytes, or for a datagram. What came stands in the receive queue: 1; 0 at
  * the end of the stream, -EAGAIN also when the socket is shared no more. */

@@ -48,7 +48,7 @@ static int call(const struct exec_call *c)
 
 	if (!started() || c->file == NULL)
 		return really(c, c->env);
-	handover_begin(&h, image_name(c, name, sizeof(name)), c->env, false);
+	handover_begin(&h, image_name(c, name, sizeof(name)), c->env, HANDOVER_EXEC);
 	r = really(c, h.env);
 	err = errno;
 	handover_end(&h, false);

@@ -98,9 +98,10 @@ static unsigned count(bool with_dups)
 	return n;
 }
 
-static int prepare(struct handover *h, unsigned n, bool with_dups)
+static int prepare(struct handover *h, unsigned n, enum handover_how how)
 {
 	struct exec_file *f = calloc(n, sizeof(*f));
+	bool with_dups = how == HANDOVER_DUPS;
 	unsigned k = 0;
 	int r;
 
@@ -112,7 +113,7 @@ static int prepare(struct handover *h, unsigned n, bool with_dups)
 			k += describe(h, fd, with_dups, &f[k]);
 	number_unlock();
 	enter();
-	r = k > 0 ? exec_prepare(f, k) : -ENOENT;
+	r = k > 0 ? exec_prepare(f, k, how == HANDOVER_EXEC) : -ENOENT;
 	leave(0);
 	free(f);
 	return r;
@@ -155,8 +156,9 @@ static void relay(struct handover *h, bool with_dups, const char *why)
 
 /* ---- all ---- */
 
-void handover_begin(struct handover *h, const char *file, char *const *env, bool with_dups)
+void handover_begin(struct handover *h, const char *file, char *const *env, enum handover_how how)
 {
+	bool with_dups = how == HANDOVER_DUPS;
 	unsigned n = started() ? count(with_dups) : 0;
 	char why[256];
 	int status;
@@ -168,7 +170,7 @@ void handover_begin(struct handover *h, const char *file, char *const *env, bool
 		relay(h, with_dups, why);
 	if (n == 0 || status != 0)
 		return;
-	h->letter = prepare(h, n, with_dups);
+	h->letter = prepare(h, n, how);
 	if (h->letter < 0)
 		return;
 	h->env = run_env_copy(env, h->letter, h->text, array_size(h->text));

@@ -26,10 +26,16 @@ struct handover {
 	unsigned n_fds;
 };
 
-/* file: of the program, as image_check() has it. dups: numbers that a child may copy before it
- * executes the program (spawn_note_dup()) are to be there, too. Never fails: what can't be handed
- * over is closed. The thread is not cancelled until handover_end(). */
-void handover_begin(struct handover *h, const char *file, char *const *env, bool dups);
+enum handover_how {
+	HANDOVER_EXEC,	/* this process becomes it */
+	HANDOVER_SPAWN, /* a child does */
+	HANDOVER_DUPS,	/* a child does, and copies numbers before */
+};
+
+/* file: of the program, as image_check() has it. HANDOVER_DUPS: numbers that a child may copy
+ * before it executes the program (spawn_note_dup()) are to be there, too. Never fails: what can't
+ * be handed over is closed. The thread is not cancelled until handover_end(). */
+void handover_begin(struct handover *h, const char *file, char *const *env, enum handover_how how);
 /* The program was not executed, or it was, by a child. */
 void handover_end(struct handover *h, bool executed);
 /* This number was named as one to be copied in a child to come. */

@@ -2,7 +2,8 @@
  *
  * A program puts itself into a sandbox by seccomp, and is killed from then on for a system call
  * that it does not expect of itself. What the library needs for sockets that are there is read,
- * write, futex, poll and ppoll, which are what a program with sockets needs.
+ * write, futex, poll and ppoll, which are what a program with sockets needs. A child of fork that
+ * has not used its sockets yet is attached before (client/child.c).
  */
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -18,8 +19,17 @@ void sandboxed(void)
 #define FEW 64
 _Static_assert(sizeof(struct rlimit) == sizeof(struct rlimit64), "one and the same here");
 
+/* Memory and descriptors, which a child of fork needs when it first uses a socket. */
+static bool is_needed(int what)
+{
+	return what == RLIMIT_NOFILE || what == RLIMIT_AS || what == RLIMIT_DATA ||
+	       what == RLIMIT_MEMLOCK;
+}
+
 static void limited(int what, const struct rlimit *limit)
 {
+	if (limit != NULL && started() && is_needed(what))
+		(void)!host_settle();
 	if (what == RLIMIT_NOFILE && limit != NULL && limit->rlim_cur < FEW)
 		sandboxed();
 }

@@ -33,7 +33,7 @@ static int call(const struct spawn_call *c)
 		return really(c, c->env);
 	snprintf(name, sizeof(name), "%s%s", c->search || strchr(c->file, '/') != NULL ? "" : "./",
 		 c->file);
-	handover_begin(&h, name, c->env, c->actions != NULL);
+	handover_begin(&h, name, c->env, c->actions != NULL ? HANDOVER_DUPS : HANDOVER_SPAWN);
 	r = really(c, h.env);
 	handover_end(&h, r == 0);
 	return r;

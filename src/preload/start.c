@@ -19,6 +19,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic bool running;
+static _Atomic bool forked; /* this is a child that has not made a socket yet */
 static bool told;
 static int64_t failed_ns;
 
@@ -67,6 +68,17 @@ static void child(void)
 	/* The service may have refused it, and the stack of a program is its parent's. */
 	if (zs_fcntl(-1, F_GETFL) == -ENXIO)
 		atomic_store(&running, false);
+	atomic_store(&forked, true);
+}
+
+/* A child of fork attaches when it first needs to, and may find that it can't. */
+static void settle(void)
+{
+	enter();
+	atomic_store(&forked, false);
+	if (!host_settle())
+		atomic_store(&running, false);
+	leave(0);
 }
 
 static void fork_watch(void)
@@ -138,6 +150,8 @@ int start_need(void)
 {
 	int64_t now;
 
+	if (likely(started()) && unlikely(atomic_load_explicit(&forked, memory_order_relaxed)))
+		settle();
 	if (likely(started()))
 		return 0;
 	enter();

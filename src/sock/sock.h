@@ -76,6 +76,8 @@ struct sock_app_cfg {
 	unsigned domain;
 	/* Its network namespace, as a number: programs of two share no loopback. */
 	uint16_t zone;
+	/* Nobody looks into its channel yet: see socks_born(). */
+	bool unborn;
 	/* Of a process that is about to be forked: its number, and who may give it sockets. */
 	uint32_t id;
 	struct sock_app *parent;
@@ -116,6 +118,8 @@ struct sock_link_wanted {
 	uint32_t app[2];
 };
 bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out);
+/* Of an application that was attached as unborn: its process is there, and may have links. */
+void socks_born(struct sock_app *a);
 /* There is one now: it is offered to the streams that there are, and to those that come. id: as a,
  * and as b calls it; of an application and itself: two, one for each side. */
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2]);

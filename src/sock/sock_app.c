@@ -70,6 +70,7 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	a->free_ports_from = cfg->free_ports_from;
 	a->alone = cfg->alone;
 	a->keeps = cfg->keeps;
+	a->unborn = cfg->unborn;
 	a->id = cfg->id;
 	a->parent = cfg->parent;
 	a->last_region = CHAN_REGION_PKT;

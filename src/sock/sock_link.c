@@ -227,13 +227,14 @@ void sock_link_look(struct sock *k)
 	uint32_t mine, other;
 	struct sock *f;
 
-	if (likely(a->domain == 0) || k->kind != SOCK_CONN || (k->flags & SOCKF_PARKED))
+	if (likely(a->domain == 0) || a->unborn || k->kind != SOCK_CONN ||
+	    (k->flags & SOCKF_PARKED))
 		return;
 	f = far_end(k);
 	if (f == NULL || ((k->flags | f->flags) & SOCKF_NO_LINK))
 		return;
 	b = f->app;
-	if (a->domain != b->domain)
+	if (a->domain != b->domain || b->unborn)
 		return;
 	p = peer_find(a, b);
 	if (p == NULL) {
@@ -248,6 +249,25 @@ void sock_link_look(struct sock *k)
 		k->news |= NEWS_LINK;
 		news(f);
 	}
+}
+
+/* What would have been offered. */
+static void look_again(struct sock_app *a)
+{
+	for (uint32_t i = 0; i < a->socks.used; i++) {
+		struct sock *k = slab_at(&a->socks, i);
+
+		if (slab_is_live(&a->socks, i) && k->kind == SOCK_CONN && k->share == NULL) {
+			sock_link_look(k);
+			sock_news(k, 0);
+		}
+	}
+}
+
+void socks_born(struct sock_app *a)
+{
+	a->unborn = false;
+	look_again(a);
 }
 
 static void peer_link(struct sock_app *a, const struct sock_app *b, uint32_t link, uint32_t far)
@@ -266,14 +286,7 @@ void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2])
 		return;
 	peer_link(b, a, id[1], id[0]);
 	peer_link(a, b, id[0], id[1]);
-	for (uint32_t i = 0; i < few->socks.used; i++) {
-		struct sock *k = slab_at(&few->socks, i);
-
-		if (slab_is_live(&few->socks, i) && k->kind == SOCK_CONN && k->share == NULL) {
-			sock_link_look(k);
-			sock_news(k, 0);
-		}
-	}
+	look_again(few);
 }
 
 /* ---- what the ends say ---- */

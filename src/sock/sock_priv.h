@@ -208,6 +208,7 @@ struct sock_app {
 	uint16_t zone;	   /* see sock_app_cfg */
 	bool alone;	   /* sees its own sockets only */
 	bool keeps;	   /* the service's keeper: its sockets are parked */
+	bool unborn;	   /* a child that is not there yet: nobody would take a link */
 	unsigned domain;   /* 0: it has no links */
 	struct list peers; /* sock_link.c */
 	uint64_t leases;   /* a bit for each that is in use, sock_lease.c */

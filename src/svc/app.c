@@ -169,6 +169,7 @@ static void attach(struct node_core *core, void *arg)
 			call->s, &call->s->cfg.policy.domain[call->a->domain]),
 		.alone = true,
 		.keeps = call->a == call->s->keeper,
+		.unborn = call->a->state == APP_FORKED,
 		.domain = may_link(call->s, call->a) ? call->a->domain + 1 : 0,
 		.zone = call->a->zone,
 		.id = (uint32_t)call->a->id,

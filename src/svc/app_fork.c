@@ -3,8 +3,9 @@
  * A program makes a child. Before it does, it asks for an application for the child; that is
  * attached at once, so that the parent can share its sockets with it over its own channel
  * (sock_share.h), and everything is there when fork returns, whether or not the parent lives on.
- * The child maps its memory and says so on a connection of its own; by the credentials of that
- * message, and the pidfd that comes with it, the service knows the process.
+ * The child maps its memory when it first uses a socket, and says so on a connection of its own; by
+ * the credentials of that message, and the pidfd that comes with it, the service knows the process.
+ * Until then, and for ever if it uses none, that connection's end tells that it is gone.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -110,6 +111,24 @@ static int pidfd_of(struct app *a, struct attach_msg *m)
 	return m->pidfd;
 }
 
+struct born_call {
+	const struct app *a;
+};
+
+static void born(struct node_core *core, void *arg)
+{
+	const struct born_call *c = arg;
+
+	socks_born(c->a->chan[core - core->node->core].app);
+}
+
+void app_take_drop(struct service *s, struct app *a, struct attach_msg *m)
+{
+	_Static_assert(sizeof(m->drop.sid) == EMBED_CORES_MAX * sizeof(uint32_t),
+		       "a name for each core");
+	app_drop_socks(s, a, m->drop.sid);
+}
+
 void app_take_child(struct service *s, struct app *a, struct attach_msg *m)
 {
 	struct attach_head ready;
@@ -129,6 +148,8 @@ void app_take_child(struct service *s, struct app *a, struct attach_msg *m)
 		return;
 	}
 	a->state = APP_READY;
+	for (unsigned i = 0; i < s->node.n; i++)
+		node_call(&s->node.core[i], born, &(struct born_call){a});
 	s->domain[a->domain].n_apps++;
 	s->n.attached++;
 	svc_log("%s (process %d, user %u) attached, a child", a->program, (int)a->pid,

@@ -8,6 +8,7 @@
  *	              │ └── ADMIN: it is no program          ├──► READY ── BYE, its end ──► LEAVING
  *	              └──── RESUME: it is one that is  ────►│                 (it has no connection)
  *	its parent's FORK ──────────► FORKED ─── MAPPED ───►┘
+ *	                                 └── DROP
  */
 #include <errno.h>
 
@@ -44,6 +45,7 @@ static const struct may_say {
 	{ATTACH_RESUME, IN(APP_NEW), app_take_resume},
 	{ATTACH_MAPPED, IN(APP_MAPPING), app_take_mapped},
 	{ATTACH_MAPPED, IN(APP_FORKED), app_take_child},
+	{ATTACH_DROP, IN(APP_FORKED), app_take_drop},
 	{ATTACH_GRANT, IN(APP_READY), app_take_grant},
 	{ATTACH_FORK, IN(APP_READY), app_take_fork},
 	{ATTACH_PASS, IN(APP_READY), keeper_take},

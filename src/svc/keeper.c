@@ -118,7 +118,7 @@ static void drop(struct node_core *core, void *arg)
 	socks_drop(c->to, c->sid);
 }
 
-static void drop_all(struct service *s, struct app *of, const uint32_t *sid)
+void app_drop_socks(struct service *s, struct app *of, const uint32_t *sid)
 {
 	for (unsigned i = 0; i < s->node.n; i++) {
 		struct share_call c = {.to = of->chan[i].app, .sid = sid[i]};
@@ -145,7 +145,7 @@ static int share_all(struct service *s, struct app *from, const uint32_t *sid, s
 		some = true;
 		if (c.rc < 0) {
 			out[i] = 0;
-			drop_all(s, to, out);
+			app_drop_socks(s, to, out);
 			return c.rc;
 		}
 	}
@@ -171,7 +171,7 @@ static void kept_gone(struct service *s, struct source *src, uint32_t events)
 	struct kept *k = container_of(src, struct kept, gone);
 
 	(void)events;
-	drop_all(s, s->keeper, k->sid);
+	app_drop_socks(s, s->keeper, k->sid);
 	kept_free(s, k);
 }
 
@@ -295,7 +295,7 @@ static int take(struct service *s, struct app *a, struct attach_msg *m)
 		rc = ends_open(s, k);
 	if (rc >= 0)
 		return rc;
-	drop_all(s, s->keeper, k->sid);
+	app_drop_socks(s, s->keeper, k->sid);
 	kept_free(s, k);
 	return rc;
 }

@@ -72,7 +72,7 @@ struct source {
 enum app_state {
 	APP_NEW,     /* has said nothing yet */
 	APP_MAPPING, /* has its memory and has not said so */
-	APP_FORKED,  /* attached for a child whose parent has its memory */
+	APP_FORKED,  /* attached for a child that has not mapped its memory, and may never do */
 	APP_READY,   /* attached */
 	APP_LEAVING, /* detached: waits for its buffers */
 };
@@ -240,6 +240,8 @@ void app_control_ready(struct service *s, struct source *src, uint32_t events);
 void app_take_fork(struct service *s, struct app *parent, struct attach_msg *m);
 /* The child has mapped its memory. */
 void app_take_child(struct service *s, struct app *a, struct attach_msg *m);
+/* The child has not, and closes sockets. */
+void app_take_drop(struct service *s, struct app *a, struct attach_msg *m);
 
 /* ---- app_grant.c ---- */
 /* The program asks for a port. */
@@ -249,6 +251,8 @@ void app_take_grant(struct service *s, struct app *a, struct attach_msg *m);
 /* A program passes a socket on; another comes for one. */
 void keeper_take(struct service *s, struct app *a, struct attach_msg *m);
 void keeper_give(struct service *s, struct app *a, struct attach_msg *m);
+/* Closes sockets of an application: of each core one, 0: none. */
+void app_drop_socks(struct service *s, struct app *of, const uint32_t *sid);
 /* Before the stacks stop, and after. */
 void keeper_close(struct service *s);
 void keeper_free(struct service *s);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Programs that make others, and their sockets (H40; programs/process.c says in which ways): test_process.py [kernel]."""
+import contextlib
 import os
 import socket
 
@@ -21,6 +22,12 @@ def well(p):
 
 def echoes(n=6, size=200000):
     together(n, lambda i: check_echo(connect(ZS4), pattern(size, i)))
+
+
+def children(p):
+    """Of the program; zstack run becomes it."""
+    with open(f"/proc/{p.process.pid}/task/{p.process.pid}/children", encoding="ascii") as f:
+        return f.read().split()
 
 
 @case
@@ -71,6 +78,95 @@ def posix_spawn_takes_what_its_actions_copy():
 @case
 def exec_that_fails_changes_nothing():
     served("fails")
+
+
+@case
+def exec_in_a_child_that_fails_changes_nothing():
+    """The child, which has not used its sockets before, serves."""
+    served("refused")
+
+
+@case
+def a_child_of_a_child_serves():
+    served("forks")
+
+
+def connected():
+    with contextlib.suppress(ConnectionRefusedError):
+        return connect(ZS4)
+
+
+@case
+def what_a_child_closes_is_not_held_for_it():
+    with process("lives") as p:
+        for _ in range(4):
+            check_echo(world.until("somebody listens", connected), pattern(50000))
+        well(p)
+
+
+@case
+def a_child_that_gave_up_its_rights_serves():
+    """Before it used a socket for the first time: root directory, user, memory. The parent has ended."""
+    os.makedirs(path("empty"), exist_ok=True)
+    p = App(PROGRAM, "nobody", path("empty"))
+    try:
+        check(p.wait(20) == 0, p.errors())
+        world.until("the child accepts", lambda: "ready" in p.output() + p.errors())
+        echoes(3)
+        well(p)
+    finally:
+        p.end()
+
+
+@case
+def a_child_in_a_sandbox_serves():
+    with process("sandbox") as p:
+        for i in range(3):
+            check_echo(connect(ZS4), pattern(200000, i))
+        well(p)
+
+
+@case
+def a_child_that_waited_while_the_service_was_replaced_serves():
+    """H38: it had not used its listener before."""
+    go = path("go-restart")
+    with process("waits", go) as p:
+        if not world.kernel:
+            world.service.process.kill()
+            world.service.wait(20)
+            world.service = world.peer.Service(world.net, world.socket_path, "--allow", "*")
+        put("go-restart", "")
+        check_echo(world.until("somebody listens", connected), pattern(50000))
+        well(p)
+
+
+TALK = """import socket
+s = socket.create_connection(("%s", 7))
+print("there", flush=True)
+n = 0
+while True:
+    s.sendall(b"x" * 1000)
+    got = 0
+    while got < 1000:
+        data = s.recv(1000 - got)
+        assert data == b"x" * len(data) and data
+        got += len(data)
+"""
+
+
+def linked():
+    out = world.sh(f"{world.tool} --socket {world.socket_path} ss")
+    return world.kernel or "link  ESTABLISHED" in out
+
+
+@case
+def a_child_that_first_uses_its_stream_late_has_a_link():
+    """Its parent had let go of it long before."""
+    with process("late", path("go-late")) as p, App(world.PYTHON, "-c", TALK % ZS4, ready="there", ok=(-15,)):
+        world.until("the child has the connection alone", lambda: len(children(p)) == 1)
+        put("go-late", "")
+        world.until("the stream has a link", linked)
+        well(p)
 
 
 @case

@@ -14,9 +14,10 @@ static void step(struct choices *c)
 {
 	struct peer *p = &evil[choose8(c) % EVIL_MAX];
 	struct attach_grant g = {.id = 1};
+	struct attach_drop drop = {.pad = 0};
 	struct attach_head head;
 
-	switch (choose8(c) % 12) {
+	switch (choose8(c) % 13) {
 	case 0:
 	case 1:
 		if (p->sock < 0 && dial(p)) {
@@ -58,6 +59,11 @@ static void step(struct choices *c)
 		if (p->writable)
 			memset(p->map.arena, choose8(c), PAYLOAD);
 		say_hello(p, c);
+		break;
+	case 11:
+		for (unsigned i = 0; i < array_size(drop.sid); i++)
+			drop.sid[i] = choose8(c) % 4 | (uint32_t)(choose8(c) % 2) << SID_INDEX_BITS;
+		say(p, ATTACH_DROP, &drop, sizeof(drop), NULL, 0);
 		break;
 	default:
 		serve(1 + choose8(c) % 4);

@@ -73,7 +73,7 @@ static void await_reset(int fd)
 static void go(const char *mode, const char *self, int l, int fd)
 {
 	struct exec_file f[] = {{l, 1, LISTENER, {0}}, {fd, 1, FIRST, {0}}};
-	int letter = must(exec_prepare(f, 2), "prepare");
+	int letter = must(exec_prepare(f, 2, true), "prepare");
 	char number[16];
 
 	snprintf(number, sizeof(number), "%d", letter);

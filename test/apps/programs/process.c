@@ -14,6 +14,16 @@
  *	run       a child executes the program that the rest of the arguments say
  *	spawned   posix_spawn does
  *	tried     a child tries to, and serves itself when that fails
+ *	refused   a child tries to with more arguments than may be, and serves itself
+ *	lives     a child closes the listener and the connection, and does nothing else, while the
+ *	          parent listens at the same port again
+ *	forks     a child makes another, and ends; that serves
+ *	nobody    this program ends; a child that has another root directory, another user and
+ *	          little memory left accepts
+ *	sandbox   a child may read and write and no more, before it first does
+ *	waits     a child waits until the file that the next argument names is there, then it
+ *	          accepts; this program has closed the listener
+ *	late      the same for each connection
  *	fails     what is to be executed is not there: this program serves
  *	closes    close-on-exec connections are closed by exec, and their peers see it
  *	numbers   all is done by syscall(); no child is made
@@ -28,12 +38,16 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -288,6 +302,16 @@ static void exec_self(int l, int fd, const char *mode)
 	err(1, "execve");
 }
 
+/* Of one argument Linux takes 32 pages. */
+static char *too_long(void)
+{
+	char *text = malloc(1 << 20);
+
+	memset(text, 'x', (1 << 20) - 1);
+	text[(1 << 20) - 1] = '\0';
+	return text;
+}
+
 static void run_cat(int fd, const char *mode)
 {
 	to_stdio(fd);
@@ -295,13 +319,15 @@ static void run_cat(int fd, const char *mode)
 		execvp(rest[0], rest);
 	else if (strcmp(mode, "tried") == 0)
 		execv(rest[0], rest);
+	else if (strcmp(mode, "refused") == 0)
+		execl("/bin/cat", "cat", too_long(), NULL);
 	else if (strcmp(mode, "shell") == 0)
 		execl("/bin/sh", "sh", "-c", "exec cat", NULL);
 	else if (strcmp(mode, "script") == 0)
 		execl(extra, extra, NULL);
 	else
 		execlp("cat", "cat", NULL);
-	if (strcmp(mode, "tried") == 0)
+	if (strcmp(mode, "tried") == 0 || strcmp(mode, "refused") == 0)
 		serve(0, 1);
 	_exit(127);
 }
@@ -343,6 +369,144 @@ static void in_child(int fd, const char *mode)
 		;
 }
 
+/* The listener of before is closed by both, and nobody else's, though the child lives on. */
+static int listen_again(int l)
+{
+	int fd = must(accept(l, NULL, NULL), "accept");
+	pid_t pid = must(fork(), "fork");
+
+	if (pid == 0) {
+		must(close(l), "close");
+		must(close(fd), "close");
+		pause();
+	}
+	must(close(l), "close");
+	serve(fd, fd);
+	for (int i = 0; i < 100; i++) {
+		struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(7)};
+
+		l = must(socket(AF_INET, SOCK_STREAM, 0), "socket");
+		if (bind(l, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(l, 64) == 0)
+			break;
+		close(l);
+		usleep(20000);
+	}
+	fd = must(accept(l, NULL, NULL), "accept at the port of before");
+	serve(fd, fd);
+	must(kill(pid, 0), "the child");
+	return l;
+}
+
+/* ---- children that use a socket late ---- */
+
+static void accept_for_ever(int l)
+{
+	for (;;) {
+		int fd = must(accept(l, NULL, NULL), "accept");
+
+		serve(fd, fd);
+	}
+}
+
+static void leave_to_nobody(int l)
+{
+	struct rlimit little = {256 << 20, 256 << 20};
+	pid_t parent = getpid();
+
+	if (must(fork(), "fork") > 0)
+		_exit(0);
+	while (getppid() == parent)
+		usleep(1000);
+	must(setrlimit(RLIMIT_AS, &little), "setrlimit");
+	must(chroot(extra), "chroot");
+	must(chdir("/"), "chdir");
+	must(setgid(65534), "setgid");
+	must(setuid(65534), "setuid");
+	printf("ready\n");
+	fflush(stdout);
+	accept_for_ever(l);
+}
+
+#define ALLOW(name)                                                                                \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1),                                     \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+static void shut_in(void)
+{
+	struct sock_filter f[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+				  ALLOW(read),
+				  ALLOW(write),
+				  ALLOW(poll),
+				  ALLOW(ppoll),
+				  ALLOW(futex),
+				  ALLOW(rt_sigreturn),
+				  ALLOW(exit_group),
+				  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)};
+	struct sock_fprog p = {sizeof(f) / sizeof(f[0]), f};
+
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
+	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p), "seccomp");
+}
+
+static void in_sandbox(int fd)
+{
+	pid_t pid = must(fork(), "fork");
+	static char buf[16384];
+	int status;
+	ssize_t n;
+
+	if (pid == 0) {
+		shut_in();
+		while ((n = read(fd, buf, sizeof(buf))) > 0)
+			write_all(fd, buf, (size_t)n);
+		_exit(n == 0 ? 0 : 1);
+	}
+	must(close(fd), "close");
+	must(waitpid(pid, &status, 0), "waitpid");
+	if (status != 0)
+		errx(1, "the child ended with %x", (unsigned)status);
+}
+
+static void await_file(void)
+{
+	while (access(extra, F_OK) != 0)
+		usleep(10000);
+}
+
+static void leave_listener(int l)
+{
+	if (must(fork(), "fork") == 0) {
+		await_file();
+		accept_for_ever(l);
+	}
+	must(close(l), "close");
+	must(wait(NULL), "wait");
+	errx(1, "the child ended");
+}
+
+static void in_late_child(int fd)
+{
+	if (must(fork(), "fork") == 0) {
+		await_file();
+		serve(fd, fd);
+		_exit(0);
+	}
+	must(close(fd), "close");
+}
+
+static void fork_twice(int fd)
+{
+	pid_t pid = must(fork(), "fork");
+
+	if (pid == 0) {
+		if (must(fork(), "fork") == 0)
+			serve(fd, fd);
+		_exit(0);
+	}
+	must(close(fd), "close");
+	must(waitpid(pid, NULL, 0), "waitpid");
+}
+
 static void one(int l, const char *mode)
 {
 	int fd = must(accept4(l, NULL, NULL, strncmp(mode, "spawn", 5) == 0 ? SOCK_CLOEXEC : 0),
@@ -351,6 +515,12 @@ static void one(int l, const char *mode)
 	if (strcmp(mode, "exec") == 0 || strcmp(mode, "closes") == 0 ||
 	    strcmp(mode, "nonblock") == 0) {
 		exec_self(l, fd, mode);
+	} else if (strcmp(mode, "sandbox") == 0) {
+		in_sandbox(fd);
+	} else if (strcmp(mode, "late") == 0) {
+		in_late_child(fd);
+	} else if (strcmp(mode, "forks") == 0) {
+		fork_twice(fd);
 	} else if (strcmp(mode, "fails") == 0) {
 		if (execl("/nowhere/at/all", "x", NULL) != -1 || errno != ENOENT)
 			errx(1, "execl: %s", strerror(errno));
@@ -380,14 +550,20 @@ int main(int argc, char **argv)
 	l = listen_at(7);
 	if (strcmp(argv[1], "listener") == 0)
 		send_fd(pass_to, l);
+	if (strcmp(argv[1], "nobody") == 0)
+		leave_to_nobody(l);
 	printf("ready\n");
 	fflush(stdout);
+	if (strcmp(argv[1], "waits") == 0)
+		leave_listener(l);
 	while (strcmp(argv[1], "numbers") == 0)
 		serve_by_number(l);
 	while (strcmp(argv[1], "listener") == 0)
 		pause();
 	while (strcmp(argv[1], "pass") == 0 || many)
 		pass_one(l);
+	while (strcmp(argv[1], "lives") == 0)
+		l = listen_again(l);
 	while (strcmp(argv[1], "lost") == 0)
 		lose_one(l);
 	for (;;)
