@@ -180,6 +180,12 @@ enum chan_op {
 	/* Of a shared socket: arg[0] = 1: who waits for it here wants to be told only if no other
 	 * holder of that mind is asleep that could be (EPOLLEXCLUSIVE); 0: it is told always. */
 	CHAN_OP_EXCLUSIVE,
+	/* A same-node stream that went on without a service becomes a connection of this one: of a
+	 * socket that neither listens nor connects. data = its addresses, own and peer's, port = own
+	 * port, len = peer's; off, loan = the link's secret. As CONNECT, but it waits for the other
+	 * end, which comes by itself; CLOSE drops it. -EADDRNOTAVAIL, -EADDRINUSE: there can be no
+	 * such connection here; -EACCES: this program may not have the port. */
+	CHAN_OP_REVIVE,
 	CHAN_OP_MAX,
 };
 

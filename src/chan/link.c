@@ -29,6 +29,9 @@ int link_attach(struct link_end *e, struct link_shm *sh, unsigned side)
 {
 	if (sh->magic != LINK_MAGIC || sh->version != LINK_VERSION || side > 1)
 		return -EPROTO;
-	*e = (struct link_end){.mine = &sh->side[side], .other = &sh->side[1 - side]};
+	*e = (struct link_end){.mine = &sh->side[side],
+			       .other = &sh->side[1 - side],
+			       .secret = sh->secret,
+			       .secret2 = sh->secret2};
 	return 0;
 }

@@ -100,6 +100,10 @@ _Static_assert(offsetof(struct link_side, entry) == 192 + 4 * LINK_RETURNS, "lay
 
 struct link_shm {
 	uint32_t magic, version;
+	/* At random, from who made it: that two programs hold a stream of it is believed by the next
+	 * service when both know this. */
+	uint64_t secret;
+	uint32_t secret2;
 	_Alignas(64) struct link_side side[2];
 };
 _Static_assert(sizeof(struct link_shm) == 64 + 2 * (192 + 4 * LINK_RETURNS + 256 * LINK_SLOTS),
@@ -112,6 +116,8 @@ struct link_end {
 	uint32_t rx, rx_told;  /* next entry to read; as far as the other was told */
 	uint32_t ret_tx, ret_rx;
 	uint32_t cut; /* as mine->cut */
+	uint64_t secret;
+	uint32_t secret2;
 	uint64_t sent_entries, sent_bytes;
 	uint64_t bad; /* times the other's index was impossible */
 };

@@ -36,6 +36,7 @@ void core_event(struct core *c, const struct chan_cqe *e);
 #define TOKEN_CLOSE   0x82000000u
 #define TOKEN_NOBODY  0x83000000u
 #define TOKEN_REMAKE  0x84000000u
+#define TOKEN_REVIVE  0x85000000u
 #define TOKEN_CLASS   0xff000000u
 
 /* May n sends be pushed? They leave some room to the other commands, so that a flood of them can't

@@ -213,6 +213,8 @@ void cmd_result(struct core *c, const struct chan_cqe *e)
 	s = csock_find(c, e->sid);
 	if (s == NULL)
 		client.stats.bad_events++;
+	else if (e->loan == TOKEN_REVIVE)
+		link_revived(s, e->res);
 	else if (e->loan == TOKEN_CLOSE)
 		close_done(s);
 	else if (e->loan != TOKEN_CONNECT)

@@ -222,8 +222,10 @@ static void on_writable(struct csock *s, const struct chan_cqe *e)
 		bad_event(NULL);
 		return;
 	}
-	if (unlikely(s->flags & CSOCK_LINK))
-		return; /* of a way that it does not go */
+	if (unlikely(s->flags & CSOCK_LINK)) {
+		link_limit(s, e->aux); /* of a way that it does not go */
+		return;
+	}
 	s->limit = e->aux;
 	if (csock_room(s))
 		csock_notify(s, EPOLLOUT);

@@ -225,7 +225,7 @@ static bool share_ready(struct csock *s)
 	uint32_t serial = s->serial;
 
 	s->child_sid = 0;
-	if (unlikely(csock_kept(s)))
+	if (unlikely(csock_stays(s)))
 		return false; /* no service knows of it that could share it */
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_leave(s);

@@ -110,11 +110,13 @@ struct lsock {
 	bool leaving; /* for another process to hold it, too: not to be taken */
 	bool kept;    /* it goes on without a service */
 	uint8_t due;  /* DUE_…: to be said when there is room */
+	uint32_t next_offer; /* a link's, for when it has left this one; 0 */
 	uint32_t bye; /* closed while it was all on that link, of this name: the service tells */
 };
 
-/* What the other end is to be told of a stream that is kept, in this order. */
-enum { DUE_ASK = 1 << 0, DUE_FIN = 1 << 1, DUE_RST = 1 << 2 };
+/* What the other end is to be told of a stream that is kept, in this order; and at last the service,
+ * that it is a connection again and goes by TCP. */
+enum { DUE_ASK = 1 << 0, DUE_FIN = 1 << 1, DUE_RST = 1 << 2, DUE_BACK = 1 << 3 };
 
 struct links {
 	struct plink link[LINKS_MAX];
@@ -212,6 +214,8 @@ void stream_enter(struct csock *s, struct plink *l);
 void stream_leave(struct csock *s);
 /* What it sends goes by TCP again, when link_use() has said so. */
 void stream_tx_back(struct csock *s) cold_path;
+/* The service knows it again: from here on it goes by that. False: no room at the moment. */
+bool stream_back(struct csock *s) must_check;
 /* The link ends under it. */
 void stream_orphan(struct csock *s);
 /* The same, and so does the stream. */

@@ -16,15 +16,26 @@
  * program by the bell, of which nobody has the other end any more. What finds no room in the ring
  * is said later (lsock.due); a socket that is closed has its row until then.
  *
- * Such a link gets no new streams, and ends with its last. A stream of it can't be given to another
- * process: a child of fork or an image after exec has no such socket, and it is not sent by
- * SCM_RIGHTS.
+ * When there is another service, each end makes a socket there, and claims to be one end of that
+ * connection (CHAN_OP_REVIVE, sock/sock_revive.c). As soon as both have, it is one; each end says
+ * that it sends by the service from here on, as whoever leaves a link does (link_stream.c), and when
+ * both ways have left it may be offered another link. What the service refuses, since it has other
+ * addresses, goes on unknown to it; a program that may not have its port any more is reset.
+ *
+ * Such a link gets no new streams, and ends with its last. A stream that has not come back can't be
+ * given to another process: a child of fork or an image after exec has no such socket, and it is not
+ * sent by SCM_RIGHTS.
  */
 #include "client/link.h"
 
 bool csock_kept(const struct csock *s)
 {
 	return (s->flags & CSOCK_LINKED) && lsock_of(s)->kept;
+}
+
+bool csock_stays(const struct csock *s)
+{
+	return (s->flags & CSOCK_LINKED) && link_of(s)->kept;
 }
 
 /* ---- what is to be said ---- */
@@ -43,13 +54,28 @@ static bool say(struct plink *l, struct csock *s, uint8_t due, uint32_t word)
 	return true;
 }
 
+/* What is asked there was answered when the other end learns that we have left the link. */
+static bool say_back(struct plink *l, struct csock *s)
+{
+	struct lsock *ls = lsock_of(s);
+
+	if (!(ls->due & DUE_BACK) || s->state != CSOCK_CONNECTED)
+		return true;
+	if (!stream_back(s)) {
+		l->due = true;
+		return false;
+	}
+	ls->due = 0;
+	return true;
+}
+
 static bool say_all(struct csock *s)
 {
 	struct plink *l = link_of(s);
 
 	return l->state != LINK_UP || l->say_lost ||
 	       (say(l, s, DUE_ASK, LINK_ASK) && say(l, s, DUE_FIN, LINK_FIN) &&
-		say(l, s, DUE_RST, LINK_RST));
+		say(l, s, DUE_RST, LINK_RST) && say_back(l, s));
 }
 
 static void due(struct csock *s, uint8_t what)
@@ -66,6 +92,8 @@ static void say_due(struct plink *l)
 
 		next = client.links->sock[row].next;
 		if (lsock_of(s)->due == 0 || !say_all(s))
+			continue;
+		if (!(s->flags & CSOCK_LINKED))
 			continue;
 		if (s->state == CSOCK_CLOSED || s->state == CSOCK_BROKEN)
 			stream_leave(s);
@@ -138,13 +166,31 @@ static void keep(struct plink *l)
 		ask_all(l);
 }
 
+/* What was about to go over to the service that is gone now, too, has perhaps bytes there. */
+static void keep_no_more(struct plink *l)
+{
+	for (uint32_t row = l->streams; row != NIL; row = client.links->sock[row].next) {
+		struct csock *s = &client.sock[row];
+
+		if (lsock_of(s)->kept || s->state != CSOCK_CONNECTED)
+			continue;
+		lsock_of(s)->kept = true;
+		kept_break(s, -ECONNRESET);
+	}
+}
+
 void links_lose(void)
 {
 	struct links *k = client.links;
 
-	for (unsigned i = 0; k != NULL && i < k->n; i++)
-		if (k->link[i].state == LINK_UP && !k->link[i].kept)
-			keep(&k->link[i]);
+	for (unsigned i = 0; k != NULL && i < k->n; i++) {
+		struct plink *l = &k->link[i];
+
+		if (l->state == LINK_UP && l->kept)
+			keep_no_more(l);
+		else if (l->state == LINK_UP)
+			keep(l);
+	}
 	if (k != NULL)
 		regions_lose();
 }
@@ -194,6 +240,38 @@ void link_recall(struct csock *s)
 	ls->kept = true;
 	ls->bye = 0;
 	due(s, what);
+}
+
+/* ---- another service ---- */
+
+bool link_claim(const struct csock *s, struct chan_sqe *q)
+{
+	const struct plink *l = link_of(s);
+
+	if (s->state != CSOCK_CONNECTED || l->end.secret == 0)
+		return false;
+	memcpy(q->data, s->local, sizeof(s->local));
+	memcpy(q->data + sizeof(s->local), s->peer, sizeof(s->peer));
+	q->len = s->peer_port;
+	q->off = l->end.secret;
+	q->loan = l->end.secret2;
+	return true;
+}
+
+/* Where there can be no such connection it goes on as it is. */
+static bool goes_on_unknown(int res)
+{
+	return res == -EADDRNOTAVAIL || res == -EADDRINUSE || res == -ENOSYS || res == -ENOMEM;
+}
+
+void link_revived(struct csock *s, int res)
+{
+	if (!csock_kept(s) || s->state != CSOCK_CONNECTED)
+		return;
+	if (res == 0)
+		due(s, DUE_BACK);
+	else if (!goes_on_unknown(res))
+		kept_break(s, -ECONNRESET);
 }
 
 /* ---- the program is done with it ---- */

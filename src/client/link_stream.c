@@ -140,6 +140,20 @@ static void waited_append(struct csock *s, struct lsock *ls)
 		csock_notify(s, EPOLLIN);
 }
 
+static void on_offer(struct csock *s, uint32_t id);
+
+/* From a link whose service is gone: both ways have left it. */
+static void come_back(struct csock *s)
+{
+	uint32_t id = lsock_of(s)->next_offer;
+
+	if (lsock_of(s)->rx != RX_TCP || lsock_of(s)->tx != TX_TCP)
+		return;
+	stream_leave(s);
+	if (id != 0)
+		on_offer(s, id);
+}
+
 static void on_mark(struct csock *s, uint32_t link)
 {
 	struct lsock *ls = lsock_of(s);
@@ -155,6 +169,10 @@ static void on_mark(struct csock *s, uint32_t link)
 		return;
 	waited_append(s, ls);
 	ls->rx = RX_TCP;
+	if (link_of(s)->kept) {
+		come_back(s);
+		return;
+	}
 	/* It came back because of others of the link's. */
 	if (ls->rx_cut != link_of(s)->end.cut && !ls->leaving && link_of(s)->state == LINK_UP) {
 		ls->offered = true;
@@ -181,6 +199,30 @@ void stream_tx_back(struct csock *s)
 		return;
 	lsock_of(s)->tx = TX_BACK;
 	s->flags |= CSOCK_OFFER;
+}
+
+bool stream_back(struct csock *s)
+{
+	struct core *c = csock_core(s);
+	struct chan_sqe *q;
+
+	if (client.lost || !cmd_room(c, 2))
+		return false;
+	lsock_of(s)->kept = false;
+	stream_tx_back(s);
+	if (s->shut & SHUT_WR_BIT) {
+		q = cmd_next(c);
+		cmd_of(q, s, TOKEN_NOBODY);
+		q->arg[0] = SHUT_WR;
+		cmd_push(c, CHAN_OP_SHUTDOWN);
+	}
+	come_back(s);
+	return true;
+}
+
+void link_limit(struct csock *s, uint32_t limit)
+{
+	lsock_of(s)->limit = limit;
 }
 
 /* Waits for a place in the ring. False: the socket is not what it was. */
@@ -238,6 +280,10 @@ static void on_offer(struct csock *s, uint32_t id)
 	if (s->group != NULL || (s->flags & CSOCK_SHARED) ||
 	    ((s->flags & CSOCK_LINKED) && lsock_of(s)->leaving))
 		return;
+	if ((s->flags & CSOCK_LINKED) && link_of(s)->kept) {
+		lsock_of(s)->next_offer = id;
+		return;
+	}
 	for (unsigned i = 0; k != NULL && i < k->n; i++) {
 		if (k->link[i].state != LINK_UP || k->link[i].kept || k->link[i].id != id)
 			continue;
@@ -333,6 +379,13 @@ void stream_orphan(struct csock *s)
 		return;
 	}
 	tx_tcp(s);
+	/* The other end has left it, and the mark that says so is still to come: there is nothing
+	 * left that it could be behind. */
+	if (link_of(s)->kept) {
+		ls->rx = RX_TCP;
+		come_back(s);
+		return;
+	}
 	/* No mark comes for what waits: the other program was gone before it was told. */
 	if (ls->wait_head != NIL && client.lost)
 		waited_append(s, ls);

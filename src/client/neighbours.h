@@ -22,6 +22,15 @@ void links_lose(void);
 void links_lost(struct gone *g);
 /* It goes on with no service knowing of it. */
 bool csock_kept(const struct csock *s);
+/* The same, or has not come back from that link: no other process can have it. */
+bool csock_stays(const struct csock *s);
+/* What says to the next service that it is a connection: fills all but the names. False: it can't
+ * be one. */
+bool link_claim(const struct csock *s, struct chan_sqe *q);
+/* The answer. */
+void link_revived(struct csock *s, int res);
+/* Of what it sends by TCP, now or later. */
+void link_limit(struct csock *s, uint32_t limit);
 /* One that was closed, and its service may not have told the other end. */
 void link_recall(struct csock *s);
 /* The program is done with one that is kept: true, the other end knows. */

@@ -73,7 +73,7 @@ static int send_one(struct csock *s, const struct pass_with *with)
 
 static int may_be_sent(const struct csock *s)
 {
-	if (!client.transport.attached || client.lost || s->sid == 0 || csock_kept(s))
+	if (!client.transport.attached || client.lost || s->sid == 0 || csock_stays(s))
 		return -ENOTCONN;
 	return s->state == CSOCK_CONNECTING ? -EBUSY : s->state == CSOCK_BROKEN ? -ENOTCONN : 0;
 }

@@ -13,6 +13,8 @@
  * asks the stack and waits for each answer; a service takes microseconds for one.
  */
 #define _GNU_SOURCE
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -78,18 +80,27 @@ void service_miss(void)
 
 /* ---- commands ---- */
 
+/* NULL: it is gone again. */
+static struct chan_sqe *slot(struct core *c)
+{
+	struct timespec ts = {0, LOOK_NS_MIN};
+
+	while (chan_free(&c->end.sq, 1) == 0) {
+		if (service_is_deaf())
+			return NULL;
+		ppoll(NULL, 0, &ts, NULL);
+	}
+	return cmd_next(c);
+}
+
 /* As cmd_call(), but it looks for the answer itself: its caller may be the leader. */
 int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
 {
 	struct timespec ts = {0, LOOK_NS_MIN};
-	struct chan_sqe *q;
+	struct chan_sqe *q = slot(c);
 
-	while (chan_free(&c->end.sq, 1) == 0) {
-		if (service_is_deaf())
-			return -ERESTART;
-		ppoll(NULL, 0, &ts, NULL);
-	}
-	q = cmd_next(c);
+	if (q == NULL)
+		return -ERESTART;
 	cmd_copy(q, cmd);
 	q->token = TOKEN_REMAKE;
 	if (s != NULL) {
@@ -124,7 +135,9 @@ static int name_take(struct csock *s)
 	}
 	s->sid = e.sid;
 	s->ticket = 0;
-	if (!csock_kept(s))
+	if (csock_kept(s))
+		link_limit(s, e.aux);
+	else
 		s->limit = e.aux;
 	return 0;
 }
@@ -198,13 +211,52 @@ static void core_leave(struct csock *s)
 	s->core = (uint8_t)(client.next_core++ % client.n_cores);
 }
 
+static int nodelay_again(struct csock *s)
+{
+	struct chan_sqe cmd = {
+		.op = CHAN_OP_SETOPT, .len = sizeof(int), .opt = {IPPROTO_TCP, TCP_NODELAY, {0}}};
+	struct chan_cqe e;
+
+	memcpy(cmd.opt.value, &(int){1}, sizeof(int));
+	return s->flags & CSOCK_NODELAY ? remake_call(csock_core(s), s, &cmd, &e) : 0;
+}
+
+/* A same-node stream that goes on: it is to be a connection again, which takes the other program;
+ * link_revived() has the answer. */
+static int stream_again(struct csock *s)
+{
+	struct chan_sqe claim, *q;
+	int r = nodelay_again(s);
+
+	if (r != -ERESTART && (s->flags & CSOCK_BOUND))
+		r = bind_again(s);
+	if (r == -ERESTART)
+		return r;
+	if (r < 0 || !link_claim(s, &claim)) {
+		link_revived(s, r < 0 ? r : -ENOSYS);
+		return 0;
+	}
+	q = slot(csock_core(s));
+	if (q == NULL)
+		return -ERESTART;
+	memcpy(q->data, claim.data, sizeof(q->data));
+	q->len = claim.len;
+	q->off = claim.off;
+	q->loan = claim.loan;
+	cmd_of(q, s, TOKEN_REVIVE);
+	cmd_push_first(csock_core(s), chan_first(CHAN_OP_REVIVE, 0, s->local_port));
+	return 0;
+}
+
 /* What its state needs, in the order of the program's calls. */
 static int state_again(struct csock *s)
 {
 	int r = options_again(s);
 
-	if (r < 0 || s->state == CSOCK_BROKEN || csock_kept(s))
+	if (r < 0 || s->state == CSOCK_BROKEN)
 		return r;
+	if (csock_kept(s))
+		return stream_again(s);
 	if (s->flags & CSOCK_BOUND)
 		r = bind_again(s);
 	if (r >= 0 && s->state == CSOCK_LISTEN)
@@ -273,9 +325,8 @@ static bool at_once(const struct csock *s)
 {
 	if ((s->flags & CSOCK_JOINT) && s->items == NULL && s->waiters == NULL)
 		return false;
-	if (csock_kept(s))
-		return false;
-	return s->state == CSOCK_LISTEN || (s->flags & CSOCK_BOUND) != 0 || s->type == SOCK_DGRAM;
+	return s->state == CSOCK_LISTEN || (s->flags & CSOCK_BOUND) != 0 ||
+	       s->type == SOCK_DGRAM || csock_kept(s);
 }
 
 static void told(struct csock *s, int r)
@@ -293,6 +344,8 @@ static int sock_make(struct csock *s)
 {
 	int r = csock_remake(s);
 
+	if (csock_kept(s))
+		return r == -ERESTART ? r : 0;
 	if (r == 0)
 		r = group_again(s);
 	if (r == -ERESTART)

@@ -42,7 +42,7 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out)
 	 * nothing would ever be acknowledged. */
 	s->refs_max = pkt_pool_size(cfg->pools->ref) / 2;
 	s->out = calloc(SOCK_OUT_MAX, sizeof(*s->out));
-	if (s->out == NULL || ports_init(s) != 0 || grants_init(s) != 0) {
+	if (s->out == NULL || ports_init(s) != 0 || grants_init(s) != 0 || revives_init(s) != 0) {
 		socks_destroy(s);
 		return -ENOMEM;
 	}
@@ -61,6 +61,7 @@ void socks_destroy(struct socks *s)
 		pkt_free(s->out[s->out_head % SOCK_OUT_MAX].m);
 	free(s->out);
 	ports_fini(s);
+	revives_fini(s);
 	grants_fini(s);
 	free(s);
 }

@@ -35,6 +35,7 @@ struct sock_link {
 	uint32_t tx, tx_name, tx_gen, tx_cut; /* what the other end wants */
 	bool taken;			      /* by us; the mark to the link is still to come */
 	bool tell_offer, tell_tx;	      /* by NEWS_LINK */
+	bool revived;			      /* to be offered one as soon as it is connected */
 	uint32_t sends, receives;	      /* over which link, now; 0: none */
 	/* Marks that are not yet told: to the link, and back, which stands behind it. */
 	bool mark_to, mark_back;
@@ -55,6 +56,29 @@ void sock_link_free(struct sock *k)
 bool sock_link_offered(const struct sock *k)
 {
 	return k->link != NULL && k->link->offered != 0;
+}
+
+int sock_link_revive(struct sock *k)
+{
+	if (k->link == NULL)
+		k->link = calloc(1, sizeof(*k->link));
+	if (k->link == NULL)
+		return -ENOMEM;
+	k->link->revived = true;
+	return 0;
+}
+
+void sock_link_revived(struct sock *k)
+{
+	if (likely(k->link == NULL) || !k->link->revived)
+		return;
+	k->link->revived = false;
+	if (k->link->tell_offer || k->link->tell_tx)
+		k->news |= NEWS_LINK;
+	if (k->flags & SOCKF_MARKED)
+		k->news |= NEWS_DATA;
+	if (k->link->offered == 0)
+		sock_link_look(k);
 }
 
 uint32_t sock_link_id(const struct sock *k)
@@ -300,8 +324,10 @@ static int command_check(struct sock_cmd *c, struct sock **f)
 	    (c->q->arg[0] != 0 && (uint32_t)c->q->arg[0] != k->link->offered))
 		return -EINVAL;
 	*f = far_end(k);
-	if (*f == NULL || (*f)->kind != SOCK_CONN || (*f)->link == NULL ||
-	    (*f)->link->offered != k->link->far)
+	if (*f == NULL || (*f)->link == NULL || (*f)->link->offered != k->link->far)
+		return -ENOTCONN;
+	/* What was revived is over there an instant later. */
+	if ((*f)->kind != SOCK_CONN && (c->q->arg[0] != 0 || !(*f)->link->revived))
 		return -ENOTCONN;
 	return 0;
 }
@@ -406,6 +432,8 @@ bool sock_link_tell(struct sock *k)
 	if (!app_room(k->app, 2))
 		return false;
 	k->news &= (uint16_t)~NEWS_LINK;
+	if (k->kind == SOCK_CONNECTING)
+		return true; /* sock_link_revived() says so again */
 	if (l->tell_offer && k->kind == SOCK_CONN && k->share == NULL)
 		event(k, CHAN_EV_LINK_OFFER)->aux = l->offered;
 	if (l->tell_tx && k->kind == SOCK_CONN) {

@@ -50,6 +50,7 @@ void sock_free(struct sock *k)
 	free(k->opt);
 	k->opt = NULL;
 	sock_link_free(k);
+	revive_free(k);
 	k->sid = 0;
 	k->kind = SOCK_FREE;
 	a->s->n_socks--;

@@ -187,7 +187,7 @@ uint16_t port_next(struct sock *k, struct tcp_key *key, uint32_t *n)
 		++*n;
 		s->next_ephemeral++;
 		key->lport = port;
-		if (conflicts(k, &key->laddr, fam, port, 0))
+		if (conflicts(k, &key->laddr, fam, port, 0) || revive_waits(s, key))
 			continue;
 		if (s->cfg.owns == NULL || s->cfg.owns(s->cfg.stack, key))
 			return port;

@@ -88,6 +88,7 @@ enum { SOCK_FAM_4 = 1 << 0, SOCK_FAM_6 = 1 << 1 };
 
 struct sock_udp;
 struct sock_desc;
+struct sock_revive;
 
 /* One socket. In its application's slab; lives from SOCKET or ACCEPT to CLOSE. */
 struct sock {
@@ -126,7 +127,10 @@ struct sock {
 	struct sock *next_on_port; /* port table */
 	struct sock **link_on_port;
 	struct tcp_opt *opt;	 /* TCP until there is a connection, and of listeners */
-	struct sock_udp *udp;	 /* UDP */
+	union {
+		struct sock_udp *udp;	    /* UDP */
+		struct sock_revive *revive; /* TCP: waits for its other end; NULL */
+	};
 	struct list lingering;	 /* on socks->lingering, or parked */
 	struct sock_desc *share; /* NULL: one holder */
 	struct sock_link *link;	 /* NULL: never offered one */
@@ -238,6 +242,7 @@ struct socks {
 	struct sock_link_wanted wanted[SOCK_WANTED_MAX];
 	uint32_t n_wanted;
 	bool ending;	 /* see socks_end() */
+	struct list *revives; /* by port, see sock_revive.c */
 	struct pkt *out; /* SOCK_OUT_MAX */
 	uint32_t out_head, out_tail;
 	struct socks_counters n;
@@ -423,6 +428,21 @@ bool sock_link_all(const struct sock *k);
 void sock_link_shared(struct sock *k);
 int cmd_link_take(struct sock_cmd *c);
 int cmd_link_switch(struct sock_cmd *c);
+
+/* It is to be a connection that was a same-node stream before: when it is, it is offered a link.
+ * 0, -ENOMEM. */
+int sock_link_revive(struct sock *k) must_check;
+/* It is one now. */
+void sock_link_revived(struct sock *k);
+
+/* ---- sock_revive.c ---- */
+int revives_init(struct socks *s) must_check;
+void revives_fini(struct socks *s);
+int cmd_revive(struct sock_cmd *c);
+/* The socket goes. */
+void revive_free(struct sock *k);
+/* Does somebody wait to be that connection, or its other end? */
+bool revive_waits(const struct socks *s, const struct tcp_key *key);
 
 /* ---- sock_send.c ---- */
 int cmd_send(struct sock_cmd *c);

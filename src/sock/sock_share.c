@@ -168,6 +168,9 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 
 static bool can_be_shared(const struct sock *k)
 {
+	/* One that waits to be a connection is nobody else's before it is. */
+	if (k->kind != SOCK_UDP && k->revive != NULL)
+		return false;
 	return k->kind == SOCK_NEW || k->kind == SOCK_LISTEN || k->kind == SOCK_CONN ||
 	       k->kind == SOCK_UDP;
 }

@@ -295,6 +295,7 @@ static void connected(struct sock *k)
 	if (limit_changed(k))
 		news |= NEWS_LIMIT;
 	k->news |= news;
+	sock_link_revived(k);
 }
 
 /* ---- data ---- */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "chan/bell.h"
@@ -68,6 +69,12 @@ static struct svc_link *link_new(struct service *s, struct app *a, struct app *b
 	return l;
 }
 
+static bool secret_make(struct link_shm *sh)
+{
+	return getrandom(&sh->secret, sizeof(sh->secret), GRND_NONBLOCK) == sizeof(sh->secret) &&
+	       getrandom(&sh->secret2, sizeof(sh->secret2), GRND_NONBLOCK) == sizeof(sh->secret2);
+}
+
 static int link_open(struct svc_link *l)
 {
 	int rc = region_create(&l->memory, "zstack-link", sizeof(struct link_shm),
@@ -76,6 +83,8 @@ static int link_open(struct svc_link *l)
 	if (rc < 0)
 		return rc;
 	link_format(l->memory.base);
+	if (!secret_make(l->memory.base))
+		return -EAGAIN;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, l->bell) < 0)
 		return -EMFILE;
 	return 0;

@@ -6,7 +6,8 @@
  *	link_app echo PORT [OWN]		gives back what comes, of many at once
  *	link_app fork PORT			the same, a child for each connection
  *	link_app talk ADDR PORT N BYTES [MS]	N connections at once, BYTES out and back on each
- *	link_app hold ADDR PORT N		opens N, says so, a round on each, waits for a line
+ *	link_app hold ADDR PORT N		opens N, says so, a round on each, waits for a line:
+ *						r: another round, f: by a child
  *	link_app sink PORT [OWN]		takes without copying, checks; once
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
  *	link_app pour PORT BYTES		sends, and stops now and then in the kernel; once
@@ -340,6 +341,24 @@ static void round_on(int fd, uint64_t i)
 	verify(in, i, sizeof(in));
 }
 
+static void rounds_on(const int *fd, int n)
+{
+	for (int i = 0; i < n; i++)
+		round_on(fd[i], (uint64_t)i);
+}
+
+static void rounds_by_a_child(const int *fd, int n)
+{
+	int status = 1;
+
+	if (fork() == 0) {
+		rounds_on(fd, n);
+		exit(0);
+	}
+	if (wait(&status) < 0 || status != 0)
+		exit(1);
+}
+
 static void hold(const char *addr, const char *port, int n)
 {
 	int *fd = calloc((size_t)n, sizeof(*fd));
@@ -352,9 +371,11 @@ static void hold(const char *addr, const char *port, int n)
 			round_on(fd[i], (uint64_t)(i + k));
 	report();
 	printf("holding\n");
-	while (fgets(line, sizeof(line), stdin) != NULL && line[0] == 'r') {
-		for (int i = 0; i < n; i++)
-			round_on(fd[i], (uint64_t)i);
+	while (fgets(line, sizeof(line), stdin) != NULL && (line[0] == 'r' || line[0] == 'f')) {
+		if (line[0] == 'r')
+			rounds_on(fd, n);
+		else
+			rounds_by_a_child(fd, n);
 		report();
 		printf("round\n");
 	}

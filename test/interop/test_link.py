@@ -206,10 +206,16 @@ class Node:
     def hold(self, n=4):
         return self.start("hold", ZS4, 80, n, ready="holding", stdin=subprocess.PIPE)
 
+    def are_linked(self, n):
+        return sum(o.get("link_both_ways", False) for o in sockets(self.s)) == 2 * n
+
     def linked(self, n):
         """All of n streams, both ways."""
-        until("all goes over links",
-              lambda: sum(o.get("link_both_ways", False) for o in sockets(self.s)) == 2 * n, 20)
+        until("all goes over links", lambda: self.are_linked(n), 20)
+
+    def linked_again(self, n, h):
+        """As soon as their program uses them."""
+        until("all goes over links again", lambda: round_goes(h) or self.are_linked(n), 100)
 
     def ends(self, how=signal.SIGKILL):
         if self.s.alive():
@@ -218,12 +224,15 @@ class Node:
         if os.path.exists(self.s.path):
             os.unlink(self.s.path)
 
-    def comes(self, *args):
-        self.s = Service(net, *(args or self.args))
+    def comes(self, **how):
+        self.s = Service(net, *self.args, **how)
 
     def echo_is_there(self):
         until("the server listens again",
               lambda: any(o["state"] == "LISTEN" and o["local_port"] == 80 for o in sockets(self.s)), 20)
+
+    def nothing_is_left(self):
+        until("nothing is left", lambda: all(o["listens"] or o["state"] == "TIME-WAIT" for o in sockets(self.s)))
 
     def talks(self):
         n = numbers(run(self.s, "talk", ZS4, 80, 4, 1000000))
@@ -235,17 +244,17 @@ def say(h, line):
     h.process.stdin.flush()
 
 
-def round_goes(h):
+def round_goes(h, line=b"r\n"):
     """A round on each of its streams."""
     n = h.output().count("round\n")
-    say(h, b"r\n")
-    until("a round on each stream", lambda: h.output().count("round\n") > n or not h.alive(), 20)
+    say(h, line)
+    until("a round on each stream", lambda: h.output().count("round\n") > n or not h.alive(), 60)
     check(h.alive(), h.output() + h.errors())
 
 
 def is_done(h):
     h.process.stdin.close()
-    check(h.wait(20) == 0, h.output() + h.errors())
+    check(h.wait(60) == 0, h.output() + h.errors())
 
 
 def is_reset(h):
@@ -268,6 +277,61 @@ def streams_go_on_while_there_is_no_service():
             n.talks()
             round_goes(h)
             is_done(h)
+
+
+@case
+def the_next_service_knows_them_again():
+    with Node() as n:
+        h = n.hold()
+        n.linked(4)
+        before = {(o["local_port"], o["peer_port"]) for o in sockets(n.s) if "link" in o}
+        for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+            n.ends(how)
+            round_goes(h)
+            n.comes()
+            n.linked_again(4, h)
+            now = {(o["local_port"], o["peer_port"]) for o in sockets(n.s) if "link" in o}
+            check(now == before, f"{now} were {before}")
+            check(all(o["state"] == "ESTABLISHED" for o in sockets(n.s) if "link" in o), sockets(n.s))
+            round_goes(h)
+        # They are as any others.
+        round_goes(h, b"f\n")
+        n.linked_again(4, h)
+        check(numbers(h.output())["links"] == 1, h.output())
+        is_done(h)
+        n.talks()
+        n.nothing_is_left()
+
+
+@case
+def those_that_end_meanwhile_leave_nothing():
+    with Node() as n:
+        t = n.start("talk", ZS4, 80, 4, 30_000_000)
+        n.linked(4)
+        n.ends()
+        n.comes()
+        check(t.wait(100) == 0, t.output() + t.errors())
+        n.echo_is_there()
+        n.nothing_is_left()
+
+
+@case
+def a_service_with_other_addresses_does_not_know_them():
+    with Node() as n:
+        h = n.hold()
+        n.linked(4)
+        n.ends()
+        n.comes(addrs=["10.7.0.3/24"])
+        n.echo_is_there()
+        for _ in range(3):
+            round_goes(h)
+        check(not [o for o in sockets(n.s) if o["state"] == "ESTABLISHED"], sockets(n.s))
+        n.ends()
+        round_goes(h)
+        n.comes()
+        n.linked_again(4, h)
+        round_goes(h)
+        is_done(h)
 
 
 @case

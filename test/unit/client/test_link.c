@@ -65,6 +65,8 @@ static void link_comes(void)
 	control = pair[1];
 	m.fd[0] = memory(sizeof(*sh), &sh);
 	link_format(sh);
+	sh->secret = 5;
+	sh->secret2 = 6;
 	assert_int_equal(link_attach(&far, sh, 0), 0);
 	m.fd[1] = bell_open();
 	m.fd[2] = bell_open();
@@ -810,6 +812,154 @@ static void regions_keep_their_last_name(void **state)
 	munmap(third, ARENA);
 }
 
+/* ---- another service ---- */
+
+static _Atomic bool served;
+
+static void *serve(void *arg)
+{
+	while (!atomic_load(&served))
+		fake_serve(core0);
+	return arg;
+}
+
+static void come_again(void)
+{
+	pthread_t t;
+	int err;
+
+	atomic_store(&served, false);
+	assert_int_equal(pthread_create(&t, NULL, serve, NULL), 0);
+	client_lock();
+	assert_int_equal(client_remake(), 0);
+	client_unlock();
+	atomic_store(&served, true);
+	pthread_join(t, NULL);
+	zs_process(0);
+	sid = fd_csock(fd, &err)->sid;
+}
+
+static void the_next_service_makes_it_a_connection(void **state)
+{
+	const struct chan_sqe *q;
+	unsigned switches;
+
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	switches = fake_count(core0, CHAN_OP_LINK_SWITCH);
+	come_again();
+	q = fake_last(core0, CHAN_OP_REVIVE);
+	assert_int_equal(q->port, 50000);
+	assert_int_equal(q->len, 80);
+	assert_int_equal(q->off, 5);
+	assert_int_equal(q->loan, 6);
+	zs_process(0);
+	assert_int_equal(fake_count(core0, CHAN_OP_LINK_SWITCH), switches + 1);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_SWITCH)->arg[0], 0);
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_SEND)->len, 1);
+	far_says_nothing_more();
+	/* The other end, in its turn. */
+	entry(own(), "by the link ");
+	say(CHAN_EV_LINK_RX, 0, 0);
+	fake_data(core0, sid, "by TCP", 0);
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "by the link by TCP");
+	zs_process(0);
+	assert_true(link_has_ended(&far));
+}
+
+static void what_was_ended_is_ended_there_too(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	assert_int_equal(zs_shutdown(fd, SHUT_WR), 0);
+	come_again();
+	far_reads(0, LINK_FIN, 0);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_SHUTDOWN)->arg[0], SHUT_WR);
+	assert_int_equal(fake_last(core0, CHAN_OP_SHUTDOWN)->ticket,
+			 fake_last(core0, CHAN_OP_LINK_SWITCH)->ticket + 1);
+}
+
+/* The other end has come back, and its mark is still to come when it has no stream there any more.
+ * The service has offered another link meanwhile. */
+static void who_leaves_the_old_link_last_is_offered_the_next_one(void **state)
+{
+	struct attach_msg m = {.link = {.head.type = ATTACH_LINK,
+					.id = LINK_ID + 1,
+					.side = 1,
+					.app = OTHER,
+					.n_cores = 1,
+					.bytes = sizeof(*sh),
+					.arena_bytes = ARENA},
+			       .n_fds = 4};
+	struct link_shm *next;
+	uint8_t *arena;
+
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	come_again();
+	m.fd[0] = memory(sizeof(*next), &next);
+	link_format(next);
+	m.fd[1] = bell_open();
+	m.fd[2] = bell_open();
+	m.fd[3] = memory(ARENA, &arena);
+	assert_true(links_message(&m));
+	attach_close_fds(&m);
+	say(CHAN_EV_LINK_OFFER, LINK_ID + 1, 0);
+	assert_true(csock_stays(&client.sock[own() - client.links->sock]));
+	link_say_ended(&far);
+	zs_process(0);
+	assert_int_equal(zs_recv(fd, buf, 1, 0), -EAGAIN);
+	zs_process(0);
+	assert_int_equal(fake_last(core0, CHAN_OP_LINK_TAKE)->arg[0], LINK_ID + 1);
+	munmap(next, sizeof(*next));
+	munmap(arena, ARENA);
+}
+
+static void a_service_that_refuses_it_resets_it(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	fake.result[CHAN_OP_REVIVE] = -EACCES;
+	come_again();
+	assert_int_equal(all(buf), -ECONNRESET);
+	far_reads(0, LINK_RST, 0);
+}
+
+static void a_service_without_its_address_leaves_it_alone(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	fake.result[CHAN_OP_REVIVE] = -EADDRNOTAVAIL;
+	come_again();
+	entry(own(), "hello");
+	assert_int_equal(all(buf), -EAGAIN);
+	assert_string_equal(buf, "hello");
+	assert_int_equal(zs_send(fd, "abc", 3, 0), 3);
+	far_reads(3, 0, 0);
+}
+
+/* The second one has perhaps bytes of it. */
+static void who_goes_over_when_that_ends_too_is_reset(void **state)
+{
+	both_ways();
+	lose();
+	far_reads(0, LINK_LOST, 0);
+	come_again();
+	zs_process(0);
+	lose();
+	assert_int_equal(all(buf), -ECONNRESET);
+	far_reads(0, LINK_RST, 0);
+}
+
 /* ---- H32: nonsense ---- */
 
 static const struct link_entry lies[] = {
@@ -962,6 +1112,12 @@ int main(void)
 		T(its_death_without_a_service_is_seen),
 		T(packets_stay_as_long_as_they_may_be_named),
 		T(regions_keep_their_last_name),
+		T(the_next_service_makes_it_a_connection),
+		T(what_was_ended_is_ended_there_too),
+		T(who_leaves_the_old_link_last_is_offered_the_next_one),
+		T(a_service_that_refuses_it_resets_it),
+		T(a_service_without_its_address_leaves_it_alone),
+		T(who_goes_over_when_that_ends_too_is_reset),
 		T(returns_of_what_is_not_out_end_the_link),
 		T(a_token_of_the_services_does_not_come_back_by_a_link),
 		T(more_than_may_be_out_ends_the_link),
