@@ -178,7 +178,7 @@ void links_read(void)
 
 void link_release(struct plink *l)
 {
-	if (l->state != LINK_ENDED || l->in > 0 || l->n_ret > 0 || l->out > 0)
+	if (l->state != LINK_ENDED || l->in > 0 || l->n_ret > 0 || l->out > 0 || l->reads)
 		return;
 	kept_packets_put(l);
 	regions_unlink(l);

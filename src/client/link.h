@@ -63,7 +63,8 @@ struct plink {
 	uint8_t n_arenas;
 	uint8_t state;
 	uint8_t last_region;
-	bool deaf; /* the other side gives nothing back any more: it is gone */
+	bool deaf;  /* the other side gives nothing back any more: it is gone */
+	bool reads; /* its memory is being read: it is released afterwards */
 	/* link_keep.c: */
 	bool kept;	      /* the service that made it is gone */
 	uint16_t epoch;	      /* of that service */
@@ -106,16 +107,16 @@ struct lsock {
 	uint32_t tx_cut, rx_cut;		   /* the other end's, and ours, at LINK_TAKE */
 	uint8_t link;				   /* index */
 	uint8_t rx, tx;
-	bool offered; /* to be taken when the program uses the socket */
-	bool leaving; /* for another process to hold it, too: not to be taken */
-	bool kept;    /* it goes on without a service */
-	uint8_t due;  /* DUE_…: to be said when there is room */
+	bool offered;	     /* to be taken when the program uses the socket */
+	bool leaving;	     /* for another process to hold it, too: not to be taken */
+	bool kept;	     /* it goes on without a service */
+	uint8_t due;	     /* DUE_…: to be said when there is room */
 	uint32_t next_offer; /* a link's, for when it has left this one; 0 */
 	uint32_t bye; /* closed while it was all on that link, of this name: the service tells */
 };
 
-/* What the other end is to be told of a stream that is kept, in this order; and at last the service,
- * that it is a connection again and goes by TCP. */
+/* What the other end is to be told of a stream that is kept, in this order; and at last the
+ * service, that it is a connection again and goes by TCP. */
 enum { DUE_ASK = 1 << 0, DUE_FIN = 1 << 1, DUE_RST = 1 << 2, DUE_BACK = 1 << 3 };
 
 struct links {

@@ -108,8 +108,6 @@ static unsigned take_returns(struct plink *l)
 	}
 	for (unsigned i = 0; n > 0 && i < client.n_cores; i++)
 		core_tokens_came(&client.core[i]);
-	if (unlikely(n > 0 && l->state == LINK_ENDED))
-		link_release(l);
 	return n;
 }
 
@@ -295,23 +293,33 @@ static unsigned take_entries(struct plink *l, unsigned max)
 	return n;
 }
 
+/* What is found in it may end it. */
 unsigned link_drain(struct plink *l)
 {
-	unsigned n = take_returns(l);
+	unsigned n;
 
+	l->reads = true;
+	n = take_returns(l);
 	if (likely(l->state == LINK_UP))
 		n += take_entries(l, TURN_MAX);
 	if (l->n_ret > 0 && (n > 0 ? (l->idle = 0) : ++l->idle) >= IDLE_TURN)
 		link_flush(l);
 	if (unlikely(l->kept))
 		kept_turn(l);
+	l->reads = false;
+	if (unlikely(l->state == LINK_ENDED))
+		link_release(l);
 	return n;
 }
 
 void link_settle(struct plink *l)
 {
+	bool reads = l->reads;
+
+	l->reads = true;
 	if (l->state == LINK_UP)
 		take_entries(l, LINK_SLOTS);
+	l->reads = reads;
 }
 
 /* The other side is in the middle of an entry for some instructions, if it isn't kept from going
