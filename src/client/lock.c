@@ -117,7 +117,12 @@ void client_unlock_wake(void)
 
 void client_lock_breathe(void)
 {
+	bool woke = lock_n_wakes > 0;
+
 	client_unlock();
+	/* They may have been put on this CPU. */
+	if (woke && !frugal)
+		sched_yield();
 	for (int i = 0; i < BREATHE_MAX && !frugal; i++) {
 		if (atomic_load_explicit(&queued, memory_order_relaxed) == 0)
 			break;

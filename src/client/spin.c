@@ -2,15 +2,15 @@
  *
  * How long a leader (wait.c) looks for work before it sleeps (DESIGN §3.12), and how.
  *
- * With a CPU to spare it just looks: client.spin_ns since the last event.
- *
- * Where there is none, those who would make work for us are kept from it as long as we look. But to
- * sleep at once is no better: each event then pays for a wake-up, which across CPUs costs some
- * microseconds, and tens of them on a virtual machine whose CPU went idle meanwhile; and it comes
- * while the others are in the middle of what they do, so that we are woken for one request of many.
- * So between two looks the CPU is given away (sched_yield): who else is ready goes on until it has
+ * A program that says for how long (--spin) just looks. Else those who would make work for us may
+ * be kept from it as long as we look, as long as there are no more CPUs than work. But to sleep at
+ * once is no better: each event then pays for a wake-up, which across CPUs costs some microseconds,
+ * and tens of them on a virtual machine whose CPU went idle meanwhile; and it comes while the
+ * others are in the middle of what they do, so that we are woken for one request of many. So
+ * between two looks the CPU is given away (sched_yield): who else is ready goes on until it has
  * nothing to do, and we find the work of all that time without having been rung for. Only time in
- * which we have the CPU counts.
+ * which we have the CPU counts. Where there are more CPUs than stacks an answer may come at once,
+ * from another one: for that it looks LOOK_NS before it gives way.
  *
  * This must not be paid for nothing. A wait that ended in sleep all the same was a miss, and after
  * k of them in a row the next 2^k - 1 waits sleep at once. Who keeps the CPU for HOG_NS would have
@@ -33,6 +33,7 @@
 #include "client/client_priv.h"
 
 #define SPIN_NS	   50000 /* as config.c's SPIN_US */
+#define LOOK_NS	   5000	 /* the others are not asked before */
 #define HOG_NS	   1800000
 #define SHORT_NS   5000 /* of a call of sched_yield() that found nobody */
 #define MISSES_MAX 6
@@ -64,9 +65,15 @@ void spin_init(int64_t wanted_ns)
 	bool spare = wanted_ns >= 0 || spare_cpu(threads);
 
 	client.spin_ns = wanted_ns >= 0 ? wanted_ns : spare || threads != 0 ? SPIN_NS : 0;
-	client.yields = !spare;
+	client.yields = wanted_ns < 0;
+	client.look_ns = spare ? LOOK_NS : 0;
 	client.misses = (struct backoff){0};
 	client.alone = (struct spin_alone){.since_ns = 0};
+}
+
+bool spin_is_dense(void)
+{
+	return client.spin_ns > 0 && (!client.yields || client.look_ns > 0);
 }
 
 void spin_begin(struct spin *s, bool signals)
@@ -77,7 +84,7 @@ void spin_begin(struct spin *s, bool signals)
 	s->held = false;
 	s->long_turn = false;
 	if (client.yields && backoff_skips(&client.misses))
-		s->budget_ns = 0;
+		s->budget_ns = client.look_ns;
 }
 
 static void miss(struct spin *s, unsigned more, unsigned most)
@@ -136,12 +143,12 @@ bool spin_on(struct spin *s, int64_t now, bool busy)
 	if (busy || s->quiet_ns == 0)
 		s->quiet_ns = now;
 	if (!busy && now - s->quiet_ns >= s->budget_ns) {
-		if (client.yields && s->budget_ns != 0)
+		if (client.yields && s->budget_ns > client.look_ns)
 			miss(s, 1, MISSES_MAX);
 		let_signals(s);
 		return false;
 	}
-	if (client.yields && !busy)
+	if (client.yields && !busy && now - s->quiet_ns >= client.look_ns)
 		give_way(s, now);
 	else
 		client_breathe();
@@ -150,7 +157,7 @@ bool spin_on(struct spin *s, int64_t now, bool busy)
 
 void spin_end(struct spin *s, bool paid)
 {
-	if (paid && client.yields && s->budget_ns != 0)
+	if (paid && client.yields && s->budget_ns > client.look_ns)
 		backoff_worked(&client.misses);
 	if (client.yields && ++client.alone.waits == STRETCH)
 		stretch_ends(&client.alone);

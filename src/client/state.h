@@ -418,6 +418,7 @@ struct client {
 	unsigned blind;	       /* sends since the channels were last looked at */
 	unsigned waiting;      /* threads in client_wait() */
 	int64_t spin_ns;       /* how long to look for work before sleeping */
+	int64_t look_ns;       /* of that before the CPU is given away */
 	bool yields;	       /* giving the CPU away meanwhile (spin.c) */
 	struct backoff misses; /* waits that slept all the same; what is left out sleeps at once */
 	struct spin_alone alone;

@@ -224,7 +224,7 @@ static int lead_on(struct waiter *w, int64_t deadline, struct spin *spin)
 			return 0;
 		if (client.stopping)
 			return -EBADF;
-		if (!busy && client.spin_ns > 0 && !client.yields && turn % CLOCK_EACH != 0) {
+		if (!busy && spin_is_dense() && turn % CLOCK_EACH != 0) {
 			client_breathe();
 			continue;
 		}

@@ -19,6 +19,8 @@ struct spin {
 /* wanted_ns: -1 the default. After the channels are there. */
 void spin_init(int64_t wanted_ns);
 void spin_begin(struct spin *s, bool signals);
+/* Are several looks worth while before spin_on()? */
+bool spin_is_dense(void);
 /* After each look: it found n pieces of work. */
 void spin_found(struct spin *s, unsigned n);
 /* After a look that found work (busy) or none: look again? Then the others had a turn: the lock was
@@ -75,8 +77,8 @@ void wlink_remove(struct wlink **list, struct wlink *l);
 void wlink_wake(struct wlink *list) slow_path;
 
 /* ---- sleep.c: the leader's, where the stack has threads of its own ---- */
-/* Until a bell rings; 1 if there may be news of the service, 0, -EINTR. Inside; the lock is released
- * meanwhile. */
+/* Until a bell rings; 1 if there may be news of the service, 0, -EINTR. Inside; the lock is
+ * released meanwhile. */
 int sleep_on_bells(int64_t timeout_ns, struct waiter *w);
 /* A bell, or what tells of the service, is another one now. */
 void sleep_changed(void);

@@ -24,6 +24,7 @@ static int setup(void **state)
 	fake_start(1, true);
 	client.spin_ns = BUDGET;
 	client.yields = true;
+	client.look_ns = 0;
 	client.misses.failed = 0;
 	client.misses.skip = 0;
 	client.alone = (struct spin_alone){.waits = 0};
@@ -134,6 +135,28 @@ static void looking_on_and_sleeping_are_compared_while_there_is_much_to_do(void 
 	}
 }
 
+/* An answer that comes at once is seen at once; only then have the others their turn. */
+static void with_a_cpu_to_spare_it_looks_before_it_gives_way(void **state)
+{
+	int64_t past = now_ns() - 10000000; /* a turn of the others seems to have taken 10 ms */
+
+	client.look_ns = 5000;
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, past, false));
+	assert_true(spin_on(&spin, past + 4999, false));
+	assert_false(spin.long_turn);
+	assert_true(spin_on(&spin, past + 5000, false));
+	assert_true(spin.long_turn);
+	spin_end(&spin, true);
+	/* After misses it looks for so long, and that it slept then is none. */
+	client.misses = (struct backoff){.failed = 2, .skip = 1};
+	spin_begin(&spin, false);
+	assert_true(spin_on(&spin, NOW, false));
+	assert_false(spin_on(&spin, NOW + 5000, false));
+	spin_end(&spin, false);
+	assert_int_equal(client.misses.failed, 2);
+}
+
 static void a_look_that_paid_forgets_the_misses(void **state)
 {
 	client.misses.failed = 5;
@@ -197,6 +220,7 @@ int main(void)
 		TEST(a_long_turn_that_made_much_work_is_none),
 		TEST(alone_it_looks_on_or_sleeps_as_was_found_better),
 		TEST(looking_on_and_sleeping_are_compared_while_there_is_much_to_do),
+		TEST(with_a_cpu_to_spare_it_looks_before_it_gives_way),
 		TEST(a_look_that_paid_forgets_the_misses),
 		TEST(work_begins_the_time_anew),
 		TEST(a_signal_of_the_others_turn_is_handled_and_seen_afterwards),
