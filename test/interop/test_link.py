@@ -77,14 +77,18 @@ def a_program_talks_to_itself():
         w.await_levels(start)
 
 
+def links_shown(s):
+    out = subprocess.run([os.path.join(build, "tools/zstack"), "--socket", s.path, "ss"], stdout=subprocess.PIPE, text=True,
+                         check=True).stdout
+    return [x for x in out.split("\n") if x.startswith("link ")]
+
+
 @case
 def a_stream_is_shown_as_what_it_is():
     with watched(net) as (s, w), server(s, "echo", 80) as e:
         h = link_app(s, "hold", ZS4, 80, 2, ready="holding", stdin=subprocess.PIPE)
-        out = subprocess.run([os.path.join(build, "tools/zstack"), "--socket", s.path, "ss"], stdout=subprocess.PIPE,
-                             text=True, check=True).stdout
-        lines = [x for x in out.split("\n") if x.startswith("link ")]
-        check(len(lines) == 4 and all(re.search(r"link:\d+ out:\d\d+ in:\d\d+", x) for x in lines), out)
+        until("two streams, two ends each, are links", lambda: len(links_shown(s)) == 4 or round_goes(h), 60)
+        check(all(re.search(r"link:\d+ out:\d\d+ in:\d\d+", x) for x in links_shown(s)), links_shown(s))
         h.process.stdin.close()
         check(h.wait(10) == 0, h.output())
         e.kill()
@@ -209,9 +213,9 @@ class Node:
     def are_linked(self, n):
         return sum(o.get("link_both_ways", False) for o in sockets(self.s)) == 2 * n
 
-    def linked(self, n):
-        """All of n streams, both ways."""
-        until("all goes over links", lambda: self.are_linked(n), 20)
+    def linked(self, n, *held):
+        """All of n streams, both ways. One goes over when it is used: so those that are held are, until then."""
+        until("all goes over links", lambda: self.are_linked(n) or [round_goes(h) for h in held] and False, 60)
 
     def linked_again(self, n, h):
         """As soon as their program uses them."""
@@ -267,7 +271,7 @@ def streams_go_on_while_there_is_no_service():
     for how in (signal.SIGKILL, signal.SIGTERM):
         with Node() as n:
             h = n.hold()
-            n.linked(4)
+            n.linked(4, h)
             n.ends(how)
             for _ in range(3):
                 round_goes(h)
@@ -283,7 +287,7 @@ def streams_go_on_while_there_is_no_service():
 def the_next_service_knows_them_again():
     with Node() as n:
         h = n.hold()
-        n.linked(4)
+        n.linked(4, h)
         before = {(o["local_port"], o["peer_port"]) for o in sockets(n.s) if "link" in o}
         for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
             n.ends(how)
@@ -319,7 +323,7 @@ def those_that_end_meanwhile_leave_nothing():
 def a_service_with_other_addresses_does_not_know_them():
     with Node() as n:
         h = n.hold()
-        n.linked(4)
+        n.linked(4, h)
         n.ends()
         n.comes(addrs=["10.7.0.3/24"])
         n.echo_is_there()
@@ -368,14 +372,14 @@ def they_end_without_a_service_as_with_one():
 def who_is_killed_meanwhile_is_missed():
     with Node() as n:
         h = n.hold()
-        n.linked(4)
+        n.linked(4, h)
         n.ends()
         round_goes(h)
         n.echo.kill()
         is_reset(h)
     with Node() as n:
         h, other = n.hold(), n.hold()
-        n.linked(8)
+        n.linked(8, h, other)
         n.ends()
         round_goes(h)
         h.kill()
@@ -398,7 +402,7 @@ def one_finds_out_long_before_the_other():
     for late in ("server", "client"):
         with Node() as n:
             h = n.hold()
-            n.linked(4)
+            n.linked(4, h)
             stopped = n.echo if late == "server" else h
             stopped.process.send_signal(signal.SIGSTOP)
             n.ends()
