@@ -16,7 +16,7 @@ server = Program(net, "echo", "7")
 def over(size, addr=ZS4, **impairment):
     impair.impair(net, **impairment)
     try:
-        check_echo(connect(addr, timeout=30), pattern(size))
+        check_echo(connect(addr, timeout=90), pattern(size))
     finally:
         impair.repair(net)
 
@@ -94,4 +94,4 @@ def server_ends_cleanly():
     check(server.stop() == 0, server.errors())
 
 
-peer.run(100)
+peer.run(160)
