@@ -127,6 +127,8 @@ static void print_socket(void *arg, json_t *o)
 		printf(" link:%lld out:%lld in:%lld", (long long)number_of(o, "link"),
 		       (long long)number_of(o, "link_out_bytes"),
 		       (long long)number_of(o, "link_in_bytes"));
+	if (json_is_true(json_object_get(o, "records")))
+		fputs(" records", stdout);
 	if (json_is_true(json_object_get(o, "no_link")))
 		fputs(" no-link", stdout);
 	putchar('\n');

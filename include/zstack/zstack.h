@@ -119,9 +119,29 @@ int zs_process(int64_t timeout_ns);
 
 /* ---- sockets ---- */
 
-/* AF_INET, AF_INET6; SOCK_STREAM (TCP), SOCK_DGRAM (UDP), with SOCK_NONBLOCK; SOCK_CLOEXEC is
- * accepted, descriptors never survive exec(). Returns the descriptor; -EAFNOSUPPORT,
- * -EPROTONOSUPPORT, -EINVAL, -EMFILE, -ENOBUFS. */
+/* AF_INET, AF_INET6; SOCK_STREAM (TCP), SOCK_DGRAM (UDP), SOCK_SEQPACKET (records, see below), with
+ * SOCK_NONBLOCK; SOCK_CLOEXEC is accepted, descriptors never survive exec(). Returns the descriptor;
+ * -EAFNOSUPPORT, -EPROTONOSUPPORT, -EINVAL, -EMFILE, -ENOBUFS.
+ *
+ * SOCK_SEQPACKET, protocol 0: connections between two programs of one service and user on this node
+ * that carry records, as those of UNIX sockets, by shared memory and no other way. Addresses, ports,
+ * listen(), accept(), connect(), shutdown(), close() and names are as of TCP, whose ports they have;
+ * nothing but such a socket can connect to such a listener. Then
+ *
+ *  - what one call sends is a record of 0 to ZS_RECORD_MAX bytes, whole or not at all: -EAGAIN;
+ *    -EMSGSIZE when it is longer. Of zs_send_zc() each buffer is one. MSG_EOR changes nothing.
+ *  - what one call receives is one record; what it has no room for is lost (MSG_TRUNC in msg_flags).
+ *    Each has MSG_EOR, which tells an empty one from the end of the connection. Of zs_recv_zc() each
+ *    buffer is a record, where its sender wrote it.
+ *  - a connection is writable (EPOLLOUT) when the other program has accepted it and the memory is
+ *    there, and may for a moment not be while either of the two forks.
+ *  - a child of fork() has listeners, but no connection, which stay with the parent.
+ *
+ * zs_socket(): -EPROTONOSUPPORT: a stack in the program itself, or a service that has this switched
+ * off (same-node = no). zs_connect(): -EHOSTUNREACH: no address of this node; -ECONNREFUSED: nobody
+ * listens there; -EPROTOTYPE: only for TCP; -EACCES: another user's program. Later -ENOBUFS: there
+ * could be no memory between the two (64 programs at most for each). */
+#define ZS_RECORD_MAX 65536
 int zs_socket(int domain, int type, int protocol);
 
 /* Takes an address of the socket's family; port 0 chooses one. -EADDRINUSE, -EADDRNOTAVAIL,
@@ -191,7 +211,7 @@ int zs_close(int fd);
  * connection to a program of the same service go by shared memory; with 0 it goes by TCP inside the
  * service, whatever the other end says. Accepted sockets have it of their listener. To be switched
  * off before connect() or listen(): -EISCONN when the connection was offered shared memory already;
- * a later 1 offers it to a connection that had it off.
+ * a later 1 offers it to a connection that had it off. Of SOCK_SEQPACKET it stays 1 (-EOPNOTSUPP).
  */
 #define SOL_ZSTACK    0x5a53
 #define ZSO_SAME_NODE 1

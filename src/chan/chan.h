@@ -95,8 +95,9 @@ enum chan_region {
 enum chan_op {
 	/* A fence: result 0. sid 0, no ticket. */
 	CHAN_OP_NOP,
-	/* arg[0..2] = domain (AF_INET, AF_INET6), type (SOCK_STREAM, SOCK_DGRAM, no flags),
-	 * protocol or 0. Result: sid, aux = send limit. sid 0, no ticket. */
+	/* arg[0..2] = domain (AF_INET, AF_INET6), type (SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, no
+	 * flags), protocol or 0. Result: sid, aux = send limit. sid 0, no ticket. SOCK_SEQPACKET:
+	 * as SOCK_STREAM, but what is sent goes by a link or not at all. */
 	CHAN_OP_SOCKET,
 	/* addr (any = wildcard), port (0 = choose). Result: aux = port. */
 	CHAN_OP_BIND,

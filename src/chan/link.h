@@ -15,6 +15,8 @@
  * is an index, which it writes now and then; returns need none, since no more entries may be
  * unreturned than there are places.
  *
+ * Of a stream an entry is some bytes; of records, one. Which it is both ends know of the socket.
+ *
  * A stream leaves the link when its receiver hands it to another process, which can't wait for a
  * sender that looks at its link when it likes. So the receiver *cuts*: it counts up `cut`, waits for
  * the entry that is being written at this moment, if there is one, and takes what there is. A sender
@@ -59,6 +61,8 @@ enum {
 	LINK_RST = 1 << 2,  /* it is reset */
 	LINK_ASK = 1 << 3,  /* is it there? If not, the token comes back marked */
 	LINK_LOST = 1 << 4, /* of no stream: the sender's service is gone */
+	/* … and an empty record. */
+	LINK_EMPTY = 1 << 5,
 };
 
 struct link_entry {

@@ -43,7 +43,7 @@ int cmsgs_take(const struct csock *s, const struct msghdr *msg, size_t bytes,
 
 /* ---- send.c, recv.c: shared with zc.c ---- */
 #define SENDMSG_FLAGS                                                                              \
-	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY)
+	(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY | MSG_EOR)
 /* May this socket be written to now? 0; -EAGAIN; or the error, which stays pending. */
 int send_check(struct csock *s);
 /* Are there n tokens, a block and n places in the ring? 0; or -EAGAIN: the socket is woken when

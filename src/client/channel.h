@@ -203,6 +203,23 @@ static inline void csock_no_space(struct csock *s)
 	core_wants_tokens(csock_core(s));
 }
 
+/* Of TCP, as the service sees it: streams and records. */
+static inline bool csock_connects(const struct csock *s)
+{
+	return s->type != SOCK_DGRAM;
+}
+
+static inline bool csock_records(const struct csock *s)
+{
+	return s->type == SOCK_SEQPACKET;
+}
+
+/* Is there something that what it sends could go over? */
+static inline bool csock_has_way(const struct csock *s)
+{
+	return likely(!csock_records(s)) || (s->flags & CSOCK_LINK) != 0;
+}
+
 /* A connection in order, of which nothing is asked but bytes in and out: all about it stands in its
  * first line. */
 static inline bool csock_plain(const struct csock *s)

@@ -73,7 +73,7 @@ static int socket_shutdown(struct csock *s, int how)
 	if (unlikely(csock_kept(s)))
 		link_shutdown(s);
 	else
-		r = s->type == SOCK_STREAM ? shutdown_say(s, how) : 0;
+		r = csock_connects(s) ? shutdown_say(s, how) : 0;
 	if (unlikely(r < 0))
 		return r;
 	csock_notify(s, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP);
@@ -114,7 +114,7 @@ static void linger_wait(struct csock *s, uint32_t sid, int64_t deadline)
 
 int socket_close(struct csock *s)
 {
-	bool waits = s->linger_s > 0 && s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED &&
+	bool waits = s->linger_s > 0 && csock_connects(s) && s->state == CSOCK_CONNECTED &&
 		     s->sid != 0;
 	int64_t deadline = waits ? now_ns() + s->linger_s * 1000000000ll : 0;
 	uint32_t sid = s->sid;

@@ -48,7 +48,8 @@ int zs_fcntl(int fd, int cmd, ...)
 	return r;
 }
 
-/* Bytes that a read would deliver: of a stream up to the urgent mark, of datagrams the next. */
+/* Bytes that a read would deliver: of a stream up to the urgent mark, of datagrams the next; of
+ * records all of them (Linux). */
 static int readable_bytes(struct csock *s)
 {
 	struct core *c;
@@ -66,7 +67,7 @@ static int readable_bytes(struct csock *s)
 				     : s->unread);
 	for (uint32_t row = s->unread > 0 ? s->head : NIL; row != NIL; row = c->loan[row].next) {
 		n += c->loan[row].len;
-		if (!c->loan[row].more)
+		if (!c->loan[row].more && !csock_records(s))
 			break;
 	}
 	return (int)n;

@@ -124,7 +124,7 @@ static bool writable(struct csock *s)
 /* An urgent byte that stands at the read position, out of line, is not there to be read. */
 static bool readable(const struct csock *s)
 {
-	uint32_t target = s->rcvlowat;
+	uint32_t target = likely(!csock_records(s)) ? s->rcvlowat : 1;
 
 	if ((s->flags & (CSOCK_URG | CSOCK_OOBINLINE)) == CSOCK_URG && s->urg_ahead == 0)
 		target++;
@@ -144,7 +144,7 @@ static uint32_t mask_stream(struct csock *s)
 		return m;
 	if (readable(s))
 		m |= EPOLLIN | EPOLLRDNORM;
-	if ((s->shut & SHUT_WR_BIT) || writable(s))
+	if ((s->shut & SHUT_WR_BIT) || (csock_has_way(s) && writable(s)))
 		m |= EPOLLOUT | EPOLLWRNORM;
 	if ((s->flags & (CSOCK_URG | CSOCK_URG_READ)) == CSOCK_URG && s->unread > s->urg_ahead)
 		m |= EPOLLPRI;
@@ -187,7 +187,7 @@ uint32_t csock_mask(struct csock *s)
 		       (writable(s) ? EPOLLOUT | EPOLLWRNORM : 0);
 	if (s->state == CSOCK_LISTEN)
 		return csock_reader(s)->unread > 0 || csock_hint(s) ? EPOLLIN | EPOLLRDNORM : 0;
-	m = s->type == SOCK_STREAM ? mask_stream(s) : mask_dgram(s);
+	m = csock_connects(s) ? mask_stream(s) : mask_dgram(s);
 	if (csock_hint(s))
 		m |= EPOLLIN | EPOLLRDNORM;
 	if (s->err != 0 || (s->flags & CSOCK_ERRQUEUE))
@@ -235,7 +235,7 @@ int csock_take_error(struct csock *s)
 void csock_broken(struct csock *s, int err)
 {
 	s->err = err;
-	if (s->type == SOCK_STREAM && s->state != CSOCK_LISTEN) {
+	if (csock_connects(s) && s->state != CSOCK_LISTEN) {
 		s->flags &= ~(uint32_t)CSOCK_REFUSED;
 		if (s->state == CSOCK_CONNECTING)
 			s->flags |= CSOCK_REFUSED;

@@ -162,7 +162,7 @@ static void on_accept(struct core *c, const struct chan_cqe *e)
 		bad_event(l);
 		return;
 	}
-	s = csock_open(c, e->aux, l->domain, SOCK_STREAM, (uint32_t)e->res);
+	s = csock_open(c, e->aux, l->domain, l->type, (uint32_t)e->res);
 	if (s == NULL) {
 		bad_event(l);
 		return;
@@ -254,7 +254,7 @@ void core_event(struct core *c, const struct chan_cqe *e)
 	s = csock_find(c, e->sid);
 	switch (e->ev) {
 	case CHAN_EV_FIN:
-		if (s != NULL && s->type == SOCK_STREAM)
+		if (s != NULL && csock_connects(s))
 			end_of_stream(s);
 		else
 			bad_event(s);

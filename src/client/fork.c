@@ -275,6 +275,15 @@ void fork_shared(struct csock *s)
 	shared_exclusive(s);
 }
 
+/* A connection that carries records is its maker's alone: what several hold goes by the service,
+ * which carries none. */
+static bool may_be_shared(const struct csock *s)
+{
+	if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
+		return false;
+	return !csock_records(s) || s->state != CSOCK_CONNECTED;
+}
+
 static void share_all(uint32_t app)
 {
 	struct sharing sh = {.app = app};
@@ -286,9 +295,8 @@ static void share_all(uint32_t app)
 		if (s == NULL || s->fd != fd)
 			continue; /* a set, or another number of one that has its turn */
 		s->child_sid = 0;
-		if (s->state == CSOCK_BROKEN || s->state == CSOCK_CONNECTING)
-			continue;
-		share_descriptor(&sh, s);
+		if (may_be_shared(s))
+			share_descriptor(&sh, s);
 	}
 	share_end(&sh);
 }

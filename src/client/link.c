@@ -357,6 +357,8 @@ bool links_idle(void)
 {
 	struct links *k = client.links;
 
+	if (k != NULL && k->again)
+		return false;
 	for (unsigned i = 0; k != NULL && i < k->n; i++) {
 		struct plink *l = &k->link[i];
 		uint32_t word;

@@ -125,6 +125,7 @@ struct links {
 	int epoll;	/* to sleep on */
 	unsigned armed; /* times that bells were */
 	bool rung;	/* since links_look() */
+	bool again;	/* a socket of records found no place for what it has to say */
 	uint32_t packet_rows;
 	struct link_map region[REGIONS_MAX];
 	struct lsock *sock;
@@ -221,5 +222,9 @@ bool stream_back(struct csock *s) must_check;
 void stream_orphan(struct csock *s);
 /* The same, and so does the stream. */
 void stream_break(struct csock *s, int err);
+/* The link was cut: those of records take it again. */
+void records_cut(struct plink *l);
+/* Sockets of records say what they could not. */
+void records_again(void);
 
 #endif

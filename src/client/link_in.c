@@ -205,7 +205,7 @@ static void deliver(struct core *c, struct csock *s, uint32_t row, const struct 
 		return;
 	}
 	csock_queue(c, s, row);
-	s->unread += h->len;
+	s->unread += likely(!csock_records(s)) ? h->len : 1;
 	if (unlikely(h->flags & LINK_OOB)) {
 		s->urg_ahead = s->unread - 1;
 		s->flags = (s->flags | CSOCK_URG) & ~(uint32_t)CSOCK_URG_READ;
@@ -235,6 +235,14 @@ static void take_hole(struct plink *l, struct csock *s, const struct head *h)
 		kept_break(s, -ECONNRESET);
 }
 
+/* A stream has no empty entry, and a record no urgent byte. */
+static inline bool may_be(const struct csock *s, const struct head *h)
+{
+	if (unlikely(s == NULL))
+		return true;
+	return likely(!csock_records(s)) ? h->len != 0 : (h->flags & LINK_OOB) == 0;
+}
+
 /* False: the other side has no business writing this. */
 static bool take_entry(struct plink *l, const struct link_entry *q)
 {
@@ -244,13 +252,15 @@ static bool take_entry(struct plink *l, const struct link_entry *q)
 	bool lost = false;
 
 	chan_copy(&h, q, sizeof(h));
-	if (unlikely(h.len == 0 && h.token <= LINK_TOKEN_MASK))
+	if (unlikely(h.len == 0 && h.flags != LINK_EMPTY && h.token <= LINK_TOKEN_MASK))
 		return take_word(l, &h);
-	if (unlikely(h.len - 1 >= CHAN_SEND_MAX || h.token > LINK_TOKEN_MASK ||
+	if (unlikely(h.len > CHAN_SEND_MAX || h.token > LINK_TOKEN_MASK ||
 		     l->in + l->n_ret >= LINK_RETURNS))
 		return false;
-	l->in++;
 	s = stream_of(l, &h);
+	if (unlikely(!may_be(s, &h)))
+		return false;
+	l->in++;
 	if (unlikely(s == NULL)) {
 		link_put_back(l, h.token | LINK_RET_GONE, h.len);
 		return true;
@@ -349,6 +359,7 @@ void link_cut_off(struct plink *l)
 	if (unlikely(!wait_written(l)))
 		link_break(l);
 	link_settle(l);
+	records_cut(l);
 }
 
 unsigned links_drain(void)
@@ -361,5 +372,7 @@ unsigned links_drain(void)
 	for (unsigned i = 0; i < k->n; i++)
 		if (k->link[i].state != LINK_FREE)
 			n += link_drain(&k->link[i]);
+	if (unlikely(k->again))
+		records_again();
 	return n;
 }

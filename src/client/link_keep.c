@@ -24,7 +24,7 @@
  *
  * Such a link gets no new streams, and ends with its last. A stream that has not come back can't be
  * given to another process: a child of fork or an image after exec has no such socket, and it is not
- * sent by SCM_RIGHTS.
+ * sent by SCM_RIGHTS. Not done: connections of records are reset.
  */
 #include "client/link.h"
 
@@ -128,7 +128,7 @@ static bool keepable(const struct csock *s)
 	const struct lsock *ls = lsock_of(s);
 
 	return s->state == CSOCK_CONNECTED && s->fd >= 0 && ls->rx == RX_LINK &&
-	       ls->tx == TX_LINK && !ls->leaving;
+	       ls->tx == TX_LINK && !ls->leaving && !csock_records(s);
 }
 
 static void stream_keep(struct csock *s)

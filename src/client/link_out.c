@@ -10,7 +10,8 @@
 #include "client/iov.h"
 #include "client/link.h"
 
-#define RESERVE 8u /* entries for who is not a send of data: link_say() */
+#define RESERVE	      8u    /* entries for who is not a send of data: link_say() */
+#define RECORD_CHARGE 1024u /* beside its bytes, so that the small ones of one do not fill a link */
 
 bool link_room(const struct csock *s, uint32_t n)
 {
@@ -50,10 +51,11 @@ static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, 
 	struct core *c = csock_core(s);
 	const struct lsock *ls = lsock_of(s);
 	struct link_entry *q = link_slot(&l->end);
+	uint32_t charge = likely(!csock_records(s)) ? len : len + RECORD_CHARGE;
 	uint32_t t = token_take(c);
 
 	c->token[t] = (struct token){.sid = csock_row(s),
-				     .len = len,
+				     .len = charge,
 				     .what = what,
 				     .cookie = NIL,
 				     .kind = kind,
@@ -68,7 +70,7 @@ static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, 
 	q->flags = 0;
 	l->out++;
 	l->out_lent += kind == TOKEN_LOAN;
-	s->inflight += len;
+	s->inflight += charge;
 	client.stats.tx_bytes += len;
 	return q;
 }
@@ -149,15 +151,14 @@ bool link_send_plain(struct csock *s, const void *buf, uint32_t len)
 	return true;
 }
 
-int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
+/* link_may_write() has said so. 0 or -EAGAIN. */
+static int put_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
 {
 	struct core *c = csock_core(s);
 	struct plink *l = link_of(s);
 	struct link_entry *q;
 	uint64_t off;
 
-	if (unlikely(!link_may_write(s)))
-		return 0;
 	if (n <= LINK_INLINE) {
 		q = begin(s, l, n, TOKEN_EMPTY, 0);
 		iov_get(it, q->data, n);
@@ -176,8 +177,30 @@ int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
 	client.stats.api_copied_bytes += n;
 	if ((flags & MSG_OOB) && it->left == 0)
 		q->flags = LINK_OOB;
+	if (unlikely(n == 0))
+		q->flags = LINK_EMPTY;
 	end(l, n);
-	return (int)n;
+	return 0;
+}
+
+int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags)
+{
+	int r;
+
+	if (unlikely(!link_may_write(s)))
+		return 0;
+	r = put_block(s, it, n, flags);
+	return likely(r == 0) ? (int)n : r;
+}
+
+int link_send_record(struct csock *s, struct iov_it *it)
+{
+	int r;
+
+	if (unlikely(!link_may_write(s)))
+		return 0;
+	r = put_block(s, it, (uint32_t)it->left, 0);
+	return likely(r == 0) ? 1 : r;
 }
 
 /* ---- without a copy ---- */

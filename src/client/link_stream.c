@@ -168,6 +168,9 @@ static void on_mark(struct csock *s, uint32_t link)
 	if (!(s->flags & CSOCK_LINKED))
 		return;
 	waited_append(s, ls);
+	/* It was taken again: see records_cut(). */
+	if (unlikely(csock_records(s)) && ls->rx_cut == link_of(s)->end.cut)
+		return;
 	ls->rx = RX_TCP;
 	if (link_of(s)->kept) {
 		come_back(s);
@@ -177,6 +180,8 @@ static void on_mark(struct csock *s, uint32_t link)
 	if (ls->rx_cut != link_of(s)->end.cut && !ls->leaving && link_of(s)->state == LINK_UP) {
 		ls->offered = true;
 		s->flags |= CSOCK_OFFER;
+		if (unlikely(csock_records(s)))
+			record_look(s);
 	}
 }
 
@@ -199,6 +204,8 @@ void stream_tx_back(struct csock *s)
 		return;
 	lsock_of(s)->tx = TX_BACK;
 	s->flags |= CSOCK_OFFER;
+	if (unlikely(csock_records(s)))
+		client.links->again = true;
 }
 
 bool stream_back(struct csock *s)
@@ -258,17 +265,70 @@ static void on_tx(struct csock *s, const struct chan_cqe *e)
 {
 	struct lsock *ls = lsock_of(s);
 
-	if (ls->tx == TX_LINK || ls->tx == TX_BACK || link_of(s)->id != e->aux)
+	if (((ls->tx == TX_LINK || ls->tx == TX_BACK) && likely(!csock_records(s))) ||
+	    link_of(s)->id != e->aux)
 		return;
 	ls->to_row = (uint32_t)e->off;
 	ls->to_gen = (uint32_t)(e->off >> 32);
 	ls->tx_cut = (uint32_t)e->res;
+	/* Of records it may have been cut and taken again before we looked. */
+	if (ls->tx == TX_LINK)
+		return;
 	ls->tx = TX_READY;
 	/* Not of one that nobody has accepted yet: another process may. */
 	if (s->fd >= 0)
 		tx_switch(s);
 	if (ls->tx == TX_READY)
 		s->flags |= CSOCK_OFFER;
+	if (unlikely(csock_records(s)))
+		record_look(s);
+}
+
+/* ---- records ---- */
+
+void record_look(struct csock *s)
+{
+	if (s->fd < 0 || s->state != CSOCK_CONNECTED || (s->flags & CSOCK_OFFER) == 0)
+		return;
+	link_use(s);
+	client.links->again |= (s->flags & CSOCK_OFFER) != 0;
+}
+
+/* The other end can send nothing before we take it. Offered again: that end is another holder, or
+ * has come back, and does not know what we call it. */
+static void records_offered(struct csock *s)
+{
+	lsock_of(s)->rx = RX_TCP;
+	record_look(s);
+}
+
+/* The other ends may send on, whatever this program does next: it may wait for its child. */
+void records_cut(struct plink *l)
+{
+	struct links *k = client.links;
+
+	for (uint32_t row = l->state == LINK_UP ? l->streams : NIL; row != NIL;
+	     row = k->sock[row].next) {
+		struct csock *s = &client.sock[row];
+
+		if (!csock_records(s) || k->sock[row].rx != RX_LINK)
+			continue;
+		k->sock[row].offered = true;
+		s->flags |= CSOCK_OFFER;
+		record_look(s);
+	}
+}
+
+void records_again(void)
+{
+	struct links *k = client.links;
+
+	k->again = false;
+	for (unsigned i = 0; i < k->n; i++)
+		for (uint32_t row = k->link[i].state == LINK_UP ? k->link[i].streams : NIL;
+		     row != NIL; row = k->sock[row].next)
+			if (csock_records(&client.sock[row]))
+				record_look(&client.sock[row]);
 }
 
 /* ---- what the service says ---- */
@@ -293,8 +353,9 @@ static void on_offer(struct csock *s, uint32_t id)
 			enter(s, i);
 		lsock_of(s)->offered = true;
 		s->flags |= CSOCK_OFFER;
-		/* Somebody waits to receive. */
-		if (s->waiters != NULL)
+		if (unlikely(csock_records(s)))
+			records_offered(s);
+		else if (s->waiters != NULL) /* to receive */
 			link_use(s);
 		return;
 	}
@@ -303,7 +364,7 @@ static void on_offer(struct csock *s, uint32_t id)
 void link_event(struct core *c, struct csock *s, const struct chan_cqe *e)
 {
 	(void)c;
-	if (s == NULL || s->type != SOCK_STREAM || s->state != CSOCK_CONNECTED)
+	if (s == NULL || !csock_connects(s) || s->state != CSOCK_CONNECTED)
 		return;
 	if (e->ev == CHAN_EV_LINK_OFFER)
 		on_offer(s, e->aux);
@@ -321,12 +382,13 @@ void link_use(struct csock *s)
 {
 	struct lsock *ls = lsock_of(s);
 
-	if (ls->offered && ls->rx == RX_TCP && !ls->leaving &&
+	if (ls->offered && (ls->rx == RX_TCP || csock_records(s)) && !ls->leaving &&
 	    push(s, CHAN_OP_LINK_TAKE, link_of(s)->id)) {
-		ls->rx = RX_READY;
+		/* What there is of records comes over links: none stands before the mark. */
+		ls->rx = likely(!csock_records(s)) ? RX_READY : RX_LINK;
 		ls->rx_cut = link_of(s)->end.cut;
 		ls->offered = false;
-	} else if (ls->rx != RX_TCP) {
+	} else if (ls->rx != RX_TCP && likely(!csock_records(s))) {
 		ls->offered = false;
 	}
 	if (unlikely(ls->tx == TX_BACK) && !push(s, CHAN_OP_LINK_SWITCH, 0))

@@ -206,7 +206,7 @@ static void sock_lose(struct csock *s, struct gone *g)
 		queue_move(c, s, g);
 	else
 		csock_drop_queue(s);
-	if (s->type != SOCK_STREAM || !opened || kept)
+	if (!csock_connects(s) || !opened || kept)
 		return;
 	if (s->fd >= 0) {
 		csock_broken(s, -ECONNRESET);

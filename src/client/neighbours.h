@@ -79,6 +79,8 @@ bool link_room(const struct csock *s, uint32_t n);
 bool link_send_plain(struct csock *s, const void *buf, uint32_t len);
 /* Bytes; -EAGAIN; 0: it goes by TCP now. */
 int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags);
+/* All of it as one record: 1; -EAGAIN; 0: not now, there is no way any more. */
+int link_send_record(struct csock *s, struct iov_it *it);
 /* May this buffer be named to the neighbour? */
 bool link_can_name(const struct csock *s, const struct buf_ref *r);
 /* Then link_send_buf() or link_write_nothing(), at once. False: it goes by TCP now. */
@@ -89,6 +91,18 @@ int link_core_init(struct core *c) must_check;
 void link_core_fini(struct core *c);
 void link_row_put(struct core *c, uint32_t row);
 uint16_t link_row_gen(const struct core *c, uint32_t row);
+
+/* ---- records (link_stream.c, record.c) ---- */
+/* It is the program's now: takes the link that it was offered. */
+void record_look(struct csock *s);
+/* May a record be sent? 0, -EAGAIN, or why never. */
+int record_ready(struct csock *s) must_check;
+/* Until that may have changed: 0 to try again, else -errno. */
+int record_wait(struct csock *s, int flags, int64_t deadline) must_check;
+ssize_t record_send(struct csock *s, struct iov_it *it, int flags);
+ssize_t record_recv(struct csock *s, struct iov_it *it, int flags, int *msg_flags);
+/* The row of the first that is unread, which is the caller's now; there is one. */
+uint32_t record_next(struct csock *s);
 /* What links carried. */
 void link_stats(struct zs_stats *all);
 

@@ -75,6 +75,8 @@ static int may_be_sent(const struct csock *s)
 {
 	if (!client.transport.attached || client.lost || s->sid == 0 || csock_stays(s))
 		return -ENOTCONN;
+	if (csock_records(s) && s->state == CSOCK_CONNECTED)
+		return -EOPNOTSUPP;
 	return s->state == CSOCK_CONNECTING ? -EBUSY : s->state == CSOCK_BROKEN ? -ENOTCONN : 0;
 }
 

@@ -351,6 +351,15 @@ static ssize_t recv_dgram(struct csock *s, struct recv_args *a)
 	return (ssize_t)(a->flags & MSG_TRUNC ? len : got);
 }
 
+/* ---- records ---- */
+
+static ssize_t recv_record(struct csock *s, struct recv_args *a)
+{
+	int none = 0;
+
+	return record_recv(s, &a->it, a->flags, a->msg != NULL ? &a->msg->msg_flags : &none);
+}
+
 /* ---- the calls ---- */
 
 /* A stream has no control messages. */
@@ -379,10 +388,12 @@ static ssize_t recv_any(int fd, struct recv_args *a)
 		n = no_cmsgs(a, recv_urgent(s, a));
 	else if (likely(s->type == SOCK_STREAM))
 		n = no_cmsgs(a, recv_stream(s, a));
+	else if (csock_records(s))
+		n = no_cmsgs(a, recv_record(s, a));
 	else
 		n = recv_dgram(s, a);
 	/* A stream has no sender's address to tell (POSIX leaves it, Linux says length 0). */
-	if (s != NULL && s->type == SOCK_STREAM && a->addrlen != NULL && a->addr != NULL)
+	if (s != NULL && csock_connects(s) && a->addrlen != NULL && a->addr != NULL)
 		*a->addrlen = 0;
 	client_unlock();
 	return n;

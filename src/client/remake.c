@@ -304,7 +304,7 @@ static int group_again(struct csock *s)
 	if (client.n_cores > 1 && s->group == NULL)
 		r = group_new(s);
 	if (r < 0 || s->group == NULL || (s->flags & CSOCK_BOUND) == 0 ||
-	    (s->state == CSOCK_IDLE && s->type == SOCK_STREAM))
+	    (s->state == CSOCK_IDLE && csock_connects(s)))
 		return r;
 	r = group_spread(s);
 	for (unsigned i = 1; r >= 0 && i < s->group->n; i++) {

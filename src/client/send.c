@@ -96,7 +96,7 @@ int send_check(struct csock *s)
 		return s->err;
 	if (s->shut & SHUT_WR_BIT)
 		return -EPIPE;
-	if (s->type == SOCK_STREAM && s->state != CSOCK_CONNECTED)
+	if (csock_connects(s) && s->state != CSOCK_CONNECTED)
 		return s->state == CSOCK_CONNECTING ? -EAGAIN : -EPIPE;
 	return likely(csock_room(s)) ? 0 : -EAGAIN;
 }
@@ -332,6 +332,8 @@ static ssize_t send_any(int fd, struct send_args *a)
 		n = err;
 	else if (likely(s->type == SOCK_STREAM))
 		n = stream(s, a);
+	else if (csock_records(s))
+		n = record_send(s, &a->it, a->flags);
 	else
 		n = dgram(s, a);
 	if (unlikely(a->flags & MSG_ZEROCOPY) && n > 0 && (s->flags & CSOCK_ZEROCOPY))

@@ -39,6 +39,8 @@ static int protocol_check(int type, int protocol)
 		return protocol == 0 || protocol == IPPROTO_TCP ? 0 : -EPROTONOSUPPORT;
 	if (type == SOCK_DGRAM)
 		return protocol == 0 || protocol == IPPROTO_UDP ? 0 : -EPROTONOSUPPORT;
+	if (type == SOCK_SEQPACKET)
+		return protocol == 0 ? 0 : -EPROTONOSUPPORT;
 	return -ESOCKTNOSUPPORT;
 }
 
@@ -164,7 +166,7 @@ static int socket_listen(struct csock *s, int backlog)
 	struct group *g = s->group;
 	int r;
 
-	if (s->type != SOCK_STREAM)
+	if (!csock_connects(s))
 		return -EOPNOTSUPP;
 	r = group_begin(s);
 	if (r < 0)
@@ -230,6 +232,8 @@ static int accept_take(struct csock *l, struct csock **out, int flags)
 	s->fd = fd;
 	client.stats.accepts++;
 	*out = s;
+	if (unlikely(csock_records(s)))
+		record_look(s);
 	accept_tell(l);
 	return fd;
 }
@@ -239,7 +243,7 @@ static int socket_accept(struct csock *s, struct csock **out, int flags)
 	int64_t deadline = recv_deadline(s);
 	int r;
 
-	if (s->type != SOCK_STREAM)
+	if (!csock_connects(s))
 		return -EOPNOTSUPP;
 	if (s->state != CSOCK_LISTEN)
 		return -EINVAL;
@@ -310,7 +314,7 @@ int zs_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen)
 
 	client_lock();
 	s = fd_csock(fd, &r);
-	if (s != NULL && s->state == CSOCK_CONNECTED && s->type == SOCK_STREAM) {
+	if (s != NULL && s->state == CSOCK_CONNECTED && csock_connects(s)) {
 		endpoint_to(s->local, s->local_port, 0, s->domain, addr, addrlen);
 	} else if (s != NULL) {
 		r = name_ask(s, &e);

@@ -95,7 +95,10 @@ static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 	case SO_DOMAIN:
 		return int_put(s->domain, value, len);
 	case SO_PROTOCOL:
-		return int_put(s->type == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP, value, len);
+		return int_put(csock_records(s)		? 0
+			       : s->type == SOCK_STREAM ? IPPROTO_TCP
+							: IPPROTO_UDP,
+			       value, len);
 	case SO_ACCEPTCONN:
 		return int_put(s->state == CSOCK_LISTEN, value, len);
 	case SO_RCVLOWAT:
@@ -239,7 +242,7 @@ void option_keep(struct csock *s, const struct chan_sqe *cmd)
 	struct opts *k = s->opts;
 
 	if ((!client.transport.attached && s->group == NULL) ||
-	    (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED && client.links == NULL))
+	    (csock_connects(s) && s->state == CSOCK_CONNECTED && client.links == NULL))
 		return;
 	if (membership_bytes(cmd->opt.level, cmd->opt.name) != 0 && membership_ends(cmd)) {
 		if (i < n)
@@ -306,7 +309,7 @@ static int service_get(struct csock *s, int level, int name, void *value, sockle
 	int r;
 
 	if (level == IPPROTO_TCP && name == TCP_INFO)
-		return s->type == SOCK_STREAM ? info_get(s, value, len) : -ENOPROTOOPT;
+		return csock_connects(s) ? info_get(s, value, len) : -ENOPROTOOPT;
 	cmd.opt.level = (int16_t)level;
 	cmd.opt.name = (int16_t)name;
 	r = cmd_call(csock_core(s), s, &cmd, &e);

@@ -209,9 +209,9 @@ struct buf_ref;
 struct csock {
 	uint32_t sid;	     /* 0 = free, or the service that it was of is gone */
 	uint32_t head, tail; /* receive queue: loan rows; LISTEN: rows of new sockets */
-	uint32_t unread;     /* bytes; whole datagrams; LISTEN: sockets */
+	uint32_t unread;     /* bytes; whole datagrams; records; LISTEN: sockets */
 	uint8_t state;	     /* enum csock_state */
-	uint8_t type;	     /* SOCK_STREAM, SOCK_DGRAM */
+	uint8_t type;	     /* SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET (record.c) */
 	uint8_t shut;	     /* SHUT_*_BIT: by either side */
 	uint8_t core;
 	uint32_t flags;

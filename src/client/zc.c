@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/client_priv.h"
+#include "client/iov.h"
 #include "zstack/zstack.h"
 
 #define PIECES_MAX 48 /* of a datagram sent: 64 KB as it arrives in fragments */
@@ -68,6 +69,17 @@ static int lend_before_mark(struct csock *s, struct zs_buf *b)
 	return 1;
 }
 
+/* Each buffer a record. */
+static int lend_records(struct csock *s, struct zs_buf *bufs, int n)
+{
+	struct core *c = csock_core(s);
+	int k = 0;
+
+	while (k < n && s->unread > 0)
+		lend(c, record_next(s), &bufs[k++]);
+	return k;
+}
+
 static int recv_stream_zc(struct csock *s, struct zs_buf *bufs, int n, int flags)
 {
 	int r;
@@ -78,6 +90,8 @@ static int recv_stream_zc(struct csock *s, struct zs_buf *bufs, int n, int flags
 		r = recv_wait(s, 1, UINT32_MAX, flags, recv_deadline(s));
 		if (r <= 0)
 			return r;
+		if (unlikely(csock_records(s)))
+			return lend_records(s, bufs, n);
 		recv_skip_urgent(s);
 		r = lend_stream(s, bufs, n);
 	} while (r == 0 && s->unread == 0); /* another process has read it */
@@ -96,7 +110,7 @@ int zs_recv_zc(int fd, struct zs_buf *bufs, int n, int flags)
 	client_lock();
 	s = fd_csock(fd, &r);
 	if (likely(s != NULL)) {
-		r = s->type == SOCK_STREAM ? recv_stream_zc(s, bufs, n, flags) : -EOPNOTSUPP;
+		r = csock_connects(s) ? recv_stream_zc(s, bufs, n, flags) : -EOPNOTSUPP;
 	}
 	client_unlock();
 	return r;
@@ -148,7 +162,7 @@ int zs_recvfrom_zc(int fd, struct zs_buf *bufs, int n, int flags, struct sockadd
 		return -EOPNOTSUPP;
 	client_lock();
 	s = fd_csock(fd, &r);
-	if (s != NULL && s->type == SOCK_STREAM) {
+	if (s != NULL && csock_connects(s)) {
 		r = recv_stream_zc(s, bufs, n, flags);
 		if (r >= 0 && addrlen != NULL)
 			*addrlen = 0;
@@ -264,6 +278,14 @@ static int send_linked(struct csock *s, const struct zs_buf *b, struct buf_ref *
 	return 1;
 }
 
+/* A record without bytes; to send nothing of a stream is done at once. */
+static int send_empty(struct csock *s)
+{
+	struct iov_it none = {.left = 0};
+
+	return link_send_record(s, &none);
+}
+
 /* One buffer of a stream: 1 taken, 0: to be tried again, or -errno. */
 static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, int flags)
 {
@@ -273,10 +295,13 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 
 	if (unlikely(buf_find(b, &r) < 0))
 		return -EINVAL;
-	/* Nothing to send is sent at once. */
+	if (unlikely(csock_records(s) && (b->len > ZS_RECORD_MAX || !csock_has_way(s))))
+		return b->len > ZS_RECORD_MAX ? -EMSGSIZE : -EAGAIN;
 	if (b->len == 0) {
-		buf_put(&r);
-		return 1;
+		err = unlikely(csock_records(s)) ? send_empty(s) : 1;
+		if (err > 0)
+			buf_put(&r);
+		return err;
 	}
 	if (s->flags & CSOCK_LINK)
 		return send_linked(s, b, &r, cookie);
@@ -288,6 +313,16 @@ static int send_one(struct csock *s, const struct zs_buf *b, uint32_t cookie, in
 	return 1;
 }
 
+static int ready(struct csock *s)
+{
+	int r;
+
+	if (unlikely(csock_records(s)))
+		return record_ready(s);
+	r = send_check(s);
+	return likely(r == 0) ? send_means(s, 1) : r;
+}
+
 static int send_all(struct csock *s, const struct zs_buf *bufs, int n, uint32_t cookie, int flags)
 {
 	int64_t deadline = send_deadline(s);
@@ -295,15 +330,14 @@ static int send_all(struct csock *s, const struct zs_buf *bufs, int n, uint32_t 
 
 	client_send_looks();
 	while (k < n && r >= 0) {
-		r = send_check(s);
-		if (likely(r == 0))
-			r = send_means(s, 1);
+		r = ready(s);
 		if (likely(r == 0))
 			r = send_one(s, &bufs[k], cookie, flags);
 		if (r > 0)
 			k++;
 		else if (r == -EAGAIN)
-			r = send_wait(s, flags, 1, deadline);
+			r = unlikely(csock_records(s)) ? record_wait(s, flags, deadline)
+						       : send_wait(s, flags, 1, deadline);
 	}
 	return (int)send_result(s, k, r < 0 ? r : 0);
 }
@@ -338,7 +372,7 @@ int zs_send_zc(int fd, const struct zs_buf *bufs, int n, uint64_t cookie, int fl
 		return -EINVAL;
 	client_lock();
 	s = fd_csock(fd, &r);
-	if (s != NULL && s->type != SOCK_STREAM)
+	if (s != NULL && !csock_connects(s))
 		r = -EOPNOTSUPP;
 	else if (likely(s != NULL) && cookie == 0)
 		r = send_all(s, bufs, n, NIL, flags);

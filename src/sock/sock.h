@@ -174,6 +174,7 @@ struct sock_info {
 	uint32_t link;		    /* that its stream goes over, one way at least; 0 = none */
 	bool no_link;		    /* it is to go over none */
 	bool link_whole;	    /* both ways */
+	bool records;		    /* it carries records, over a link alone */
 	uint64_t recv_queue, send_queue; /* bytes; of a listener: connections, and how many may be
 					  */
 	struct tcp_key key;		 /* rport 0: no peer */

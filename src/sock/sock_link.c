@@ -27,6 +27,7 @@ struct sock_peer {
 	struct sock_app *app;
 	uint32_t link; /* as the owner of the list calls it; 0: there is none, or not yet */
 	uint32_t far;  /* as app calls it */
+	bool refused;  /* there will be none */
 };
 
 /* What a socket knows of links. Lives from the first offer to the end of the socket. */
@@ -148,15 +149,16 @@ static bool peers_meet(struct sock_app *a, struct sock_app *b)
 	return false;
 }
 
-/* For the first time. */
-static void want(struct sock_app *a, struct sock_app *b)
+/* For the first time. False: the next connection asks again. */
+static bool want(struct sock_app *a, struct sock_app *b)
 {
 	struct socks *s = a->s;
 
 	if (s->n_wanted == SOCK_WANTED_MAX || !peers_meet(a, b))
-		return; /* the next connection asks again */
+		return false;
 	s->wanted[s->n_wanted++] = (struct sock_link_wanted){{a->id, b->id}};
 	bell_wake(s->cfg.link_bell);
+	return true;
 }
 
 bool socks_link_wanted(struct socks *s, struct sock_link_wanted *out)
@@ -174,15 +176,7 @@ void socks_end(struct socks *s)
 
 bool sock_link_all(const struct sock *k)
 {
-	return k->link != NULL && k->link->sends != 0 && k->link->receives != 0;
-}
-
-void socks_link_down(struct sock_app *a, struct sock_app *b)
-{
-	struct sock_peer *p = peer_find(a, b), *q = peer_find(b, a);
-
-	if (p != NULL && q != NULL)
-		p->link = p->far = q->link = q->far = 0;
+	return k->link != NULL && k->link->sends != 0 && k->link->receives != 0 && !k->records;
 }
 
 /* ---- offers ---- */
@@ -235,6 +229,35 @@ static bool offer(struct sock *k, uint32_t link, uint32_t far)
 	return true;
 }
 
+/* ---- records ---- */
+
+static void no_way(struct sock *k)
+{
+	tcp_sock_close(k, true);
+	k->kind = SOCK_DEAD;
+	k->error = -ENOBUFS;
+	k->news = k->news & NEWS_CONNECT ? NEWS_CONNECT : NEWS_FATAL;
+	k->flags &= (uint16_t)~SOCKF_MARKED;
+}
+
+/* What has no other way than a link ends where there can be none. Both are told, k as by
+ * sock_link_look(). */
+static slow_path void records_end(struct sock *k, struct sock *f)
+{
+	if (f->kind == SOCK_CONNECTING) {
+		tcp_sock_unconnect(f);
+	} else {
+		no_way(f);
+		sock_news(f, 0);
+	}
+	no_way(k);
+}
+
+static bool is_offered(const struct sock *k, uint32_t link)
+{
+	return k->link != NULL && k->link->offered == link;
+}
+
 /* Of two ends in one program each has a side of its own, whichever is looked at first. */
 static bool is_side_one(const struct sock *k)
 {
@@ -261,17 +284,22 @@ void sock_link_look(struct sock *k)
 	if (a->domain != b->domain || b->unborn)
 		return;
 	p = peer_find(a, b);
-	if (p == NULL) {
-		want(a, b);
+	if (p == NULL ? !want(a, b) : p->refused) {
+		if (k->records)
+			records_end(k, f);
 		return;
 	}
-	if (p->link == 0)
+	if (p == NULL || p->link == 0)
 		return;
 	mine = a == b && is_side_one(k) ? p->far : p->link;
 	other = mine == p->link ? p->far : p->link;
+	if (is_offered(k, mine) && is_offered(f, other))
+		return;
 	if (offer(k, mine, other) && offer(f, other, mine)) {
 		k->news |= NEWS_LINK;
 		news(f);
+	} else if (k->records) {
+		records_end(k, f);
 	}
 }
 
@@ -300,17 +328,31 @@ static void peer_link(struct sock_app *a, const struct sock_app *b, uint32_t lin
 
 	p->link = link;
 	p->far = far;
+	p->refused = link == 0;
+}
+
+/* Connections between the two find how it is now. */
+static void peers_look_again(struct sock_app *a, struct sock_app *b)
+{
+	look_again(a->socks.live < b->socks.live ? a : b);
 }
 
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2])
 {
-	struct sock_app *few = a->socks.live < b->socks.live ? a : b;
-
 	if (!peers_meet(a, b))
 		return;
 	peer_link(b, a, id[1], id[0]);
 	peer_link(a, b, id[0], id[1]);
-	look_again(few);
+	peers_look_again(a, b);
+}
+
+void socks_link_down(struct sock_app *a, struct sock_app *b)
+{
+	if (!peers_meet(a, b))
+		return;
+	peer_link(b, a, 0, 0);
+	peer_link(a, b, 0, 0);
+	peers_look_again(a, b);
 }
 
 /* ---- what the ends say ---- */
@@ -339,8 +381,8 @@ int cmd_link_take(struct sock_cmd *c)
 
 	if (err != 0)
 		return err;
-	/* The marks of the last time are to be told first. */
-	if (c->k->flags & SOCKF_MARKED)
+	/* The marks of the last time are to be told first, where they matter. */
+	if ((c->k->flags & SOCKF_MARKED) && !c->k->records)
 		return -EBUSY;
 	f->link->tx = c->k->link->far;
 	f->link->tx_name = (uint32_t)c->q->arg[1];

@@ -45,6 +45,7 @@ static bool sock_fill(const struct sock *k, struct sock_info *i)
 	*i = (struct sock_info){.map = k->app->map,
 				.state = "CLOSED",
 				.no_link = (k->flags & SOCKF_NO_LINK) != 0,
+				.records = k->records,
 				.key = {.laddr = k->laddr, .lport = k->lport}};
 	switch (k->kind) {
 	case SOCK_LINGER:

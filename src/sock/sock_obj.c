@@ -59,6 +59,12 @@ void sock_free(struct sock *k)
 		cmd_drop_held(a, sid);
 }
 
+/* Of records none has a number. */
+static int protocol_of(int type)
+{
+	return type == SOCK_DGRAM ? IPPROTO_UDP : type == SOCK_STREAM ? IPPROTO_TCP : 0;
+}
+
 int cmd_socket(struct sock_cmd *c)
 {
 	int32_t domain = c->q->arg[0], type = c->q->arg[1], proto = c->q->arg[2];
@@ -68,13 +74,16 @@ int cmd_socket(struct sock_cmd *c)
 
 	if (domain != AF_INET && domain != AF_INET6)
 		return -EAFNOSUPPORT;
-	if (type != SOCK_STREAM && type != SOCK_DGRAM)
+	if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET)
 		return -ESOCKTNOSUPPORT;
-	if (proto != 0 && proto != (udp ? IPPROTO_UDP : IPPROTO_TCP))
+	if (proto != 0 && proto != protocol_of(type))
+		return -EPROTONOSUPPORT;
+	if (type == SOCK_SEQPACKET && c->app->domain == 0)
 		return -EPROTONOSUPPORT;
 	k = sock_alloc(c->app, udp ? SOCK_UDP : SOCK_NEW, (uint8_t)domain);
 	if (k == NULL)
 		return -ENFILE;
+	k->records = type == SOCK_SEQPACKET;
 	if (udp) {
 		err = udp_sock_init(k);
 	} else {

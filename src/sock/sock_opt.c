@@ -271,14 +271,18 @@ static int set_same_node(struct sock *k, const struct opt_value *in)
 
 	if (err != 0)
 		return err;
+	if (v == 0 && k->records)
+		return -EOPNOTSUPP;
 	if (v == 0 && sock_link_offered(k))
 		return -EISCONN;
 	if (v != 0)
 		k->flags &= (uint16_t)~SOCKF_NO_LINK;
 	else
 		k->flags |= SOCKF_NO_LINK;
-	if (v != 0 && k->share == NULL)
+	if (v != 0 && k->share == NULL) {
 		sock_link_look(k);
+		sock_news(k, 0);
+	}
 	return 0;
 }
 

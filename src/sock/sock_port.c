@@ -146,7 +146,8 @@ int port_may_listen(const struct sock *k)
 		if (o == k || o->kind != SOCK_LISTEN || !(o->fam & k->fam) ||
 		    apart(k, &k->laddr, o))
 			continue;
-		if ((k->flags & o->flags & SOCKF_REUSEPORT) && k->owner == o->owner)
+		if ((k->flags & o->flags & SOCKF_REUSEPORT) && k->owner == o->owner &&
+		    k->records == o->records)
 			continue;
 		if (ip_addr_is_any(&k->laddr) || ip_addr_is_any(&o->laddr) ||
 		    ip_addr_eq(&o->laddr, &k->laddr))
@@ -155,20 +156,42 @@ int port_may_listen(const struct sock *k)
 	return 0;
 }
 
-bool port_listens(const struct sock_app *a, const struct ip_addr *addr, uint16_t port)
+/* The first at o or behind it that listens there, as a sees it. */
+static const struct sock *listener_at(const struct sock *o, const struct sock_app *a,
+				      const struct ip_addr *addr)
 {
 	uint8_t fam = ip_addr_is_v4(addr) ? SOCK_FAM_4 : SOCK_FAM_6;
-	const struct sock *o = a->domain != 0 ? a->s->port[0][port] : NULL;
 
 	for (; o != NULL; o = o->next_on_port) {
-		if (o->kind != SOCK_LISTEN || !(o->fam & fam) || o->app->domain != a->domain)
+		if (o->kind != SOCK_LISTEN || !(o->fam & fam))
 			continue;
 		if (ip_addr_is_loopback(addr) && o->zone != a->zone)
 			continue;
 		if (ip_addr_is_any(&o->laddr) || ip_addr_eq(&o->laddr, addr))
-			return true;
+			break;
 	}
-	return false;
+	return o;
+}
+
+bool port_listens(const struct sock_app *a, const struct ip_addr *addr, uint16_t port)
+{
+	const struct sock *o = a->domain != 0 ? listener_at(a->s->port[0][port], a, addr) : NULL;
+
+	while (o != NULL && (o->app->domain != a->domain || o->records))
+		o = listener_at(o->next_on_port, a, addr);
+	return o != NULL;
+}
+
+int port_takes_records(const struct sock *k, const struct ip_addr *addr, uint16_t port)
+{
+	const struct sock_app *a = k->app;
+	const struct sock *o = listener_at(a->s->port[0][port], a, addr);
+
+	if (o == NULL)
+		return -ECONNREFUSED;
+	if (!o->records)
+		return -EPROTOTYPE;
+	return o->app->domain == a->domain && a->domain != 0 ? 0 : -EACCES;
 }
 
 /*	offset = F(local IP, remote IP, remote port, secret)

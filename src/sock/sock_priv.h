@@ -110,6 +110,7 @@ struct sock {
 	uint8_t held; /* commands of it in app->held */
 	uint16_t flags;
 	uint16_t gen; /* of the sid; survives the socket */
+	bool records; /* of TCP, and carries no byte: SOCK_SEQPACKET, see sock_link.c */
 	/* cold */
 	struct ip_addr laddr; /* bound to */
 	uint16_t lport;
@@ -494,6 +495,9 @@ void port_hand_over(struct sock *k, struct sock *heir);
 int port_may_listen(const struct sock *k) must_check;
 /* Does a program listen there for TCP that the application could have a link to (sock_link.c)? */
 bool port_listens(const struct sock_app *a, const struct ip_addr *addr, uint16_t port);
+/* May a socket of k's application be connected there for records? -ECONNREFUSED: nobody listens;
+ * -EPROTOTYPE: for a stream alone; -EACCES: not for programs of this trust domain. */
+int port_takes_records(const struct sock *k, const struct ip_addr *addr, uint16_t port) must_check;
 /* Ports for an active open, one after the other, RFC 6056 §3.3.3: start with *n = 0; 0 = none left.
  */
 uint16_t port_next(struct sock *k, struct tcp_key *key, uint32_t *n);

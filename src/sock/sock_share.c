@@ -40,6 +40,7 @@ static void copy_common(struct sock *to, const struct sock *from)
 	to->fam = from->fam;
 	to->owner = from->owner;
 	to->zone = from->zone;
+	to->records = from->records;
 	to->backlog = from->backlog;
 	to->udp = from->udp;
 }
@@ -130,8 +131,12 @@ static int lease_stop(struct sock_desc *sh)
 int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 {
 	struct sock *h;
-	int err = share_begin(k);
+	int err;
 
+	/* What several hold goes by the service. One that nobody has accepted changes hands. */
+	if (k->records && k->kind == SOCK_CONN && !(k->flags & SOCKF_PARKED))
+		return -EOPNOTSUPP;
+	err = share_begin(k);
 	if (err != 0)
 		return err;
 	if (k->share->n >= HOLDERS_MAX)

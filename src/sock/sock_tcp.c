@@ -53,6 +53,7 @@ static int begin_listen(struct sock *k)
 	l.laddr = k->laddr;
 	l.lport = k->lport;
 	l.zone = k->zone;
+	l.records = k->records;
 	l.v6only = !(k->fam & SOCK_FAM_4);
 	err = tcp_listen(k->app->s->cfg.tcp, &l, &k->listener);
 	if (err == 0)
@@ -119,6 +120,7 @@ bool tcp_sock_accept(struct sock *l)
 		   (SOCKF_REUSEADDR | SOCKF_REUSEPORT | SOCKF_BROADCAST | SOCKF_DONTROUTE |
 		    SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF | SOCKF_NO_LINK);
 	k->zone = l->zone;
+	k->records = l->records;
 	tcp_conn_set_user(conn, (uintptr_t)k);
 	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
 		tcp_conn_link(a->s->cfg.tcp, conn, &link);
@@ -185,7 +187,10 @@ static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 	if (ip_addr_is_any(&o->key.raddr) || ip_addr_is_multicast(&o->key.raddr))
 		return -ENETUNREACH;
 	own = sock_addr_is_own(k->app->s, &o->key.raddr);
-	err = own ? 0 : sock_check_route(k, &o->key.raddr);
+	if (k->records)
+		err = own ? port_takes_records(k, &o->key.raddr, o->key.rport) : -EHOSTUNREACH;
+	else
+		err = own ? 0 : sock_check_route(k, &o->key.raddr);
 	if (err != 0)
 		return err;
 	if ((k->flags & SOCKF_BOUND) && !ip_addr_is_any(&k->laddr)) {
@@ -203,6 +208,7 @@ static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 	}
 	err = cfg->link_of(cfg->stack, &o->key.laddr, &o->key.raddr, &o->link);
 	o->link.zone = k->zone;
+	o->link.records = k->records;
 	return err;
 }
 
@@ -304,8 +310,11 @@ int tcp_sock_send(struct sock_cmd *c)
 {
 	struct sock *k = c->k;
 	int err;
-	struct rte_mbuf *m = send_payload(c, &err);
+	struct rte_mbuf *m;
 
+	if (unlikely(k->records))
+		return send_failed(c, -EOPNOTSUPP);
+	m = send_payload(c, &err);
 	if (unlikely(m == NULL))
 		return send_failed(c, err);
 	err = tcp_send(c->s->cfg.tcp, k->conn, m, c->q->flags & SEND_FLAGS);

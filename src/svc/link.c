@@ -165,6 +165,12 @@ static void link_drop(struct service *s, struct svc_link *l)
 	link_free(s, l);
 }
 
+static void link_refuse(struct service *s, struct app *a, struct app *b)
+{
+	s->n.links_refused++;
+	on_cores(s, &(struct svc_link){.app = {a, b}}, down);
+}
+
 static void link_make(struct service *s, const struct sock_link_wanted *w)
 {
 	struct app *a = app_of(s, w->app[0]), *b = app_of(s, w->app[1]);
@@ -173,12 +179,14 @@ static void link_make(struct service *s, const struct sock_link_wanted *w)
 	if (a == NULL || b == NULL || a->domain != b->domain)
 		return;
 	if (!can_link(a, a == b ? 2 : 1) || !can_link(b, 1)) {
-		s->n.links_refused++;
+		link_refuse(s, a, b);
 		return;
 	}
 	l = link_new(s, a, b);
-	if (l == NULL)
+	if (l == NULL) {
+		link_refuse(s, a, b);
 		return;
+	}
 	if (link_open(l) == 0 && send_link(s, l, 0) == 0 && send_link(s, l, 1) == 0)
 		return;
 	s->n.links_refused++;

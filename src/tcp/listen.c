@@ -36,16 +36,30 @@ static unsigned fits(const struct tcp_listener *l, const struct ip_addr *laddr, 
 	return !ip_addr_is_v4(own);
 }
 
-/* Over loopback only the listeners of one zone can be reached: that of the connection at the other
- * end, which is ours as well. False: there is none any more. */
-static bool loopback_zone(const struct tcp *t, const struct tcp_key *k, uint16_t *zone)
+/* The connection at the other end, if that is ours as well. */
+static const struct tcp_conn *opener(const struct tcp *t, const struct tcp_key *k)
 {
 	struct tcp_key back = {
 		.laddr = k->raddr, .raddr = k->laddr, .lport = k->rport, .rport = k->lport};
-	const struct tcp_conn *c = tcp_conn_by_key(t, &back);
+
+	return tcp_conn_by_key(t, &back);
+}
+
+/* Over loopback only the listeners of one zone can be reached: that of the connection at the other
+ * end. False: there is none any more. */
+static bool loopback_zone(const struct tcp *t, const struct tcp_key *k, uint16_t *zone)
+{
+	const struct tcp_conn *c = opener(t, k);
 
 	*zone = c != NULL ? c->link.zone : 0;
 	return c != NULL;
+}
+
+static bool opened_for_records(const struct tcp *t, const struct tcp_key *k)
+{
+	const struct tcp_conn *c = opener(t, k);
+
+	return c != NULL && c->link.records;
 }
 
 /* The best fit; among several equal ones (SO_REUSEPORT) the flow's hash chooses. */
@@ -63,6 +77,8 @@ static struct tcp_listener *listener_find(struct tcp *t, const struct tcp_key *k
 		unsigned f = fits(l, &k->laddr, k->lport);
 
 		if (f < best || (lo && l->l.zone != zone))
+			continue;
+		if (unlikely(l->l.records) && !opened_for_records(t, k))
 			continue;
 		n = f > best ? 1 : n + 1;
 		best = f;

@@ -131,7 +131,8 @@ struct tcp_link {
 	uint32_t tso_bytes; /* most bytes of payload in one offered packet */
 	uint32_t path;	    /* see struct pkt */
 	bool l4_csum;	    /* leave the checksum to the port (pseudo-header sum only) */
-	bool inline_all;    /* port can't chain buffers: copying is device copying, not ours */
+	bool inline_all : 1; /* port can't chain buffers: copying is device copying, not ours */
+	bool records : 1;    /* of an active open by ourselves: see tcp_listen */
 	uint16_t zone;	    /* of an active open by loopback: which loopback, see tcp_listen */
 };
 
@@ -195,6 +196,9 @@ struct tcp_listen {
 	/* What comes over loopback is for this listener if it was opened in the same zone: each
 	 * network namespace has a loopback of its own. */
 	uint16_t zone;
+	/* Is found by what this engine has opened with `records` alone: to all others nobody
+	 * listens here. */
+	bool records;
 	const struct tcp_opt *opt;
 	uint64_t user;
 };

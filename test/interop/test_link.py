@@ -2,53 +2,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Same-node streams (docs/design/013): programs of one zstackd connect to one another, and their bytes go by shared
 memory. Each end knows every byte it must get (link_app.c)."""
-import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import time
 
+import linked
 import peer
 import service
+from linked import numbers, programs, sockets
 from peer import ZS4, Net, build, case, check
-from service import OTHER, USER, App, Service, until, watched
+from service import OTHER, USER, Service, until, watched
 
 peer.start()
-service.install()
-shutil.copy(os.path.join(build, "test", "interop", "link_app"), service.folder)
+linked.install("link_app")
 net = Net("af_packet")
 MANY = 10000
-
-
-def numbers(text):
-    """Of the last report."""
-    last = [line for line in text.split("\n") if line.startswith("links ")][-1]
-    return {m[1]: int(m[2]) for m in re.finditer(r"([a-z_]+) ([0-9]+)", last)}
-
-
-def link_app(s, *args, ready=None, **how):
-    return App(s, "link_app", *args, ready=ready, **how)
-
-
-def run(s, *args, seconds=60, rc=0, **how):
-    a = link_app(s, *args, **how)
-    got = a.wait(seconds)
-    check(got == rc, f"link_app {args}: exit {got}: {a.output()}{a.errors()}")
-    return a.output()
-
-
-def server(s, *args, **how):
-    return link_app(s, *args, ready="listening", **how)
-
-
-def sockets(s):
-    out = subprocess.run([os.path.join(build, "tools/zstack"), "--json", "--socket", s.path, "ss", "-a"],
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
-    check(not out.startswith("zstack"), out)
-    return [json.loads(line) for line in out.splitlines()]
+link_app, run, server = programs("link_app")
 
 
 @case
