@@ -34,6 +34,7 @@ struct zs_stats {
 				       */
 	uint64_t links;		      /* to programs on this node, now; to itself: two */
 	uint64_t link_bad;	      /* that ended because the other program broke the rules */
+	uint64_t neighbour_dropped;   /* datagrams of a program whose link had just ended */
 };
 
 /* Fills the first size bytes of *stats: pass sizeof(*stats). What the program's side can't know it

@@ -43,8 +43,8 @@ struct zs_buf {
  * the stream, or as zs_recv(). Flags: MSG_DONTWAIT. A buffer has the payload of one or more
  * segments; its length is the port's affair. While it is held, it counts against the receive
  * window with its whole size; a program that hoards gets nothing more, on any of its sockets. What
- * is left of a buffer that zs_recv() read a part of is lent as a shorter one. Of SOCK_SEQPACKET each
- * buffer is one record, whole. */
+ * is left of a buffer that zs_recv() read a part of is lent as a shorter one. Of SOCK_SEQPACKET
+ * each buffer is one record, whole. */
 int zs_recv_zc(int fd, struct zs_buf *bufs, int n, int flags);
 
 /* One datagram, whole, in order, in up to n buffers; most have one. Returns how many;
@@ -67,9 +67,9 @@ int zs_buf_ref(const struct zs_buf *buf);
 int zs_buf_alloc(int fd, uint32_t size, struct zs_buf *buf);
 
 /* Sends buffers of a stream, or records, in their order: allocated ones, lent ones, and parts of
- * them, mixed. Taken is a prefix of the array, never a part of a buffer: returns how many BUFFERS, at least one
- * unless n is 0. These are no longer the program's; the others are, unchanged, and can be offered
- * again. A socket takes a buffer when there is any room in its send buffer. -EAGAIN, -EPIPE,
+ * them, mixed. Taken is a prefix of the array, never a part of a buffer: returns how many BUFFERS,
+ * at least one unless n is 0. These are no longer the program's; the others are, unchanged, and can
+ * be offered again. A socket takes a buffer when there is any room in its send buffer. -EAGAIN, -EPIPE,
  * -ECONNRESET, -ENOTCONN, -EINVAL (a buffer is not held, or data and len are not inside it; if an
  * earlier one was good, the return is their number). A blocking socket waits until all are taken.
  * Flags: MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL.

@@ -207,11 +207,12 @@ int zs_close(int fd);
  * tcp_info of <linux/tcp.h>), TCP_CONGESTION and others. -ENOPROTOOPT, -EINVAL, -EDOM (a time
  * that is none). SO_SNDBUF and SO_RCVBUF return what was set, not twice that.
  *
- * SOL_ZSTACK has what no other stack has. ZSO_SAME_NODE (int, TCP): 1, the default, lets a
- * connection to a program of the same service go by shared memory; with 0 it goes by TCP inside the
- * service, whatever the other end says. Accepted sockets have it of their listener. To be switched
- * off before connect() or listen(): -EISCONN when the connection was offered shared memory already;
- * a later 1 offers it to a connection that had it off. Of SOCK_SEQPACKET it stays 1 (-EOPNOTSUPP).
+ * SOL_ZSTACK has what no other stack has. ZSO_SAME_NODE (int): 1, the default, lets a connection to a
+ * program of the same service go by shared memory, and datagrams lie where they were written; with 0
+ * it goes by TCP inside the service, which copies datagrams, whatever the other end says. Accepted
+ * sockets have it of their listener. To be switched off before connect() or listen(): -EISCONN when
+ * the connection was offered shared memory already; a later 1 offers it to a connection that had it
+ * off. Of SOCK_SEQPACKET it stays 1 (-EOPNOTSUPP).
  */
 #define SOL_ZSTACK    0x5a53
 #define ZSO_SAME_NODE 1

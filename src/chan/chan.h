@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 6
+#define CHAN_VERSION 7
 
 /* ---- names ---- */
 
@@ -56,6 +56,9 @@ enum chan_region {
 	CHAN_REGION_ARENA = 0, /* the application's own payload memory */
 	CHAN_REGION_PKT = 1,   /* 1 + pool index: packet regions of the domain, read-only */
 	CHAN_REGION_MAX = 16,
+	/* In DGRAM alone: in the arena of application off >> 32, to which there is a link, at the
+	 * lower half of off. */
+	CHAN_REGION_NEIGHBOUR = 0xffff,
 };
 
 /* ---- commands ----

@@ -47,12 +47,18 @@ uint64_t block_handle(const struct core *c, uint64_t off)
 	       (uint64_t)c->block[unit].gen << 32 | unit;
 }
 
-/* Either an empty datagram's row; or ret, which holds every loan there can be, seems full: then the
- * stack lies about what it took. */
+/* An empty datagram's row, or what lies at a neighbour's or came from there; or ret, which holds
+ * every loan there can be, seems full: then the stack lies about what it took. */
 void loan_put_slow(struct core *c, uint32_t row)
 {
 	struct loan *l = &c->loan[row];
 
+	if (row < c->own_rows && l->region != 0) {
+		link_region_put(l->region);
+		l->region = 0;
+		loan_put(c, row);
+		return;
+	}
 	if (row < c->own_rows) {
 		l->name = LOAN_NONE;
 		client.stats.bad_events++;
@@ -69,6 +75,19 @@ void loan_put_slow(struct core *c, uint32_t row)
 	l->base = NULL;
 	l->next = c->empty_free;
 	c->empty_free = row;
+}
+
+void loan_refuse(struct core *c, uint32_t name)
+{
+	struct chan_ring *ret = &c->end.ret;
+
+	if (loan_index(name) >= c->max_loans || c->loan[loan_index(name)].name != LOAN_NONE ||
+	    chan_free(ret, 1) == 0) {
+		client.stats.bad_events++;
+		return;
+	}
+	chan_send_name(ret, name);
+	core_kick(c);
 }
 
 void sock_starved(struct csock *s)

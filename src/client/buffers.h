@@ -14,7 +14,7 @@ static inline void loan_put(struct core *c, uint32_t row)
 {
 	struct chan_ring *ret = &c->end.ret;
 
-	if (unlikely(row >= c->own_rows || chan_free(ret, 1) == 0)) {
+	if (unlikely(row >= c->own_rows || chan_free(ret, 1) == 0 || c->loan[row].region != 0)) {
 		loan_put_slow(c, row);
 		return;
 	}
@@ -22,6 +22,8 @@ static inline void loan_put(struct core *c, uint32_t row)
 	c->loan[row].name = LOAN_NONE;
 	core_kick(c);
 }
+/* Of one that was not taken: its name goes back at once. */
+void loan_refuse(struct core *c, uint32_t name) slow_path;
 uint64_t loan_handle(const struct core *c, uint32_t row);
 static inline bool loan_is_gone(const struct core *c, uint32_t row)
 {

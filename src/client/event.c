@@ -25,12 +25,16 @@ static uint32_t loan_new(struct core *c, const struct chan_cqe *e)
 {
 	uint32_t i = loan_index(e->loan);
 	const uint8_t *data;
+	uint8_t region = 0;
 
 	if (e->loan == LOAN_NONE || i >= c->max_loans || c->loan[i].name != LOAN_NONE)
 		return NIL;
 	if (e->res < 0 || e->region == CHAN_REGION_ARENA)
 		return NIL;
-	data = chan_at(c->map, e->region, e->off, (uint32_t)e->res);
+	if (unlikely(e->region == CHAN_REGION_NEIGHBOUR))
+		data = link_region_get(c, e->off, (uint32_t)e->res, &region);
+	else
+		data = chan_at(c->map, e->region, e->off, (uint32_t)e->res);
 	if (data == NULL)
 		return NIL;
 	c->loan[i] = (struct loan){
@@ -38,6 +42,7 @@ static uint32_t loan_new(struct core *c, const struct chan_cqe *e)
 		.name = e->loan,
 		.len = (uint32_t)e->res,
 		.next = NIL,
+		.region = region,
 	};
 	return i;
 }
@@ -106,12 +111,45 @@ static slow_path int64_t stamp_of(const struct csock *s)
 	return (s->group != NULL ? s->group->sock[0] : s)->stamps != 0 ? real_ns() : 0;
 }
 
+/* The rows behind the last whole datagram. */
+static void tail_drop(struct core *c, struct csock *s)
+{
+	uint32_t whole = NIL, row, next;
+
+	for (row = s->head; row != NIL; row = c->loan[row].next)
+		if (!c->loan[row].more)
+			whole = row;
+	row = whole == NIL ? s->head : c->loan[whole].next;
+	s->tail = whole;
+	if (whole == NIL)
+		s->head = NIL;
+	else
+		c->loan[whole].next = NIL;
+	for (; row != NIL; row = next) {
+		next = c->loan[row].next;
+		loan_put(c, row);
+	}
+}
+
+/* The link to its sender has just ended: the datagram is lost, as datagrams are. */
+static cold_path void neighbour_lost(struct core *c, struct csock *s, const struct chan_cqe *e)
+{
+	client.stats.neighbour_dropped++;
+	loan_refuse(c, e->loan);
+	if (s != NULL && s->type == SOCK_DGRAM)
+		tail_drop(c, s);
+}
+
 static void on_dgram(struct core *c, const struct chan_cqe *e)
 {
 	struct csock *s = csock_find(c, e->sid);
 	bool empty = e->res == 0 && e->loan == LOAN_NONE;
 	uint32_t row = empty ? empty_new(c) : loan_new(c, e);
 
+	if (unlikely(row == NIL && e->region == CHAN_REGION_NEIGHBOUR)) {
+		neighbour_lost(c, s, e);
+		return;
+	}
 	if (unlikely(row == NIL || e->res > DATAGRAM_MAX)) {
 		if (row != NIL)
 			loan_put(c, row);

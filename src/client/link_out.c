@@ -205,6 +205,12 @@ int link_send_record(struct csock *s, struct iov_it *it)
 
 /* ---- without a copy ---- */
 
+static void in_region(const struct link_map *m, const uint8_t *at, uint32_t *region, uint64_t *off)
+{
+	*region = m->id;
+	*off = (uint64_t)(at - (const uint8_t *)m->at.at);
+}
+
 /* How the other side calls the bytes of a buffer: false, it can't see them. What is not ours has a
  * name of the service's, which is gone where the link is kept. */
 static bool name(const struct plink *l, const struct buf_ref *r, uint32_t *region, uint64_t *off)
@@ -217,6 +223,8 @@ static bool name(const struct plink *l, const struct buf_ref *r, uint32_t *regio
 		*off = r->off;
 	} else if (l->kept) {
 		return false;
+	} else if (r->what < c->own_rows && lo->region != 0) {
+		in_region(&client.links->region[lo->region - 1], lo->base + r->off, region, off);
 	} else if (r->what < c->own_rows) {
 		*region = LINK_REGION_PACKETS;
 		*off = (uint64_t)(lo->base -
@@ -227,8 +235,7 @@ static bool name(const struct plink *l, const struct buf_ref *r, uint32_t *regio
 	} else if (loan_is_link(c, r->what) && link_row(c, r->what)->region != REGION_NOBODY) {
 		const struct link_map *m = &client.links->region[link_row(c, r->what)->region];
 
-		*region = m->id;
-		*off = (uint64_t)(lo->base - (const uint8_t *)m->at.at) + r->off;
+		in_region(m, lo->base + r->off, region, off);
 		if (m->id == 0)
 			return false; /* it came from a service that is gone */
 	} else {

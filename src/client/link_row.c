@@ -215,6 +215,23 @@ static int region_ask(uint32_t id)
 	return rc < 0 ? rc : 0;
 }
 
+const uint8_t *link_region_get(const struct core *c, uint64_t off, uint32_t len, uint8_t *region)
+{
+	uint32_t id = link_region((uint32_t)(off >> 32), c->id), at = (uint32_t)off;
+	struct link_map *m = client.links != NULL && id != 0 ? region_find(id) : NULL;
+
+	if (m == NULL || at > m->at.bytes || len > m->at.bytes - at)
+		return NULL;
+	*region = (uint8_t)(1 + (m - client.links->region));
+	m->rows++;
+	return (const uint8_t *)m->at.at + at;
+}
+
+void link_region_put(uint8_t region)
+{
+	client.links->region[region - 1].rows--;
+}
+
 /* The packets of a service that is gone. */
 static const uint8_t *in_lost_packets(struct plink *l, uint32_t off, uint32_t len, uint8_t *region)
 {

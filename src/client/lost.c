@@ -94,6 +94,9 @@ void lost_loan_put(struct core *c, uint32_t row)
 
 	while (g != NULL && g->epoch != c->dgram[row].epoch)
 		g = g->next;
+	if (unlikely(l->region != 0))
+		link_region_put(l->region);
+	l->region = 0;
 	l->name = LOAN_NONE;
 	l->base = NULL;
 	c->gone_used--;
@@ -176,6 +179,15 @@ static void held_move(struct core *c, struct gone *g)
 
 /* ---- sockets ---- */
 
+/* Whoever sent it has it back from a service that is gone, and writes there. */
+static bool lies_at_neighbours(const struct core *c, const struct csock *s)
+{
+	for (uint32_t row = s->head; row != NIL; row = c->loan[row].next)
+		if (row < c->own_rows && c->loan[row].region != 0)
+			return true;
+	return false;
+}
+
 static void sock_lose(struct csock *s, struct gone *g)
 {
 	struct core *c = csock_core(s);
@@ -202,7 +214,7 @@ static void sock_lose(struct csock *s, struct gone *g)
 		s->unread = s->taken = 0;
 		return;
 	}
-	if (room_for_all(c, g))
+	if (room_for_all(c, g) && !lies_at_neighbours(c, s))
 		queue_move(c, s, g);
 	else
 		csock_drop_queue(s);

@@ -87,6 +87,10 @@ bool link_can_name(const struct csock *s, const struct buf_ref *r);
 bool link_may_write(struct csock *s) must_check;
 void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie);
 void link_write_nothing(struct csock *s);
+/* Where a datagram lies that a neighbour sent by way of the service, which is held until
+ * link_region_put(); NULL: nowhere that we see. */
+const uint8_t *link_region_get(const struct core *c, uint64_t off, uint32_t len, uint8_t *region);
+void link_region_put(uint8_t region);
 int link_core_init(struct core *c) must_check;
 void link_core_fini(struct core *c);
 void link_row_put(struct core *c, uint32_t row);

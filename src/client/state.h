@@ -70,6 +70,7 @@ struct loan {
 	uint32_t sends;	     /* of it that are in flight */
 	uint16_t holds;	     /* of the program; 0 while it is in a receive queue */
 	bool more;	     /* datagram: the next row belongs to it */
+	uint8_t region;	     /* own rows: 1 + the neighbour's region that it lies in (link.h) */
 };
 
 /* Beside a loan: where a datagram came from, and which service had lent it, if that is gone. */

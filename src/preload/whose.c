@@ -161,7 +161,7 @@ void no_link_rule(int fd, const struct rule_case *c)
 {
 	int off = 0;
 
-	if (unlikely(!c->udp && rules_no_link(run_rules(), c)))
+	if (unlikely(rules_no_link(run_rules(), c)))
 		(void)zs_setsockopt(fd, SOL_ZSTACK, ZSO_SAME_NODE, &off, sizeof(off));
 }
 
@@ -172,9 +172,9 @@ void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len)
 	struct wish w;
 
 	if (likely(run_rules()->no_link == 0) ||
-	    zs_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || type != SOCK_STREAM ||
-	    !case_from(&w, sa, len))
+	    zs_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0 || !case_from(&w, sa, len))
 		return;
+	w.c.udp = type == SOCK_DGRAM;
 	w.c.connect = true;
 	no_link_rule(fd, &w.c);
 }

@@ -157,6 +157,7 @@ struct socks_counters {
 	uint64_t commands, bad_commands, events, events_delayed, loans, loans_bad_return,
 		tokens_bad, doorbells, pressure_copied_bytes;
 	uint64_t loop_copied_bytes; /* of datagrams from one socket of this host to another */
+	uint64_t loop_lent_bytes;   /* … that the receiver sees where they lie */
 	/* Received where the application can't look: another trust domain's, or a port's own. */
 	uint64_t domain_copied_bytes;
 	/* Shared streams that were given to who alone reads them, and taken away by others. */

@@ -45,6 +45,32 @@ static bool find(struct sock_app *a, struct rte_mbuf *m, struct sock_lent *out)
 	return true;
 }
 
+/* What a neighbour sent, which this one sees (sock_loop.c). */
+static slow_path bool find_neighbour(struct sock_app *a, struct rte_mbuf *m, struct sock_lent *out)
+{
+	uintptr_t at = (uintptr_t)pkt_data(m);
+	const struct sock_app *of = app_link_neighbour(a, at, m->data_len);
+
+	if (of == NULL)
+		return false;
+	out->region = CHAN_REGION_NEIGHBOUR;
+	out->off = (uint64_t)of->id << 32 | (uint32_t)(at - (uintptr_t)of->map->arena);
+	return true;
+}
+
+static bool find_anywhere(struct sock_app *a, struct rte_mbuf *m, struct sock_lent *out)
+{
+	return likely(find(a, m, out)) || find_neighbour(a, m, out);
+}
+
+/* In its own arena an application is told of nothing: that is its to write. */
+bool sock_sees(struct sock_app *a, struct rte_mbuf *m)
+{
+	struct sock_lent out;
+
+	return find_anywhere(a, m, &out) && out.region != CHAN_REGION_ARENA;
+}
+
 /* Into a buffer of the application's own domain. */
 static slow_path bool bring(struct sock_app *a, struct rte_mbuf **m)
 {
@@ -66,7 +92,7 @@ bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out)
 	struct sock_app *a = k->app;
 	struct socks *s = a->s;
 
-	if (unlikely(!find(a, *m, out)) && (!bring(a, m) || !find(a, *m, out)))
+	if (unlikely(!find_anywhere(a, *m, out)) && (!bring(a, m) || !find(a, *m, out)))
 		return false;
 	out->loan = loan_give(&a->loans, *m);
 	ASSERT(out->loan != LOAN_NONE);

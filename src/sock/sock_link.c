@@ -229,6 +229,25 @@ static bool offer(struct sock *k, uint32_t link, uint32_t far)
 	return true;
 }
 
+/* ---- datagrams ---- */
+
+void app_link_ask(struct sock_app *a, struct sock_app *b)
+{
+	if (a != b && a->domain != 0 && a->domain == b->domain && peer_find(a, b) == NULL)
+		(void)want(a, b);
+}
+
+const struct sock_app *app_link_neighbour(const struct sock_app *a, uintptr_t at, uint32_t len)
+{
+	LIST_EACH (l, &a->peers) {
+		const struct sock_peer *p = container_of(l, struct sock_peer, node);
+
+		if (p->link != 0 && p->app != a && app_arena_has(p->app, at, len))
+			return p->app;
+	}
+	return NULL;
+}
+
 /* ---- records ---- */
 
 static void no_way(struct sock *k)

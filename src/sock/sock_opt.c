@@ -292,7 +292,7 @@ static int get_same_node(struct sock *k, struct opt_value *out)
 }
 
 static const struct sock_option zstack_options[] = {
-	{CHAN_OPT_SAME_NODE, OPT_TCP, set_same_node, get_same_node},
+	{CHAN_OPT_SAME_NODE, OPT_BOTH, set_same_node, get_same_node},
 };
 
 static const struct opt_level opt_zstack = {zstack_options, array_size(zstack_options)};

@@ -300,6 +300,14 @@ unsigned app_take_returns(struct sock_app *a, unsigned budget);
 /* Makes what was written visible, and wakes the application. */
 void app_flush(struct sock_app *a);
 
+/* Do the bytes lie in its arena? */
+static inline bool app_arena_has(const struct sock_app *a, uintptr_t at, uint32_t len)
+{
+	uintptr_t off = at - (uintptr_t)a->map->arena;
+
+	return off < a->end.hdr.arena_bytes && len <= a->end.hdr.arena_bytes - off;
+}
+
 /* ---- sock_cmd.c ---- */
 unsigned app_commands(struct sock_app *a, unsigned budget);
 /* Forgets the held commands of a socket that goes; their tokens go back. */
@@ -366,6 +374,8 @@ struct sock_lent {
  * the application sees, and is still the caller's. Takes *m, which is another buffer afterwards
  * when its payload had to be copied. */
 bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out) must_check;
+/* May the application be lent the buffer as it is? */
+bool sock_sees(struct sock_app *a, struct rte_mbuf *m);
 /* Under pressure: payload of several buffers goes into fewer, by copying. Takes m, returns the
  * packet to lend; *saved is how much less its buffers are charged. */
 struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved) must_check;
@@ -421,6 +431,10 @@ bool sock_link_tell(struct sock *k);
 /* Of a socket that is MARKED: its stream is told up to the next mark, marks are. As tell_data(). */
 bool sock_link_tell_stream(struct sock *k, struct chan_cqe **last);
 uint32_t sock_link_id(const struct sock *k);
+/* Asks for a link between the two, if there could be one. */
+void app_link_ask(struct sock_app *a, struct sock_app *b);
+/* The neighbour of a in whose arena the bytes lie; NULL: none that it sees. */
+const struct sock_app *app_link_neighbour(const struct sock_app *a, uintptr_t at, uint32_t len);
 /* Its program may be about to go over to it. */
 bool sock_link_offered(const struct sock *k);
 /* Does nothing of it go by TCP? */

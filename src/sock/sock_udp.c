@@ -293,7 +293,7 @@ static int transmit(struct sock_cmd *c, struct rte_mbuf *m)
 	if (unlikely(c->q->flags & CHAN_SEND_IP) && c->q->op != CHAN_OP_SEND_LOAN)
 		as_told(c->q->loan, &p);
 	if (err == 0)
-		err = udp_loop(c->k, &p, m, &only);
+		err = udp_loop(c->k, &p, &m, &only);
 	if (err != 0 || only) {
 		pkt_free(m);
 		return err;

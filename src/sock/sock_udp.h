@@ -45,13 +45,15 @@ struct sock_udp {
 	int32_t mcast_if;	  /* by index, -1 = route */
 	bool pktinfo;
 	bool chosen; /* the port, by us */
+	uint8_t looped; /* datagrams to other programs here, until a link is worth it */
 	struct udp_group group[UDP_GROUPS_MAX];
 	uint32_t n_groups;
 };
 
 /* The datagram goes to sockets of this host: alone if *only is set then, else also to the link.
- * Borrows m (NULL: empty). -ECONNREFUSED: it was for us alone, and nobody wants it. */
-int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf *m, bool *only);
+ * Borrows *m (NULL: empty), or takes it, which is NULL then. -ECONNREFUSED: it was for us alone, and
+ * nobody wants it. */
+int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *only);
 
 /* Membership. */
 bool udp_group_member(const struct sock *k, const struct ip_addr *group);

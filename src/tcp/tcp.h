@@ -133,7 +133,7 @@ struct tcp_link {
 	bool l4_csum;	    /* leave the checksum to the port (pseudo-header sum only) */
 	bool inline_all : 1; /* port can't chain buffers: copying is device copying, not ours */
 	bool records : 1;    /* of an active open by ourselves: see tcp_listen */
-	uint16_t zone;	    /* of an active open by loopback: which loopback, see tcp_listen */
+	uint16_t zone;	     /* of an active open by loopback: which loopback, see tcp_listen */
 };
 
 /* Offers at most n segments from connections that have something to send, in turn. Between this

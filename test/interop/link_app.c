@@ -310,9 +310,6 @@ static void switching(const char *addr, const char *port)
 {
 	int fd = dial(addr, port), off = 0;
 
-	if (zs_setsockopt(zs_socket(AF_INET, SOCK_DGRAM, 0), SOL_ZSTACK, ZSO_SAME_NODE, &off,
-			  sizeof(off)) != -ENOPROTOOPT)
-		must(-EPROTO, "ZSO_SAME_NODE of UDP");
 	rounds_until_link(fd);
 	if (zs_setsockopt(fd, SOL_ZSTACK, ZSO_SAME_NODE, &off, sizeof(off)) != -EISCONN ||
 	    !goes_by_link(fd))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Programs of one service that send one another records (test_message.py). A record's length and
- * bytes are known from its number, so each end checks what it gets.
+ * Programs of one service that send one another records and datagrams (test_message.py). Length and
+ * bytes are known from a message's number, so each end checks what it gets.
  *
  *	message_app records PORT		gives back records, of many at once, without copying;
  *						and bytes of TCP at the next port
@@ -11,7 +11,16 @@
  *	message_app single ADDR PORT		what single calls say
  *	message_app refused ADDR PORT		what connect() says, for records and for bytes
  *	message_app none			what zs_socket() says
+ *	message_app dgrams PORT			gives back datagrams
+ *	message_app hoard PORT			holds those that it gets without copying, until its input ends
+ *	message_app dgram ADDR PORT COUNT [OFF]	COUNT out and back, from a connected socket and another;
+ *						what the service copied of them; then waits for a line,
+ *						and says what a send says. OFF: ZSO_SAME_NODE is
+ *	message_app flood ADDR PORT COUNT BYTES	sends that many, and never waits
  */
+#include <fcntl.h>
+#include <poll.h>
+
 #include "link_common.h"
 
 #define CONNS_MAX 64
@@ -212,6 +221,123 @@ static void refused(const char *addr, const char *port)
 	printf(" bytes %d\n", dialled(SOCK_STREAM, &a));
 }
 
+/* ---- datagrams ---- */
+
+#define DGRAM_MAX 60000
+
+static int dgram_bound(const char *port)
+{
+	struct sockaddr_in a = at("0.0.0.0", port);
+	int fd = zs_socket(AF_INET, SOCK_DGRAM, 0);
+
+	must(zs_bind(fd, (struct sockaddr *)&a, sizeof(a)), "bind");
+	printf("listening\n");
+	return fd;
+}
+
+static void dgrams(const char *port)
+{
+	static uint8_t buf[DGRAM_MAX];
+	int fd = dgram_bound(port);
+
+	for (;;) {
+		struct sockaddr_in from;
+		socklen_t len = sizeof(from);
+		ssize_t n = zs_recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
+
+		must(n, "recvfrom");
+		must(zs_sendto(fd, buf, (size_t)n, 0, (struct sockaddr *)&from, len), "sendto");
+	}
+}
+
+static void hoard(const char *port)
+{
+	struct pollfd p[2] = {{.fd = dgram_bound(port), .events = POLLIN}, {.fd = -1}};
+	char line[16];
+	int n = 0;
+
+	must(zs_fcntl(p[0].fd, F_SETFL, O_NONBLOCK), "O_NONBLOCK");
+	for (;;) {
+		struct zs_buf b[48];
+		struct pollfd in = {.fd = 0, .events = POLLIN};
+
+		if (poll(&in, 1, 0) > 0 && fgets(line, sizeof(line), stdin) == NULL)
+			break;
+		n += zs_recvfrom_zc(p[0].fd, b, 48, 0, NULL, NULL) > 0;
+		must(zs_poll(p, 1, 10), "poll");
+	}
+	printf("hoarded %d\n", n);
+	zs_close(p[0].fd);
+}
+
+static uint64_t counter(const char *name)
+{
+	uint64_t v = 0;
+
+	must(zs_counter(name, &v), name);
+	return v;
+}
+
+static void dgram_round(int fd, const struct sockaddr_in *to, bool connected, uint64_t i)
+{
+	static uint8_t out[DGRAM_MAX], in[DGRAM_MAX];
+	size_t len = 1 + (size_t)(i * 7919) % sizeof(out);
+	struct sockaddr_in from;
+	socklen_t n = sizeof(from);
+
+	fill(out, i, len);
+	if (connected)
+		must(zs_send(fd, out, len, 0), "send");
+	else
+		must(zs_sendto(fd, out, len, 0, (const struct sockaddr *)to, sizeof(*to)),
+		     "sendto");
+	if (zs_recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *)&from, &n) != (ssize_t)len)
+		must(-EPROTO, "a datagram of another length");
+	verify(in, i, len);
+	if (from.sin_addr.s_addr != to->sin_addr.s_addr || from.sin_port != to->sin_port)
+		must(-EPROTO, "from elsewhere");
+}
+
+static void dgram(const char *addr, const char *port, uint64_t count, bool off)
+{
+	struct sockaddr_in to = at(addr, port);
+	int fd[2] = {zs_socket(AF_INET, SOCK_DGRAM, 0), zs_socket(AF_INET, SOCK_DGRAM, 0)}, no = 0;
+	uint64_t was, lent;
+	char line[16];
+
+	for (int k = 0; off && k < 2; k++)
+		must(zs_setsockopt(fd[k], SOL_ZSTACK, ZSO_SAME_NODE, &no, sizeof(no)),
+		     "ZSO_SAME_NODE");
+	must(zs_connect(fd[1], (struct sockaddr *)&to, sizeof(to)), "connect");
+	/* Until both see one another's memory, the service copies. */
+	do {
+		was = counter("sock_loop_copied_bytes");
+		dgram_round(fd[0], &to, false, 0);
+	} while (!off && counter("sock_loop_copied_bytes") != was);
+	was = counter("sock_loop_copied_bytes");
+	lent = counter("sock_loop_lent_bytes");
+	for (uint64_t i = 0; i < count; i++)
+		dgram_round(fd[i % 2], &to, i % 2, i);
+	printf("copied %llu lent %llu\n",
+	       (unsigned long long)(counter("sock_loop_copied_bytes") - was),
+	       (unsigned long long)(counter("sock_loop_lent_bytes") - lent));
+	if (fgets(line, sizeof(line), stdin) == NULL)
+		return;
+	(void)zs_send(fd[1], "x", 1, 0);
+	printf("then %d\n", (int)zs_recv(fd[1], line, 1, 0));
+}
+
+static void flood(const char *addr, const char *port, uint64_t count, size_t bytes)
+{
+	static uint8_t out[DGRAM_MAX];
+	struct sockaddr_in to = at(addr, port);
+	int fd = zs_socket(AF_INET, SOCK_DGRAM, 0);
+
+	for (uint64_t i = 0; i < count; i++)
+		must(zs_sendto(fd, out, bytes, 0, (struct sockaddr *)&to, sizeof(to)), "sendto");
+	printf("dropped %llu\n", (unsigned long long)counter("drop_udp_queue_full"));
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -228,6 +354,14 @@ int main(int argc, char **argv)
 		single(argv[2], argv[3]);
 	else if (strcmp(what, "refused") == 0 && argc > 3)
 		refused(argv[2], argv[3]);
+	else if (strcmp(what, "dgrams") == 0 && argc > 2)
+		dgrams(argv[2]);
+	else if (strcmp(what, "hoard") == 0 && argc > 2)
+		hoard(argv[2]);
+	else if (strcmp(what, "dgram") == 0 && argc > 4)
+		dgram(argv[2], argv[3], strtoull(argv[4], NULL, 0), argc > 5);
+	else if (strcmp(what, "flood") == 0 && argc > 5)
+		flood(argv[2], argv[3], strtoull(argv[4], NULL, 0), strtoull(argv[5], NULL, 0));
 	else if (strcmp(what, "none") == 0)
 		printf("socket %d\n", zs_socket(AF_INET, SOCK_SEQPACKET, 0));
 	else

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Records between programs of one zstackd (SOCK_SEQPACKET, docs/design/013): boundaries are kept, none is lost. Each
-end knows every record it must get (message_app.c)."""
+"""Records (SOCK_SEQPACKET) and datagrams between programs of one zstackd (docs/design/013): boundaries are kept, no
+record is lost, and no datagram copied. Each end knows every one that it must get (message_app.c)."""
 import errno
 import os
 import random
+import re
 import signal
 import socket
+import subprocess
 import time
 
 import linked
@@ -117,6 +119,69 @@ def the_end_of_the_service_is_a_reset():
         e.kill()
     if os.path.exists(s.path):
         os.unlink(s.path)
+
+
+@case
+def datagrams_are_not_copied_by_the_service():
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "dgrams", 53) as e:
+            c = app(s, "dgram", ZS4, 53, 500, ready="copied", stdin=subprocess.PIPE)
+            check(re.search(r"copied 0 lent [1-9]", c.output()), c.output())
+            e.kill()
+            until("its socket is gone", lambda: not any(o.get("local_port") == 53 for o in sockets(s)))
+            c.process.stdin.write(b"\n")
+            c.process.stdin.flush()
+            check(c.wait(10) == 0 and f"then {-errno.ECONNREFUSED}\n" in c.output(), c.output())
+        w.await_levels(start)
+
+
+@case
+def datagrams_are_copied_where_that_is_switched_off():
+    with watched(net) as (s, w), server(s, "dgrams", 53) as e:
+        out = run(s, "dgram", ZS4, 53, 100, "off", stdin=subprocess.DEVNULL)
+        check(re.search(r"copied [1-9][0-9]* lent 0", out), out)
+        e.kill()
+    with watched(net, "--same-node=no") as (s, w), server(s, "dgrams", 53) as e:
+        out = run(s, "dgram", ZS4, 53, 100, "off", stdin=subprocess.DEVNULL)
+        check(re.search(r"copied [1-9][0-9]* lent 0", out), out)
+        e.kill()
+
+
+@case
+def who_keeps_datagrams_holds_up_nobody():
+    """H34. One holds what it gets and reads no more: its senders go on, and so do others."""
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "hoard", 54, stdin=subprocess.PIPE) as h, server(s, "dgrams", 53) as e:
+            run(s, "dgram", ZS4, 53, 10, stdin=subprocess.DEVNULL)
+            for size in (8, 1000, 60000):
+                out = run(s, "flood", ZS4, 54, 5000, size)
+                check(int(out.split()[1]) > 0, out)
+            # Of senders that are gone, too, it still has some.
+            out = run(s, "dgram", ZS4, 53, 100, stdin=subprocess.DEVNULL)
+            check(re.search(r"copied 0 lent [1-9]", out), out)
+            h.process.stdin.close()
+            check(h.wait(10) == 0 and "hoarded 0" not in h.output(), h.output() + h.errors())
+            e.kill()
+        w.await_levels(start, 30)
+
+
+@case
+def senders_of_datagrams_are_killed_at_any_moment():
+    rnd = random.Random(9)
+    with watched(net) as (s, w):
+        start = w.levels()
+        with server(s, "dgrams", 53) as e:
+            for i in range(15):
+                c = [app(s, "dgram", ZS4, 53, 1 << 40, stdin=subprocess.DEVNULL) for _ in range(2)]
+                time.sleep(rnd.random() * 0.3)
+                for p in c:
+                    p.kill()
+            out = run(s, "dgram", ZS4, 53, 100, stdin=subprocess.DEVNULL)
+            check(re.search(r"copied 0 lent [1-9]", out), out)
+            e.kill()
+        w.await_levels(start, 30)
 
 
 peer.run(200)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Sockets of records (SOCK_SEQPACKET, docs/design/013): who may be connected to whom, and that a
- * connection without a link ends instead of waiting for ever.
+ * Two programs of a node (docs/design/013). Records (SOCK_SEQPACKET): who may be connected to whom,
+ * and that a connection without a link ends instead of waiting for ever. Datagrams: which are lent
+ * where their sender wrote them, and that nobody holds up a sender.
  */
 #include "sock_test.h"
 
@@ -171,6 +172,154 @@ static void a_connection_has_one_holder(void **state)
 	step(2);
 }
 
+/* ---- datagrams ---- */
+
+static uint32_t receiver, sender; /* B's, and the other's */
+static uint32_t token;
+
+static void dgram_pair(void)
+{
+	receiver = make_socket(B, AF_INET, SOCK_DGRAM);
+	assert_int_equal(do_bind(B, receiver, &B->addr, PORT), 0);
+	sender = make_socket(&other, AF_INET, SOCK_DGRAM);
+	assert_int_equal(do_connect(&other, sender, &B->addr, PORT), 0);
+	token = 0;
+}
+
+static void linked(void)
+{
+	socks_link_up(B->app, other.app, (const uint32_t[]){5, 6});
+}
+
+static struct socks_counters *counts(void)
+{
+	return &B->socks->n;
+}
+
+/* Sends, and has what B is told of it; the last piece. */
+static struct chan_cqe sent(uint64_t off, uint32_t len)
+{
+	struct chan_cqe e;
+
+	do_send(&other, sender, off, len, token++);
+	do {
+		e = await(B, CHAN_EV_DGRAM, receiver, 10);
+	} while (e.flags & CHAN_CQ_MORE);
+	return e;
+}
+
+static void a_datagram_is_lent_where_it_lies(void **state)
+{
+	struct chan_cqe e;
+
+	dgram_pair();
+	linked();
+	e = sent(4096, 500);
+	assert_int_equal(e.region, CHAN_REGION_NEIGHBOUR);
+	assert_true(e.off == (2ull << 32 | 4096));
+	assert_int_equal(e.res, 500);
+	step(5);
+	assert_false(took_token(&other, 0));
+	give_back(B, e.loan);
+	step(2);
+	assert_true(took_token(&other, 0));
+	assert_int_equal(counts()->loop_lent_bytes, 500);
+	assert_int_equal(counts()->loop_copied_bytes, 0);
+}
+
+static void the_sixteenth_asks_for_a_link(void **state)
+{
+	struct sock_link_wanted w;
+
+	dgram_pair();
+	for (int i = 1; i <= 20; i++) {
+		give_back(B, sent(0, 10).loan);
+		assert_int_equal(socks_link_wanted(B->socks, &w), i == 16);
+	}
+	assert_int_equal(counts()->loop_copied_bytes, 200);
+	assert_int_equal(counts()->loop_lent_bytes, 0);
+}
+
+/* H34. */
+static void unread_ones_are_copied_from_some_number_on(void **state)
+{
+	uint32_t home = 0;
+
+	dgram_pair();
+	linked();
+	for (int i = 0; i < 200; i++)
+		(void)sent(0, 10);
+	step(2);
+	assert_int_equal(counts()->loop_lent_bytes, 64 * 10);
+	assert_int_equal(counts()->loop_copied_bytes, 136 * 10);
+	for (uint32_t t = 0; t < token; t++)
+		home += took_token(&other, t);
+	assert_int_equal(home, 136);
+}
+
+static void half_of_what_may_be_sent_stays_for_the_others(void **state)
+{
+	uint32_t limit = 1u << 20, len = 60000;
+
+	dgram_pair();
+	linked();
+	for (int i = 0; i < 14; i++)
+		(void)sent(0, len);
+	assert_int_equal(counts()->loop_lent_bytes, limit / 2 / len * len);
+	assert_int_equal(counts()->loop_copied_bytes, (14 - limit / 2 / len) * len);
+}
+
+static void one_end_can_switch_it_off(void **state)
+{
+	dgram_pair();
+	linked();
+	for (int i = 0; i < 2; i++) {
+		struct host *h = i == 0 ? B : &other;
+		uint32_t s = i == 0 ? receiver : sender;
+
+		assert_int_equal(set_int(h, s, CHAN_OPT_LEVEL, CHAN_OPT_SAME_NODE, 0), 0);
+		give_back(B, sent(0, 10).loan);
+		assert_int_equal(set_int(h, s, CHAN_OPT_LEVEL, CHAN_OPT_SAME_NODE, 1), 0);
+	}
+	assert_int_equal(counts()->loop_copied_bytes, 20);
+	give_back(B, sent(0, 10).loan);
+	assert_int_equal(counts()->loop_lent_bytes, 10);
+	step(2);
+}
+
+/* H31. */
+static void what_a_dead_receiver_held_comes_home(void **state)
+{
+	dgram_pair();
+	linked();
+	for (int i = 0; i < 3; i++)
+		(void)sent(0, 1000);
+	socks_detach(B->socks, B->app, true);
+	B->app = NULL;
+	step(2);
+	for (uint32_t t = 0; t < 3; t++)
+		assert_true(took_token(&other, t));
+	do_send(&other, sender, 0, 10, 7);
+	assert_int_equal(await(&other, CHAN_EV_ERROR, sender, 10).res, -ECONNREFUSED);
+}
+
+static void a_dead_senders_memory_is_read_to_the_end(void **state)
+{
+	struct chan_cqe e;
+
+	dgram_pair();
+	linked();
+	e = sent(0, 1000);
+	socks_detach(B->socks, other.app, false);
+	step(2);
+	assert_null(socks_reaped(B->socks));
+	give_back(B, e.loan);
+	step(2);
+	assert_ptr_equal(socks_reaped(B->socks), &other.map);
+	channel_down(&other);
+	guest_up(&other, (struct sock_app_cfg){.id = 2, .alone = true, .domain = 1, .zone = 1});
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_two, teardown_two)
 
 int main(void)
@@ -184,6 +333,13 @@ int main(void)
 		T(a_refused_link_ends_it_for_both),
 		T(streams_outlive_a_refused_link),
 		T(a_connection_has_one_holder),
+		T(a_datagram_is_lent_where_it_lies),
+		T(the_sixteenth_asks_for_a_link),
+		T(unread_ones_are_copied_from_some_number_on),
+		T(half_of_what_may_be_sent_stays_for_the_others),
+		T(one_end_can_switch_it_off),
+		T(what_a_dead_receiver_held_comes_home),
+		T(a_dead_senders_memory_is_read_to_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
