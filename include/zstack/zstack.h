@@ -137,7 +137,7 @@ int zs_process(int64_t timeout_ns);
  *    there, and may for a moment not be while either of the two forks.
  *  - a child of fork() has listeners, but no connection, which stay with the parent.
  *
- * zs_socket(): -EPROTONOSUPPORT: a stack in the program itself, or a service that has this switched
+ * zs_socket(): -ESOCKTNOSUPPORT: a stack in the program itself, or a service that has this switched
  * off (same-node = no). zs_connect(): -EHOSTUNREACH: no address of this node; -ECONNREFUSED: nobody
  * listens there; -EPROTOTYPE: only for TCP; -EACCES: another user's program. Later -ENOBUFS: there
  * could be no memory between the two (64 programs at most for each). */

@@ -79,7 +79,7 @@ int cmd_socket(struct sock_cmd *c)
 	if (proto != 0 && proto != protocol_of(type))
 		return -EPROTONOSUPPORT;
 	if (type == SOCK_SEQPACKET && c->app->domain == 0)
-		return -EPROTONOSUPPORT;
+		return -ESOCKTNOSUPPORT;
 	k = sock_alloc(c->app, udp ? SOCK_UDP : SOCK_NEW, (uint8_t)domain);
 	if (k == NULL)
 		return -ENFILE;

@@ -82,7 +82,7 @@ def only_records_go_to_records_and_only_here():
 @case
 def there_are_none_where_links_are_switched_off():
     with watched(net, "--same-node=no") as (s, w):
-        check(run(s, "none") == f"socket {-errno.EPROTONOSUPPORT}\n", "none")
+        check(run(s, "none") == f"socket {-errno.ESOCKTNOSUPPORT}\n", "none")
 
 
 @case

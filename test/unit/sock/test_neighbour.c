@@ -81,7 +81,7 @@ static void without_links_there_are_none(void **state)
 {
 	struct chan_sqe q = {.op = CHAN_OP_SOCKET, .arg = {AF_INET, SOCK_SEQPACKET, 0}};
 
-	assert_int_equal(call(A, q).res, -EPROTONOSUPPORT);
+	assert_int_equal(call(A, q).res, -ESOCKTNOSUPPORT);
 }
 
 static void a_port_is_for_one_kind(void **state)
