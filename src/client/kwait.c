@@ -24,15 +24,11 @@ static struct {
 	unsigned n;
 } pool;
 
-#define EVER_S (1 << 30)
-
 int kwait_sleep(struct kwait *k, unsigned n, int64_t timeout_ns, bool deaf)
 {
-	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	struct timespec ts = sleep_time(timeout_ns);
 	int r;
 
-	if (timeout_ns < 0)
-		ts = (struct timespec){.tv_sec = EVER_S};
 	if (!deaf)
 		interrupt_sleep(&ts);
 	r = ppoll(k->fd, k->n + n, &ts, k->mask);

@@ -46,6 +46,13 @@ static void bells_empty(void)
 		bell_empty(client.kick_fd);
 }
 
+struct timespec sleep_time(int64_t timeout_ns)
+{
+	if (timeout_ns < 0)
+		return (struct timespec){.tv_sec = EVER_S};
+	return (struct timespec){timeout_ns / 1000000000, timeout_ns % 1000000000};
+}
+
 /* ---- the set ---- */
 
 static bool watch(int set, int fd, uint32_t events, enum told what)
@@ -106,11 +113,9 @@ static int set_ask(const struct timespec *ts)
 
 static int set_alone(int64_t timeout_ns, bool deaf)
 {
-	struct timespec ts = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+	struct timespec ts = sleep_time(timeout_ns);
 	int r;
 
-	if (timeout_ns < 0)
-		ts = (struct timespec){.tv_sec = EVER_S};
 	if (!deaf)
 		interrupt_sleep(&ts);
 	r = set_ask(&ts);

@@ -13,9 +13,9 @@
  * from another one: for that it looks LOOK_NS before it gives way.
  *
  * This must not be paid for nothing. A wait that ended in sleep all the same was a miss, and after
- * k of them in a row the next 2^k - 1 waits sleep at once. Who keeps the CPU for HOG_NS would have
- * had to hand it over if we had slept and been woken: that counts as many misses, unless much work
- * was there afterwards, which he then made.
+ * k of them in a row the next 2^k - 1 waits sleep at once. Who keeps the CPU for long would
+ * have had to hand it over if we had slept and been woken: that counts as many misses, unless much
+ * work was there afterwards, which he then made (base/turn.h).
  *
  * Once nobody else is ready, looking on keeps nobody waiting, but who is to be woken on this CPU
  * from another one has to be let in by an interrupt; on some virtual machines that takes ten times
@@ -34,12 +34,9 @@
 
 #define SPIN_NS	   50000 /* as config.c's SPIN_US */
 #define LOOK_NS	   5000	 /* the others are not asked before */
-#define HOG_NS	   1800000
-#define SHORT_NS   5000 /* of a call of sched_yield() that found nobody */
 #define MISSES_MAX 6
 #define HOG_MISSES 3
 #define HOG_MAX	   10
-#define MADE_MUCH  8 /* pieces of work after a long turn of the others */
 
 /* A stretch of waits by one way. Where a wait takes longer than WAIT_NS there is little to do, and
  * its time says nothing. */
@@ -82,7 +79,7 @@ void spin_begin(struct spin *s, bool signals)
 	s->quiet_ns = 0;
 	s->signals = signals;
 	s->held = false;
-	s->long_turn = false;
+	s->turn = (struct turn){.is_long = false};
 	if (client.yields && backoff_skips(&client.misses))
 		s->budget_ns = client.look_ns;
 }
@@ -105,8 +102,8 @@ static void give_way(struct spin *s, int64_t now)
 	client_yield();
 	client_lock();
 	took = now_ns() - now;
-	s->long_turn = took > HOG_NS;
-	if (took > SHORT_NS)
+	turn_took(&s->turn, took);
+	if (!turn_found_nobody(took))
 		s->quiet_ns += took;
 	else if (choice_now(&client.alone.sleeps))
 		s->budget_ns = 0;
@@ -126,9 +123,8 @@ static void stretch_ends(struct spin_alone *a)
 void spin_found(struct spin *s, unsigned n)
 {
 	client.alone.found += n;
-	if (s->long_turn && n < MADE_MUCH)
+	if (turn_was_lost(&s->turn, n))
 		miss(s, HOG_MISSES, HOG_MAX);
-	s->long_turn = false;
 }
 
 static void let_signals(struct spin *s)

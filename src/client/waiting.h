@@ -5,6 +5,7 @@
 #ifndef ZS_CLIENT_WAITING_H
 #define ZS_CLIENT_WAITING_H
 
+#include "base/turn.h"
 #include "client/state.h"
 
 /* ---- spin.c: how long a wait looks for work before it sleeps ---- */
@@ -13,8 +14,8 @@ struct spin {
 	int64_t quiet_ns;  /* since when there is nothing to do, less others' turns; 0: unknown */
 	bool signals;	   /* matter to this wait: they are held back while others run */
 	bool held;
-	bool long_turn; /* the others' last one: is it to be counted as a miss? */
-	sigset_t mask;	/* what it was, if held */
+	struct turn turn; /* the others' last one */
+	sigset_t mask;	  /* what it was, if held */
 };
 /* wanted_ns: -1 the default. After the channels are there. */
 void spin_init(int64_t wanted_ns);
@@ -80,6 +81,8 @@ void wlink_wake(struct wlink *list) slow_path;
 /* Until a bell rings; 1 if there may be news of the service, 0, -EINTR. Inside; the lock is
  * released meanwhile. */
 int sleep_on_bells(int64_t timeout_ns, struct waiter *w);
+/* So long, -1: for ever, in a form that a signal can shorten (interrupt_sleep()). */
+struct timespec sleep_time(int64_t timeout_ns);
 /* A bell, or what tells of the service, is another one now. */
 void sleep_changed(void);
 /* The program closed our descriptors. */

@@ -10,16 +10,13 @@
  * a quiet time that ended in sleep was a miss, and after k of them in a row the next 2^k - 1 are
  * slept through at once.
  *
- * Who keeps the CPU for HOG_NS would have had to hand it over to a sleeper that is woken. After k
- * such times in a row no way is given for 2^k - 1 quiet times, the present one included. Who made
- * much work meanwhile is none of them.
+ * After k turns of others in a row that were too long (base/turn.h) no way is given for 2^k - 1
+ * quiet times, the present one included.
  */
 #include "svc/node_spin.h"
 
 #define MISSES_MAX 6
-#define HOG_NS	   1800000
 #define HOGS_MAX   10
-#define MADE_MUCH  8 /* pieces of work */
 
 static void quiet_ends(struct node_spin *s)
 {
@@ -27,12 +24,11 @@ static void quiet_ends(struct node_spin *s)
 	(void)backoff_skips(&s->hogs);
 }
 
-/* They made n pieces of work in it. */
-static void long_turn_ends(struct node_spin *s, unsigned n)
+/* The look after giving way found n pieces of work. */
+static void turn_ends(struct node_spin *s, unsigned n)
 {
-	if (s->long_turn && n < MADE_MUCH)
+	if (turn_was_lost(&s->turn, n))
 		backoff_failed(&s->hogs, 1, HOGS_MAX);
-	s->long_turn = false;
 }
 
 bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_t now_ns))
@@ -50,12 +46,12 @@ bool node_spin_quiet(struct node_spin *s, int64_t now_ns, int64_t (*give)(int64_
 			backoff_failed(&s->misses, 1, MISSES_MAX);
 		return false;
 	}
-	long_turn_ends(s, 0);
+	turn_ends(s, 0);
 	if (s->hogs.skip > 0)
 		return true;
 	took = give(now_ns);
 	s->since_ns += took;
-	s->long_turn = took > HOG_NS;
+	turn_took(&s->turn, took);
 	return true;
 }
 
@@ -63,7 +59,7 @@ void node_spin_busy(struct node_spin *s, unsigned n)
 {
 	if (s->since_ns == 0)
 		return;
-	long_turn_ends(s, n);
+	turn_ends(s, n);
 	if (s->hogs.skip == 0)
 		backoff_worked(&s->hogs);
 	backoff_worked(&s->misses);

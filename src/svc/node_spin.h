@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/backoff.h"
+#include "base/turn.h"
 
 /* Of one thread, which alone touches it. A quiet time is one without work. */
 struct node_spin {
@@ -18,7 +19,7 @@ struct node_spin {
 	/* tight: quiet times that ended in sleep all the same; what is left out is slept through at
 	 * once. */
 	struct backoff misses;
-	bool long_turn;	     /* giving way took too long just now, unless much came of it */
+	struct turn turn;    /* the others' last one */
 	struct backoff hogs; /* times that giving way took too long; left out: it gives no way */
 };
 

@@ -12,8 +12,7 @@
 
 #include "svc/node.h"
 
-#define CLOCK_EACH 16	/* idle turns between two looks at the clock */
-#define SHORT_NS   5000 /* of a call of sched_yield() that found nobody */
+#define CLOCK_EACH 16 /* idle turns between two looks at the clock */
 
 int64_t node_now_ns(void)
 {
@@ -97,7 +96,7 @@ static int64_t give_way(int64_t now_ns)
 
 	sched_yield();
 	took = node_now_ns() - now_ns;
-	return took > SHORT_NS ? took : 0;
+	return turn_found_nobody(took) ? 0 : took;
 }
 
 /* Turns the loop until it was idle for the spinning time, or the end. */

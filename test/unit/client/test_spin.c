@@ -144,9 +144,9 @@ static void with_a_cpu_to_spare_it_looks_before_it_gives_way(void **state)
 	spin_begin(&spin, false);
 	assert_true(spin_on(&spin, past, false));
 	assert_true(spin_on(&spin, past + 4999, false));
-	assert_false(spin.long_turn);
+	assert_false(spin.turn.is_long);
 	assert_true(spin_on(&spin, past + 5000, false));
-	assert_true(spin.long_turn);
+	assert_true(spin.turn.is_long);
 	spin_end(&spin, true);
 	/* After misses it looks for so long, and that it slept then is none. */
 	client.misses = (struct backoff){.failed = 2, .skip = 1};
