@@ -208,19 +208,38 @@ void lease_free(struct sock_desc *sh)
 	free(l);
 }
 
+/* Buffers of a lease that were not taken to their end, first to last. Begins with .end = first. */
+struct untaken {
+	uint32_t i;
+	uint64_t end; /* of the buffer, in bytes of the lease */
+	const struct lease_buf *b;
+	struct rte_mbuf *m;
+	uint32_t skip; /* of its bytes that were */
+};
+
+/* The next that reaches beyond `at` and is still out. False: there is none. */
+static bool next_untaken(struct sock_lease *l, uint64_t at, struct untaken *u)
+{
+	while (u->i < l->n) {
+		u->b = buf_at(l, u->i++);
+		u->end += u->b->len;
+		u->m = u->end > at ? lent(l, u->b) : NULL;
+		u->skip = at + u->b->len > u->end ? (uint32_t)(at + u->b->len - u->end) : 0;
+		if (u->m != NULL)
+			return true;
+	}
+	return false;
+}
+
 /* What is not taken, again; NULL also when there is nothing. False: no memory. */
 static bool copy_rest(struct sock_lease *l, uint64_t at, struct pkt_queue *out)
 {
-	uint64_t from = l->first;
+	struct untaken u = {.end = l->first};
 
-	for (uint32_t i = 0; i < l->n; from += buf_at(l, i++)->len) {
-		const struct lease_buf *b = buf_at(l, i);
-		uint32_t skip = at > from ? (uint32_t)(at - from) : 0;
-		struct rte_mbuf *m = skip < b->len ? lent(l, b) : NULL, *copy;
+	while (next_untaken(l, at, &u)) {
+		struct rte_mbuf *copy =
+			stream_copy(l->k->app, pkt_data(u.m) + u.skip, u.b->len - u.skip);
 
-		if (m == NULL)
-			continue;
-		copy = stream_copy(l->k->app, pkt_data(m) + skip, b->len - skip);
 		if (copy == NULL) {
 			pkt_free(queue_all(out));
 			return false;
@@ -273,42 +292,32 @@ static uint64_t cut(struct sock_lease *l, uint64_t *w, struct pkt_queue *rest)
 static void disown(struct sock_lease *l, uint64_t at)
 {
 	struct tcp *t = l->k->app->s->cfg.tcp;
-	uint64_t from = l->first;
+	struct untaken u = {.end = l->first};
 
-	for (uint32_t i = 0; i < l->n; from += buf_at(l, i++)->len) {
-		const struct lease_buf *b = buf_at(l, i);
-		struct rte_mbuf *m = lent(l, b);
-
-		if (m == NULL || from + b->len <= at)
-			continue;
-		if (from < at) {
-			pkt_trim_back(m, (uint16_t)(at - from));
+	while (next_untaken(l, at, &u)) {
+		if (u.skip > 0) {
+			pkt_trim_back(u.m, (uint16_t)u.skip);
 			continue;
 		}
-		pkt_note_set(m, 0);
+		pkt_note_set(u.m, 0);
 		l->k->lent--;
-		tcp_recv_done(t, l->k->conn, pkt_charge(m), 0);
+		tcp_recv_done(t, l->k->conn, pkt_charge(u.m), 0);
 	}
 }
 
 /* The reader has forgotten it, or is gone: the buffers themselves. */
 static void take_back(struct sock_lease *l, uint64_t at, struct pkt_queue *out)
 {
-	uint64_t from = l->first;
+	struct untaken u = {.end = l->first};
 
-	for (uint32_t i = 0; i < l->n; from += buf_at(l, i++)->len) {
-		const struct lease_buf *b = buf_at(l, i);
-		struct rte_mbuf *m = lent(l, b);
-
-		if (m == NULL || from + b->len <= at)
-			continue;
-		(void)loan_take_back(&l->k->app->loans, b->loan);
+	while (next_untaken(l, at, &u)) {
+		(void)loan_take_back(&l->k->app->loans, u.b->loan);
 		l->k->lent--;
 		app_lent(l->k->app, -1);
-		if (from < at)
-			pkt_pull(m, (uint16_t)(at - from));
-		m->next = NULL;
-		queue_add(out, m);
+		if (u.skip > 0)
+			pkt_pull(u.m, (uint16_t)u.skip);
+		u.m->next = NULL;
+		queue_add(out, u.m);
 	}
 }
 

@@ -350,28 +350,19 @@ static void peer_link(struct sock_app *a, const struct sock_app *b, uint32_t lin
 	p->refused = link == 0;
 }
 
-/* Connections between the two find how it is now. */
-static void peers_look_again(struct sock_app *a, struct sock_app *b)
-{
-	look_again(a->socks.live < b->socks.live ? a : b);
-}
-
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2])
 {
 	if (!peers_meet(a, b))
 		return;
 	peer_link(b, a, id[1], id[0]);
 	peer_link(a, b, id[0], id[1]);
-	peers_look_again(a, b);
+	/* Connections between the two find how it is now. */
+	look_again(a->socks.live < b->socks.live ? a : b);
 }
 
 void socks_link_down(struct sock_app *a, struct sock_app *b)
 {
-	if (!peers_meet(a, b))
-		return;
-	peer_link(b, a, 0, 0);
-	peer_link(a, b, 0, 0);
-	peers_look_again(a, b);
+	socks_link_up(a, b, (const uint32_t[2]){0, 0});
 }
 
 /* ---- what the ends say ---- */
