@@ -104,6 +104,20 @@ static void serve_daemon(int l)
 		serve_echo(must(zs_accept(l, NULL, NULL), "accept"));
 }
 
+/* A child, and a way for each to let the other go on. So that the end of one is the end of the
+ * other's wait, each has its ends alone. */
+static bool child_with_ways(int go[2], int back[2])
+{
+	bool child;
+
+	if (pipe(go) < 0 || pipe(back) < 0)
+		err(1, "pipe");
+	child = make_child() == 0;
+	close(child ? go[1] : go[0]);
+	close(child ? back[0] : back[1]);
+	return child;
+}
+
 /* Each reads exactly 1,000 bytes, then lets the other go on; what both read goes back in order. */
 static void serve_turns(int l)
 {
@@ -111,12 +125,7 @@ static void serve_turns(int l)
 	char mine[1000], ahead[300];
 	bool child;
 
-	if (pipe(go) < 0 || pipe(back) < 0)
-		err(1, "pipe");
-	child = make_child() == 0;
-	/* So that the end of one is the end of the other's wait. */
-	close(child ? go[1] : go[0]);
-	close(child ? back[0] : back[1]);
+	child = child_with_ways(go, back);
 	for (int turn = 0;; turn++) {
 		ssize_t n;
 
@@ -155,11 +164,7 @@ static void serve_runs(int l)
 	static char mine[6000];
 	bool child;
 
-	if (pipe(go) < 0 || pipe(back) < 0)
-		err(1, "pipe");
-	child = make_child() == 0;
-	close(child ? go[1] : go[0]);
-	close(child ? back[0] : back[1]);
+	child = child_with_ways(go, back);
 	for (int turn = 0;; turn++) {
 		unsigned reads = 1 + dice(20);
 		ssize_t n = 1;

@@ -34,6 +34,18 @@ def programs(name):
     return start, run, server
 
 
+def one_is_killed(rnd, server, clients):
+    """Any of them, then the others. Who is left learns of its server's end, and ends."""
+    first, *rest = rnd.sample([server, *clients], 1 + len(clients))
+    first.kill()
+    if first is server:
+        for p in rest:
+            rc = p.wait(20)
+            check(rc == 1, f"{rc}: {p.output()}{p.errors()}")
+    for p in rest:
+        p.kill()
+
+
 def numbers(text):
     """Of the last report."""
     last = [line for line in text.split("\n") if line.startswith("links ")][-1]

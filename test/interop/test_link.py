@@ -12,7 +12,7 @@ import time
 import linked
 import peer
 import service
-from linked import numbers, programs, sockets
+from linked import numbers, one_is_killed, programs, sockets
 from peer import ZS4, Net, build, case, check
 from service import OTHER, USER, Service, until, watched
 
@@ -124,15 +124,7 @@ def killed_at_any_moment():
             with server(s, "echo", 80) as e:
                 c = [link_app(s, "talk", ZS4, 80, rnd.randrange(1, 5), 1 << 40, i) for _ in range(2)]
                 time.sleep(rnd.random() * 0.4)
-                first, *rest = rnd.sample([e, *c], 3)
-                first.kill()
-                # Who is left learns of it, and ends: its server is gone.
-                if first is e:
-                    for p in rest:
-                        rc = p.wait(20)
-                        check(rc == 1, f"{rc}: {p.output()}{p.errors()}")
-                for p in rest:
-                    p.kill()
+                one_is_killed(rnd, e, c)
         w.await_levels(start, 30)
         check(s.alive(), s.errors())
 

@@ -13,7 +13,7 @@ import time
 
 import linked
 import peer
-from linked import numbers, programs, sockets
+from linked import numbers, one_is_killed, programs, sockets
 from peer import LINUX4, ZS4, Net, case, check
 from service import OTHER, USER, Service, until, watched
 
@@ -94,15 +94,7 @@ def killed_at_any_moment():
             with server(s, "records", 80) as e:
                 c = [app(s, rnd.choice(("record", "forks")), ZS4, 80, rnd.randrange(1, 5), 1 << 40) for _ in range(2)]
                 time.sleep(rnd.random() * 0.4)
-                first, *rest = rnd.sample([e, *c], 3)
-                first.kill()
-                # Who is left learns of it, and ends: its server is gone.
-                if first is e:
-                    for p in rest:
-                        rc = p.wait(20)
-                        check(rc == 1, f"{rc}: {p.output()}{p.errors()}")
-                for p in rest:
-                    p.kill()
+                one_is_killed(rnd, e, c)
         w.await_levels(start, 30)
         check(s.alive(), s.errors())
 
