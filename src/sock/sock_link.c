@@ -184,12 +184,7 @@ bool sock_link_all(const struct sock *k)
 /* The socket at the other end, the first of its holders; NULL: there is none here. */
 static struct sock *far_sock(const struct sock *k)
 {
-	const struct tcp_key *key = tcp_conn_key(k->conn);
-	struct tcp_key back = {.laddr = key->raddr,
-			       .raddr = key->laddr,
-			       .lport = key->rport,
-			       .rport = key->lport,
-			       .zone = key->zone};
+	struct tcp_key back = tcp_key_turned(tcp_conn_key(k->conn));
 	struct tcp_conn *conn = tcp_conn_by_key(k->app->s->cfg.tcp, &back);
 
 	return likely(conn == NULL) ? NULL : (struct sock *)(uintptr_t)tcp_conn_user(conn);

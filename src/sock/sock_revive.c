@@ -96,11 +96,23 @@ static int check(const struct sock *k, const struct tcp_key *key)
 
 /* ---- the other end ---- */
 
+static bool key_is(const struct tcp_key *a, const struct tcp_key *b)
+{
+	return a->lport == b->lport && a->rport == b->rport && ip_addr_eq(&a->laddr, &b->laddr) &&
+	       ip_addr_eq(&a->raddr, &b->raddr);
+}
+
+static bool key_is_turned(const struct tcp_key *a, const struct tcp_key *b)
+{
+	struct tcp_key turned = tcp_key_turned(b);
+
+	return key_is(a, &turned);
+}
+
 static bool is_other_end(const struct sock_revive *a, const struct sock_revive *b)
 {
-	return a->secret == b->secret && a->secret2 == b->secret2 && a->key.lport == b->key.rport &&
-	       a->key.rport == b->key.lport && ip_addr_eq(&a->key.laddr, &b->key.raddr) &&
-	       ip_addr_eq(&a->key.raddr, &b->key.laddr) &&
+	return a->secret == b->secret && a->secret2 == b->secret2 &&
+	       key_is_turned(&a->key, &b->key) &&
 	       (!ip_addr_is_loopback(&a->key.laddr) || a->k->zone == b->k->zone) &&
 	       b->k->kind == SOCK_NEW && b->k->share == NULL;
 }
@@ -204,10 +216,7 @@ bool revive_waits(const struct socks *s, const struct tcp_key *key)
 	LIST_EACH (l, head_of(s, key)) {
 		const struct tcp_key *o = &container_of(l, struct sock_revive, node)->key;
 
-		if ((o->lport == key->lport && o->rport == key->rport &&
-		     ip_addr_eq(&o->laddr, &key->laddr) && ip_addr_eq(&o->raddr, &key->raddr)) ||
-		    (o->lport == key->rport && o->rport == key->lport &&
-		     ip_addr_eq(&o->laddr, &key->raddr) && ip_addr_eq(&o->raddr, &key->laddr)))
+		if (key_is(o, key) || key_is_turned(o, key))
 			return true;
 	}
 	return false;

@@ -36,6 +36,15 @@ struct tcp_key {
 	uint32_t zone;	       /* 0; leaves room for network namespaces */
 };
 _Static_assert(sizeof(struct tcp_key) == 40, "hashed as memory");
+/* As the other end has it. */
+static inline struct tcp_key tcp_key_turned(const struct tcp_key *k)
+{
+	return (struct tcp_key){.laddr = k->raddr,
+				.raddr = k->laddr,
+				.lport = k->rport,
+				.rport = k->lport,
+				.zone = k->zone};
+}
 
 struct tcp_cfg {
 	uint32_t max_conns;    /* hard limit on connections, TIME-WAIT included */
