@@ -126,32 +126,41 @@ static void op_end(struct admin *a)
 	a->ask = NULL;
 }
 
+/* What is to be done; NULL, having said why not. */
+static const struct admin_op *op_asked(struct admin *a)
+{
+	const char *name = admin_text(a, "do", "");
+	const struct admin_op *op = op_find(name);
+
+	if (op == NULL) {
+		admin_fail(a, -EOPNOTSUPP,
+			   a->ask == NULL ? "the request is no JSON"
+					  : "this zstackd can't do that");
+		return NULL;
+	}
+	if (op->who == ADMIN_ALL && !a->all) {
+		admin_fail(a, -EPERM,
+			   "%s is for root and the user who runs the service; "
+			   "others see their own sockets and programs",
+			   name);
+		return NULL;
+	}
+	return op;
+}
+
 static void begin(struct admin *a, const char *text, size_t len)
 {
 	json_error_t why;
-	const char *name;
 
 	a->core = a->part = 0;
 	a->cursor = 0;
 	a->app = 0;
 	a->due_ns = 0;
-	a->ending = false;
 	a->ask = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-	name = admin_text(a, "do", "");
-	a->op = op_find(name);
-	if (a->op == NULL) {
-		admin_fail(a, -EOPNOTSUPP,
-			   a->ask == NULL ? "the request is no JSON"
-					  : "this zstackd can't do that");
-	} else if (a->op->who == ADMIN_ALL && !a->all) {
-		admin_fail(a, -EPERM,
-			   "%s is for root and the user who runs the service; "
-			   "others see their own sockets and programs",
-			   name);
-	} else {
-		return;
-	}
-	a->ending = true;
+	a->op = op_asked(a);
+	a->ending = a->op == NULL;
+	if (a->ending)
+		op_end(a);
 }
 
 /* ---- the connection ---- */

@@ -82,6 +82,24 @@ def header(name):
     return re.findall(r"^\s*(ATTACH_\w+)", body, re.M).index(name) + 1
 
 
+def answer(s, body):
+    """What the service says to a request on its socket, to the end of the answer."""
+    s.send(struct.pack("<IHH", 0x415a4b53, header("ATTACH_VERSION"), header("ATTACH_ADMIN")) + body)
+    said = b""
+    while len(piece := s.recv(20000)) > 8:
+        said += piece[8:]
+    return said
+
+
+@contextlib.contextmanager
+def manager():
+    """A connection to the service's socket, without the tool."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(20)
+        s.connect(path)
+        yield s
+
+
 @contextlib.contextmanager
 def capture(*args):
     """The tool in the background; it captures when the service says so."""
@@ -249,6 +267,35 @@ def others_see_what_is_theirs():
     refused("ss", says="may not attach", user=STRANGER)
 
 
+def asks_what_is_refused():
+    """In a process of another user: refusals, one after the other on one connection, and what comes behind each."""
+    with manager() as s:
+        for request in ({"do": "addr-add", "addr": "10.7.0.50/24"}, {"do": "addr-del", "addr": ZS6},
+                        {"do": "route-add", "prefix": "10.98.0.0/16", "via": LINUX4}, {"do": "counters"},
+                        {"do": "capture", "count": 1}, {"do": "ping", "to": LINUX4}):
+            said = answer(s, json.dumps(request).encode())
+            check(set(json.loads(said)) == {"error", "errno"}, f"{request}: {said!r}")
+            # Whatever else the refused request makes the service do comes before this answer.
+            check(b'"local_port"' in (said := answer(s, b'{"do":"sockets","all":true}')), f"{request}, then: {said!r}")
+
+
+@case
+def what_is_refused_is_not_done():
+    before = ask("addr"), ask("route"), service.errors()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setresuid(OTHER, OTHER, OTHER)
+        try:
+            asks_what_is_refused()
+        except BaseException as e:  # pylint: disable=broad-except
+            print(f"    {e}", flush=True)
+            os._exit(1)
+        os._exit(0)
+    check(os.waitpid(child, 0)[1] == 0, "more than a refusal")
+    check((ask("addr"), ask("route"), service.errors()) == before, "it was done")
+
+
 @case
 def wrong_arguments_are_one_sentence():
     for args in ([], ["foo"], ["ss", "-x"], ["ss", "sport", "x"], ["ss", "sport"], ["ss", "nonsense", "1"],
@@ -264,22 +311,12 @@ def wrong_arguments_are_one_sentence():
 
 @case
 def nonsense_on_the_socket_is_refused():
-    head = struct.pack("<IHH", 0x415a4b53, header("ATTACH_VERSION"), header("ATTACH_ADMIN"))
     for body in (b"", b"{", b"[]", b'{"do":1}', b'{"do":"nothing"}', b'{"do":"ping","to":7}', b"\xff\xfe",
                  b'{"do":"sockets","do":"apps"}', b"[" * 400, b'{"do":"ping","to":"10.7.0.1","bytes":-1}',
                  b'{"do":"capture","port":99999999999}', b'{"do":"addr-add"}'):
-        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        s.settimeout(20)
-        s.connect(path)
-        s.send(head + body)
-        answer = b""
-        while True:
-            piece = s.recv(20000)
-            if len(piece) <= 8:
-                break
-            answer += piece[8:]
-        check(b'"error"' in answer, f"{body!r} is answered with {answer!r}")
-        s.close()
+        with manager() as s:
+            said = answer(s, body)
+            check(b'"error"' in said, f"{body!r} is answered with {said!r}")
     check(len(ask("apps")) == 2, "the service is not as before")
 
 
