@@ -185,10 +185,10 @@ enum chan_op {
 	 * holder of that mind is asleep that could be (EPOLLEXCLUSIVE); 0: it is told always. */
 	CHAN_OP_EXCLUSIVE,
 	/* A same-node stream that went on without a service becomes a connection of this one: of a
-	 * socket that neither listens nor connects. data = its addresses, own and peer's, port = own
-	 * port, len = peer's; off, loan = the link's secret. As CONNECT, but it waits for the other
-	 * end, which comes by itself; CLOSE drops it. -EADDRNOTAVAIL, -EADDRINUSE: there can be no
-	 * such connection here; -EACCES: this program may not have the port. */
+	 * socket that neither listens nor connects. data = its addresses, own and peer's, port =
+	 * own port, len = peer's; off, loan = the link's secret. As CONNECT, but it waits for the
+	 * other end, which comes by itself; CLOSE drops it. -EADDRNOTAVAIL, -EADDRINUSE: there can
+	 * be no such connection here; -EACCES: this program may not have the port. */
 	CHAN_OP_REVIVE,
 	CHAN_OP_MAX,
 };
@@ -282,7 +282,10 @@ enum chan_ev {
 	/* End of stream after all DATA. */
 	CHAN_EV_FIN,
 	/* res = -errno: pending socket error. CHAN_CQ_FATAL: the connection is gone, nothing
-	 * follows. Not sent for a CONNECT that fails: its result says it. */
+	 * follows. Not sent for a CONNECT that fails: its result says it. CHAN_CQ_QUEUED (UDP with
+	 * IP_RECVERR): it is about the datagram sent to addr, port; laddr says so; aux =
+	 * CHAN_ERROR_AUX, off = the MTU, or a pointer; CHAN_CQ_MORE: a QUOTE of the datagram's
+	 * payload follows at once. */
 	CHAN_EV_ERROR,
 	/* aux = the send limit changed to so many bytes. */
 	CHAN_EV_WRITABLE,
@@ -306,16 +309,24 @@ enum chan_ev {
 	CHAN_EV_LINK_TX,
 	/* In the stream's order: what follows comes over link aux, 0: by DATA. */
 	CHAN_EV_LINK_RX,
+	/* Behind an ERROR: res bytes in data. CHAN_CQ_MORE: and another. */
+	CHAN_EV_QUOTE,
 };
 
 /* DGRAM's aux: index of the interface, TTL and TOS of the first fragment. */
 #define CHAN_DGRAM_AUX(ifindex, ttl, tos)                                                          \
 	((uint32_t)(ifindex) | (uint32_t)(ttl) << 16 | (uint32_t)(tos) << 24)
 
+/* An ERROR's: who says so (SO_EE_ORIGIN_*), ICMP's type and code, TTL of the message. */
+#define CHAN_ERROR_AUX(origin, type, code, ttl)                                                    \
+	((uint32_t)(origin) | (uint32_t)(type) << 8 | (uint32_t)(code) << 16 |                     \
+	 (uint32_t)(ttl) << 24)
+
 enum {
 	CHAN_CQ_FIN = 1 << 0,
 	CHAN_CQ_MORE = 1 << 1,
 	CHAN_CQ_FATAL = 1 << 2,
+	CHAN_CQ_QUEUED = 1 << 3,
 };
 
 struct chan_cqe {

@@ -8,10 +8,32 @@
 #include "client/state.h"
 
 /* ---- errqueue.c ---- */
+/* Whatever has no error queue has none of these: a listener. */
+struct iov_it;
+/* There is one. -ENOBUFS. */
+int errqueue_make(struct csock *s) must_check;
+void errqueue_free(struct csock *s);
+void errqueue_empty(struct csock *s);
 /* A send with MSG_ZEROCOPY is complete. */
 void errqueue_sent(struct csock *s);
-/* What stands in the error queue, into m (may be NULL): 0; -EAGAIN. */
-int errqueue_recv(struct csock *s, struct msghdr *m) must_check;
+/* An ERROR of a UDP socket that is to be queued; a QUOTE behind it, false: it can't be one. */
+void errqueue_error(struct csock *s, const struct chan_cqe *e);
+bool errqueue_quote(struct csock *s, const struct chan_cqe *e) must_check;
+/* IP_RECVERR was set, or taken back: nothing is in the queue then but what has to do with zero
+ * copy. */
+void errqueue_recverr(struct csock *s, bool on);
+/* What stands first in it, into m (may be NULL) and *it: bytes; -EAGAIN. */
+ssize_t errqueue_recv(struct csock *s, struct iov_it *it, struct msghdr *m) must_check;
+
+/* ---- refused.c ---- */
+/* A datagram was sent to that address of its peer's: if the program is to hear of it at once, waits
+ * until the stack has had it. 0, or why it could not be sent. */
+int refused_look(struct csock *s, const uint8_t to[16], uint16_t port) must_check;
+
+/* ---- host.c ---- */
+/* An address of the stack's, or of loopback, as far as is known. Inside; may ask the stack, and
+ * releases the lock then. */
+bool address_is_here(const uint8_t addr[16]);
 
 /* ---- addr.c ---- */
 struct endpoint {
@@ -31,6 +53,10 @@ struct dgram;
 int64_t real_ns(void);
 /* What the socket wants to know of a datagram. */
 void cmsgs_put(const struct csock *s, const struct dgram *d, struct msghdr *m);
+/* One more, behind *used bytes. */
+void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len);
+/* The socket's time stamp, if it wants one, of that time. */
+void cmsg_stamp(const struct csock *s, int64_t ns, struct msghdr *m, size_t *used);
 /* What control messages say of a datagram. */
 struct send_ctl {
 	bool has_from;

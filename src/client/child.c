@@ -30,7 +30,11 @@ static bool take_over(struct csock *s)
 	struct core *c = csock_core(s);
 
 	s->head = s->tail = s->link = s->cookie_head = s->cookie_tail = NIL;
-	s->sid = s->unread = s->inflight = s->ticket = s->taken = 0;
+	s->sid = s->unread = s->inflight = s->ticket = 0;
+	if (s->state == CSOCK_LISTEN)
+		s->taken = 0;
+	else
+		errqueue_empty(s);
 	s->lease = 0;
 	s->waiters = NULL;
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |

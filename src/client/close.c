@@ -32,7 +32,7 @@ static void unlisten(struct csock *s, int how)
 	csock_drop_accepted(s);
 	s->state = CSOCK_IDLE;
 	s->flags |= CSOCK_LISTENED;
-	s->taken = 0;
+	s->taken = s->backlog = 0;
 	(void)!shutdown_say(s, how);
 }
 
@@ -114,8 +114,8 @@ static void linger_wait(struct csock *s, uint32_t sid, int64_t deadline)
 
 int socket_close(struct csock *s)
 {
-	bool waits = s->linger_s > 0 && csock_connects(s) && s->state == CSOCK_CONNECTED &&
-		     s->sid != 0;
+	bool waits =
+		s->linger_s > 0 && csock_connects(s) && s->state == CSOCK_CONNECTED && s->sid != 0;
 	int64_t deadline = waits ? now_ns() + s->linger_s * 1000000000ll : 0;
 	uint32_t sid = s->sid;
 

@@ -26,8 +26,7 @@ int64_t real_ns(void)
 /* ---- received ---- */
 
 /* As Linux: what there is no place for is cut, or left out if there is none for its head. */
-static void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data,
-		     size_t len)
+void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
 {
 	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
 	char *at = (char *)m->msg_control + *used;
@@ -43,12 +42,12 @@ static void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const 
 	*used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
 }
 
-/* When it was taken out of the channel; or, if nobody asked for that then, now. */
-static void cmsg_stamp(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
+void cmsg_stamp(const struct csock *s, int64_t ns, struct msghdr *m, size_t *used)
 {
-	int64_t ns = d->stamp_ns != 0 ? d->stamp_ns : real_ns();
 	int64_t t[2] = {ns / 1000000000, ns % 1000000000};
 
+	if (likely(s->stamps == 0))
+		return;
 	if (s->stamps == SO_TIMESTAMP || s->stamps == SO_TIMESTAMP_NEW)
 		t[1] /= 1000;
 	cmsg_put(m, used, SOL_SOCKET, (int)s->stamps, t, sizeof(t));
@@ -91,8 +90,9 @@ void cmsgs_put(const struct csock *s, const struct dgram *d, struct msghdr *m)
 	/* What there is no place for is told of, also where there is none at all. */
 	if (m->msg_control == NULL)
 		m->msg_controllen = 0;
+	/* When it was taken out of the channel; or, if nobody asked for that then, now. */
 	if (unlikely(s->stamps != 0))
-		cmsg_stamp(s, d, m, &used);
+		cmsg_stamp(s, d->stamp_ns != 0 ? d->stamp_ns : real_ns(), m, &used);
 	if (s->domain == AF_INET)
 		cmsg_v4(s, d, m, &used);
 	else

@@ -11,9 +11,13 @@
 static int connect_dgram(struct csock *s, const struct endpoint *to, bool dissolve)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_CONNECT, .port = to->port};
+	uint32_t serial = s->serial;
+	bool here = !dissolve && address_is_here(to->addr);
 	struct chan_cqe e;
 	int r;
 
+	if (unlikely(s->serial != serial))
+		return -EBADF;
 	memcpy(cmd.addr, to->addr, 16);
 	cmd.scope = to->scope;
 	r = unlikely(transport_is_shared()) && !dissolve ? send_autobind(s) : 0;
@@ -23,6 +27,8 @@ static int connect_dgram(struct csock *s, const struct endpoint *to, bool dissol
 	if (r < 0)
 		return r;
 	s->state = dissolve ? CSOCK_IDLE : CSOCK_CONNECTED;
+	if (here)
+		s->flags |= CSOCK_HEARS;
 	memcpy(s->peer, to->addr, 16);
 	s->peer_port = to->port;
 	s->peer_scope = to->scope;

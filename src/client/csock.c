@@ -93,6 +93,8 @@ void csock_free(struct csock *s)
 
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_freed(s);
+	if (s->state != CSOCK_LISTEN && s->state != CSOCK_CLOSED && s->state != CSOCK_FREE)
+		errqueue_free(s);
 	s->state = CSOCK_FREE;
 	free(s->opts);
 	s->opts = NULL;
@@ -297,8 +299,10 @@ void csock_close(struct csock *s)
 		shared_leave(s);
 	if (s->state == CSOCK_LISTEN)
 		csock_drop_accepted(s);
-	else
+	else {
 		csock_drop_queue(s);
+		errqueue_free(s);
+	}
 	csock_drop_cookies(s);
 	epitem_forget(s);
 	s->state = CSOCK_CLOSED;

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The error queue of a socket (MSG_ERRQUEUE, ip(7)). One kind of thing is ever in it: that sends
- * with MSG_ZEROCOPY, of a socket with SO_ZEROCOPY, are complete (Linux,
- * Documentation/networking/msg_zerocopy.rst). They were copied, so they are complete at once, and
- * the notice says so (SO_EE_CODE_ZEROCOPY_COPIED): a program that asks takes that for its answer.
- * Sends are numbered from 0; one notice is for all that have not been told. <zstack/zc.h> has what
- * copies nothing.
+ * The error queue of a socket (MSG_ERRQUEUE, ip(7)). What is in it:
+ *
+ *	errors	of datagrams that were sent, of a socket with IP_RECVERR: who says so, of which
+ *		datagram, and the first bytes of that. As in Linux the socket has an error
+ *(SO_ERROR) as long as one of them is first in the queue.
+ *	sends	with MSG_ZEROCOPY, of a socket with SO_ZEROCOPY, that are complete
+ *		(Documentation/networking/msg_zerocopy.rst). They were copied, so they are complete
+ *at once, and the notice says so (SO_EE_CODE_ZEROCOPY_COPIED): a program that asks takes that for
+ *its answer. Sends are numbered from 0; one notice is for all that have not been told.
+ *<zstack/zc.h> has what copies nothing.
+ *
+ * A queue that is full loses what is new. It is made when it is first needed, and is its process's:
+ * who has the socket too (fork) has another.
  */
+#include <stdlib.h>
 #include <time.h>
 
 #include <linux/errqueue.h> /* wants struct timespec */
@@ -15,49 +23,233 @@
 #include <sys/epoll.h>
 
 #include "client/client_priv.h"
+#include "client/iov.h"
+
+#define ERRORS_MAX 32u
+#define QUOTED_MAX 128u
+
+struct told_error {
+	struct sock_extended_err e;
+	uint8_t to[16], offender[16]; /* IPv4 mapped */
+	uint16_t port;		      /* of to */
+	uint16_t quoted;
+	uint8_t ttl; /* of ICMP's message */
+	int64_t stamp_ns;
+	uint8_t quote[QUOTED_MAX];
+};
+
+struct errq {
+	uint32_t zc_sent, zc_untold; /* sends with MSG_ZEROCOPY: all of them; not yet told of */
+	uint32_t head, n;
+	bool filling; /* a quote for the last one follows */
+	struct told_error error[ERRORS_MAX];
+};
+
+/* The socket of its descriptor. */
+static struct csock *first(struct csock *s)
+{
+	return s->group != NULL ? s->group->sock[0] : s;
+}
+
+int errqueue_make(struct csock *s)
+{
+	s = first(s);
+	if (s->errq == NULL)
+		s->errq = calloc(1, sizeof(*s->errq));
+	return s->errq != NULL ? 0 : -ENOBUFS;
+}
+
+void errqueue_free(struct csock *s)
+{
+	free(s->errq);
+	s->errq = NULL;
+	s->flags &= ~(uint32_t)CSOCK_ERRQUEUE;
+}
+
+static void flag(struct csock *s)
+{
+	if (s->errq->n != 0 || s->errq->zc_untold != 0)
+		s->flags |= CSOCK_ERRQUEUE;
+	else
+		s->flags &= ~(uint32_t)CSOCK_ERRQUEUE;
+}
+
+void errqueue_empty(struct csock *s)
+{
+	if (s->errq == NULL)
+		return;
+	s->errq->n = s->errq->zc_untold = 0;
+	flag(s);
+}
 
 void errqueue_sent(struct csock *s)
 {
-	s->zc_sent++;
-	s->zc_untold++;
-	s->flags |= CSOCK_ERRQUEUE;
+	s = first(s);
+	if (errqueue_make(s) != 0)
+		return;
+	s->errq->zc_sent++;
+	s->errq->zc_untold++;
+	flag(s);
 	csock_notify(s, EPOLLERR);
 }
 
-/* As ip_recv_error(): the notice, and room for an address that there is none of. */
-static void notice_put(const struct csock *s, struct msghdr *m)
+void errqueue_recverr(struct csock *s, bool on)
 {
+	s = first(s);
+	if (on) {
+		s->flags |= CSOCK_HEARS;
+	} else if (s->errq != NULL) {
+		s->errq->n = 0;
+		flag(s);
+	}
+}
+
+/* ---- errors ---- */
+
+void errqueue_error(struct csock *s, const struct chan_cqe *e)
+{
+	struct told_error *t;
+
+	s = first(s);
+	s->err = e->res;
+	if (errqueue_make(s) == 0)
+		s->errq->filling = false;
+	if (s->errq != NULL && s->errq->n < ERRORS_MAX) {
+		t = &s->errq->error[(s->errq->head + s->errq->n++) % ERRORS_MAX];
+		*t = (struct told_error){
+			.e = {.ee_errno = (uint32_t)-e->res,
+			      .ee_origin = (uint8_t)e->aux,
+			      .ee_type = (uint8_t)(e->aux >> 8),
+			      .ee_code = (uint8_t)(e->aux >> 16),
+			      .ee_info = (uint32_t)e->off},
+			.port = e->port,
+			.ttl = (uint8_t)(e->aux >> 24),
+			.stamp_ns = s->stamps != 0 ? real_ns() : 0,
+		};
+		memcpy(t->to, e->addr, sizeof(t->to));
+		memcpy(t->offender, e->laddr, sizeof(t->offender));
+		s->errq->filling = (e->flags & CHAN_CQ_MORE) != 0;
+		flag(s);
+	}
+	csock_notify(s, EPOLLERR);
+}
+
+bool errqueue_quote(struct csock *s, const struct chan_cqe *e)
+{
+	struct errq *q = first(s)->errq;
+	struct told_error *t;
+	uint32_t n = (uint32_t)e->res;
+
+	if (e->res <= 0 || e->res > CHAN_DATA_MAX)
+		return false;
+	/* Of one that found no place, or was read meanwhile. */
+	if (q == NULL || !q->filling || q->n == 0)
+		return true;
+	t = &q->error[(q->head + q->n - 1) % ERRORS_MAX];
+	q->filling = (e->flags & CHAN_CQ_MORE) != 0;
+	if (t->quoted + n > QUOTED_MAX)
+		return false;
+	memcpy(t->quote + t->quoted, e->data, n);
+	t->quoted = (uint16_t)(t->quoted + n);
+	return true;
+}
+
+/* ---- what the program gets ---- */
+
+/* As ip_recv_error() of Linux: struct sock_extended_err, and room for the offender's address. */
+static void error_put(const struct csock *s, const struct sock_extended_err *e,
+		      const uint8_t *offender, struct msghdr *m, size_t *used)
+{
+	bool v4 = s->domain == AF_INET;
+	socklen_t len = v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	uint8_t b[sizeof(*e) + sizeof(struct sockaddr_in6)] = {0};
+
+	memcpy(b, e, sizeof(*e));
+	if (offender != NULL)
+		endpoint_to(offender, 0, 0, s->domain, (void *)(b + sizeof(*e)), &len);
+	cmsg_put(m, used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_RECVERR : IPV6_RECVERR, b,
+		 sizeof(*e) + len);
+	m->msg_flags |= MSG_ERRQUEUE;
+}
+
+static void controls_put(const struct csock *s, const struct told_error *t, struct msghdr *m)
+{
+	bool icmp = t->e.ee_origin == SO_EE_ORIGIN_ICMP || t->e.ee_origin == SO_EE_ORIGIN_ICMP6;
+	int ttl = t->ttl;
+	size_t used = 0;
+
+	if (m->msg_control == NULL)
+		m->msg_controllen = 0;
+	cmsg_stamp(s, t->stamp_ns, m, &used);
+	if (icmp && (s->flags & CSOCK_RECVTTL) && s->domain == AF_INET)
+		cmsg_put(m, &used, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
+	else if (icmp && (s->flags & CSOCK_RECVTTL))
+		cmsg_put(m, &used, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof(ttl));
+	error_put(s, &t->e, icmp ? t->offender : NULL, m, &used);
+	m->msg_controllen = used;
+}
+
+static bool is_icmp(const struct errq *q)
+{
+	uint8_t origin = q->error[q->head % ERRORS_MAX].e.ee_origin;
+
+	return q->n != 0 && (origin == SO_EE_ORIGIN_ICMP || origin == SO_EE_ORIGIN_ICMP6);
+}
+
+static ssize_t error_recv(struct csock *s, struct iov_it *it, struct msghdr *m)
+{
+	struct errq *q = s->errq;
+	const struct told_error *t = &q->error[q->head % ERRORS_MAX];
+	bool was_icmp = is_icmp(q);
+	size_t n = iov_put(it, t->quote, t->quoted);
+
+	if (m != NULL) {
+		if (n < t->quoted)
+			m->msg_flags |= MSG_TRUNC;
+		endpoint_to(t->to, t->port, 0, s->domain, m->msg_name, &m->msg_namelen);
+		controls_put(s, t, m);
+	}
+	q->head++;
+	q->n--;
+	/* sock_dequeue_err_skb() of Linux: the next one is the socket's error. */
+	if (is_icmp(q))
+		s->err = -(int32_t)q->error[q->head % ERRORS_MAX].e.ee_errno;
+	else if (was_icmp)
+		s->err = 0;
+	return (ssize_t)n;
+}
+
+static ssize_t sends_recv(struct csock *s, struct msghdr *m)
+{
+	struct errq *q = s->errq;
 	struct sock_extended_err e = {
 		.ee_origin = SO_EE_ORIGIN_ZEROCOPY,
 		.ee_code = SO_EE_CODE_ZEROCOPY_COPIED,
-		.ee_info = s->zc_sent - s->zc_untold,
-		.ee_data = s->zc_sent - 1,
+		.ee_info = q->zc_sent - q->zc_untold,
+		.ee_data = q->zc_sent - 1,
 	};
-	bool v4 = s->domain == AF_INET;
-	size_t len = sizeof(e) + (v4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len),
-			    .cmsg_level = v4 ? IPPROTO_IP : IPPROTO_IPV6,
-			    .cmsg_type = v4 ? IP_RECVERR : IPV6_RECVERR};
+	size_t used = 0;
 
-	m->msg_flags |= MSG_ERRQUEUE;
-	if (m->msg_control == NULL || m->msg_controllen < CMSG_SPACE(len)) {
-		m->msg_flags |= MSG_CTRUNC;
+	q->zc_untold = 0;
+	if (m == NULL)
+		return 0;
+	if (m->msg_control == NULL)
 		m->msg_controllen = 0;
-		return;
-	}
-	memset(m->msg_control, 0, CMSG_SPACE(len));
-	memcpy(m->msg_control, &h, sizeof(h));
-	memcpy((char *)m->msg_control + CMSG_LEN(0), &e, sizeof(e));
-	m->msg_controllen = CMSG_SPACE(len);
+	error_put(s, &e, NULL, m, &used);
+	m->msg_controllen = used;
+	m->msg_namelen = 0;
+	return 0;
 }
 
-int errqueue_recv(struct csock *s, struct msghdr *m)
+ssize_t errqueue_recv(struct csock *s, struct iov_it *it, struct msghdr *m)
 {
+	ssize_t n;
+
+	if ((s->flags & CSOCK_ERRQUEUE) == 0)
+		client_dry();
 	if ((s->flags & CSOCK_ERRQUEUE) == 0)
 		return -EAGAIN;
-	if (m != NULL)
-		notice_put(s, m);
-	s->zc_untold = 0;
-	s->flags &= ~(uint32_t)CSOCK_ERRQUEUE;
-	return 0;
+	n = s->errq->n != 0 ? error_recv(s, it, m) : sends_recv(s, m);
+	flag(s);
+	return n;
 }

@@ -233,6 +233,10 @@ static void on_error(struct csock *s, const struct chan_cqe *e)
 	}
 	if (s->state == CSOCK_CLOSED)
 		return;
+	if (unlikely(e->flags & CHAN_CQ_QUEUED) && !csock_connects(s)) {
+		errqueue_error(s, e);
+		return;
+	}
 	if (e->flags & CHAN_CQ_FATAL) {
 		if (s->flags & CSOCK_LINKED)
 			link_catch_up(s);
@@ -299,6 +303,10 @@ void core_event(struct core *c, const struct chan_cqe *e)
 		return;
 	case CHAN_EV_ERROR:
 		on_error(s, e);
+		return;
+	case CHAN_EV_QUOTE:
+		if (s == NULL || s->type != SOCK_DGRAM || !errqueue_quote(s, e))
+			bad_event(s);
 		return;
 	case CHAN_EV_WRITABLE:
 		on_writable(s, e);

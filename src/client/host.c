@@ -96,14 +96,35 @@ static int addresses_ask(void)
 	return n;
 }
 
+static int addresses_fresh(void)
+{
+	if (known.at_ns != 0 && now_ns() - known.at_ns < ADDRS_FRESH_NS)
+		return 0;
+	return addresses_ask();
+}
+
+bool address_is_here(const uint8_t addr[16])
+{
+	static const uint8_t loop4[13] = {[10] = 0xff, 0xff, 127}, loop6[16] = {[15] = 1};
+
+	if (memcmp(addr, loop4, sizeof(loop4)) == 0 || memcmp(addr, loop6, sizeof(loop6)) == 0)
+		return true;
+	if (client.lost || client.remaking || addresses_fresh() < 0)
+		return false;
+	for (unsigned i = 0; i < known.n; i++)
+		if (memcmp(known.addr[i].addr, addr, 16) == 0)
+			return true;
+	return false;
+}
+
 int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 {
 	int r;
 
 	client_lock();
 	r = client_ready();
-	if (r == 0 && (known.at_ns == 0 || now_ns() - known.at_ns >= ADDRS_FRESH_NS))
-		r = addresses_ask();
+	if (r == 0)
+		r = addresses_fresh();
 	if ((r == -ERESTART || r == -ENETDOWN) && known.at_ns != 0)
 		r = 0;
 	if (r >= 0) {

@@ -10,7 +10,7 @@
 /* What is true of the socket, and not of the process. */
 #define KEPT                                                                                       \
 	(CSOCK_NONBLOCK | CSOCK_OOBINLINE | CSOCK_BOUND | CSOCK_PKTINFO | CSOCK_REFUSED |          \
-	 CSOCK_LOWAT | CSOCK_RECVTTL | CSOCK_RECVTOS | CSOCK_ASYNC)
+	 CSOCK_LOWAT | CSOCK_RECVTTL | CSOCK_RECVTOS | CSOCK_ASYNC | CSOCK_HEARS)
 
 void image_write(struct sock_image *i, const struct csock *s)
 {
@@ -27,7 +27,7 @@ void image_write(struct sock_image *i, const struct csock *s)
 		.linger_s = s->linger_s,
 		.rcvlowat = s->rcvlowat,
 		.limit = s->limit,
-		.backlog = s->backlog,
+		.backlog = s->state == CSOCK_LISTEN ? s->backlog : 0,
 		.bound_scope = s->bound_scope,
 		.peer_scope = s->peer_scope,
 		.n_opts = s->opts != NULL ? s->opts->n : 0,
@@ -67,7 +67,8 @@ static void fill(struct csock *s, const struct sock_image *i)
 	s->err = i->err;
 	s->linger_s = i->linger_s;
 	s->rcvlowat = i->rcvlowat;
-	s->backlog = i->backlog;
+	if (s->state == CSOCK_LISTEN)
+		s->backlog = i->backlog;
 	s->bound_scope = i->bound_scope;
 	s->peer_scope = i->peer_scope;
 	s->rcvtimeo_ns = i->rcvtimeo_ns;

@@ -277,6 +277,8 @@ int recv_wait_dgram(struct csock *s, int flags)
 	int r;
 
 	csock_wanted(s);
+	if (unlikely(s->err != 0))
+		return csock_take_error(s);
 	while (csock_reader(s)->unread == 0) {
 		if (s->err != 0)
 			return csock_take_error(s);
@@ -383,7 +385,7 @@ static ssize_t recv_any(int fd, struct recv_args *a)
 	if (unlikely(s == NULL))
 		n = err;
 	else if (unlikely(a->flags & MSG_ERRQUEUE))
-		n = errqueue_recv(s, a->msg);
+		n = errqueue_recv(s, &a->it, a->msg);
 	else if (unlikely(a->flags & MSG_OOB))
 		n = no_cmsgs(a, recv_urgent(s, a));
 	else if (likely(s->type == SOCK_STREAM))

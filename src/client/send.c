@@ -289,6 +289,15 @@ struct send_args {
 	const struct msghdr *msg; /* with control messages, or NULL */
 };
 
+/* What the program is to be told of n bytes that were sent. */
+static slow_path ssize_t heard(struct csock *s, const struct endpoint *to, ssize_t n)
+{
+	int r = refused_look(s, to != NULL ? to->addr : s->peer,
+			     to != NULL ? to->port : s->peer_port);
+
+	return r < 0 ? r : n;
+}
+
 static ssize_t dgram(struct csock *s, struct send_args *a)
 {
 	struct send_ctl ctl = {.ip = 0};
@@ -306,6 +315,8 @@ static ssize_t dgram(struct csock *s, struct send_args *a)
 		r = send_autobind(s);
 	if (r == 0)
 		r = send_dgram(s, &a->it, a->flags, a->addr != NULL ? &to : NULL, &ctl);
+	if (unlikely(s->flags & CSOCK_HEARS) && r >= 0 && (a->flags & MSG_MORE) == 0)
+		r = heard(s, a->addr != NULL ? &to : NULL, r);
 	return r < 0 ? send_result(s, 0, (int)r) : r;
 }
 

@@ -149,6 +149,8 @@ static int listen_now(struct csock *s, int backlog)
 		r = group_spread(s);
 	if (r < 0)
 		return r;
+	if (s->state == CSOCK_IDLE)
+		errqueue_free(s);
 	/* The first connection may be announced before the result is. */
 	s->state = CSOCK_LISTEN;
 	for (unsigned i = 1; s->group != NULL && i < s->group->n; i++)
@@ -156,8 +158,10 @@ static int listen_now(struct csock *s, int backlog)
 	s->backlog = (uint32_t)cmd.arg[0];
 	r = group_call(s, &cmd, &e);
 	/* Closed meanwhile, it has another state, or is another's. */
-	if (r < 0 && r != -EBADF)
+	if (r < 0 && r != -EBADF) {
 		s->state = CSOCK_IDLE;
+		s->taken = s->backlog = 0;
+	}
 	return r < 0 ? r : 0;
 }
 

@@ -147,6 +147,8 @@ static int socket_set(struct csock *s, int name, int v, const void *value, sockl
 	case SO_ZEROCOPY:
 		if (v < 0 || v > 1)
 			return -EINVAL;
+		if (v == 1 && s->state != CSOCK_LISTEN && errqueue_make(s) != 0)
+			return -ENOBUFS;
 		flag_set(s, CSOCK_ZEROCOPY, v);
 		return 0;
 	case SO_RCVTIMEO:
@@ -329,6 +331,12 @@ static bool representable(int level, int name)
 	return level == (int16_t)level && name == (int16_t)name;
 }
 
+static bool is_recverr(int level, int name)
+{
+	return (level == IPPROTO_IP && name == IP_RECVERR) ||
+	       (level == IPPROTO_IPV6 && name == IPV6_RECVERR);
+}
+
 static int option_set(struct csock *s, int level, int name, const void *value, socklen_t len)
 {
 	uint32_t flag = cmsg_flag(s, level, name);
@@ -346,7 +354,10 @@ static int option_set(struct csock *s, int level, int name, const void *value, s
 		r = 0;
 	}
 	r = r == 1 ? cork_set(s, level, name, v, len) : r;
-	return r == 1 ? service_set(s, level, name, value, len) : r;
+	r = r == 1 ? service_set(s, level, name, value, len) : r;
+	if (unlikely(r == 0 && is_recverr(level, name)) && s->type == SOCK_DGRAM)
+		errqueue_recverr(s, v != 0);
+	return r;
 }
 
 int zs_setsockopt(int fd, int level, int name, const void *value, socklen_t len)

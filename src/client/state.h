@@ -10,8 +10,8 @@
  *	  └──► struct epset ◄────┘  one struct epitem for each socket in a set
  *
  * Everything is guarded by the lock of lock.h; "called inside" means with it held. Memory of the
- * data path is arrays, made when the stack starts and indexed by the channel's own names; nothing is
- * allocated later but sets and what is in them.
+ * data path is arrays, made when the stack starts and indexed by the channel's own names; nothing
+ *is allocated later but sets and what is in them.
  *
  * A service that is gone (lost.c) takes its names with it: sids, loans, tokens. Sockets keep their
  * rows, without a sid; buffers that are still held move to rows that no service names, and the
@@ -78,7 +78,7 @@ struct dgram {
 	uint8_t addr[16], laddr[16];
 	uint16_t port;
 	uint16_t epoch;
-	uint32_t aux; /* CHAN_DGRAM_AUX */
+	uint32_t aux;	  /* CHAN_DGRAM_AUX */
 	int64_t stamp_ns; /* when it came, CLOCK_REALTIME; 0: nobody wanted to know */
 };
 
@@ -185,12 +185,13 @@ enum {
 	CSOCK_LISTENED = 1 << 22, /* shut down: connections may still be announced */
 	CSOCK_STAMPS = 1 << 22,	  /* UDP: stamps is not 0 */
 	CSOCK_ZEROCOPY = 1 << 23, /* SO_ZEROCOPY */
-	CSOCK_ERRQUEUE = 1 << 24, /* zc_untold is not 0 */
+	CSOCK_ERRQUEUE = 1 << 24, /* there is something in errq */
 	CSOCK_LINKED = 1 << 25,	  /* has to do with a link (link.h) */
 	CSOCK_LINK = 1 << 26,	  /* what it sends goes over one */
 	CSOCK_OFFER = 1 << 27,	  /* it may go over to one when it is next used */
 	CSOCK_CORKED = 1 << 28,	  /* TCP_CORK, of which the service does not know (cork.c) */
 	CSOCK_NODELAY = 1 << 29,  /* TCP_NODELAY, as the service knows */
+	CSOCK_HEARS = 1 << 29,	  /* UDP: is told of errors of what it sends (refused.c) */
 	CSOCK_DELAYED = 1 << 30,  /* … which was taken back, as it does not know */
 	/* SHARED, and the service knows that one of the holders will do. */
 	CSOCK_EXCLUSIVE = 1u << 31,
@@ -204,6 +205,7 @@ enum {
 struct epitem;
 struct group;
 struct buf_ref;
+struct errq;
 
 /* A row of client.sock: by core and sid_index, as long as the first service lives; later where
  * core->row says. The first line is all that a request and its response touch. */
@@ -237,12 +239,11 @@ struct csock {
 	int32_t domain;	  /* AF_INET, AF_INET6 */
 	int32_t linger_s; /* -1 = off */
 	union {
-		uint32_t taken;	    /* LISTEN: accepted since the service was told */
-		uint32_t zc_untold; /* others: sends with MSG_ZEROCOPY, not yet told of */
-	};
-	union {
-		uint32_t backlog; /* LISTEN */
-		uint32_t zc_sent; /* others: all of them */
+		struct {		/* LISTEN */
+			uint32_t taken; /* accepted since the service was told */
+			uint32_t backlog;
+		};
+		struct errq *errq; /* others, the first of a group: NULL until it is needed */
 	};
 	uint32_t bound_scope;
 	uint32_t child_sid; /* while forking: its name in the child, 0 = it gets none */

@@ -111,7 +111,13 @@ enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type)
 	return NEXT_IP_OUT;
 }
 
-enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
+void icmp_quote_payload(struct icmp_error *err, const uint8_t *payload, uint32_t len)
+{
+	err->quoted = (uint8_t)(len < ICMP_QUOTED_MAX ? len : ICMP_QUOTED_MAX);
+	memcpy(err->quote, payload, err->quoted);
+}
+
+enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4, uint32_t left,
 			  struct icmp_error *err)
 {
 	be16_t port[2];
@@ -129,6 +135,9 @@ enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
 	err->have_seq = err->proto == IP_PROTO_TCP;
 	err->tcp_seq = err->have_seq ? be32_host(seq) : 0;
 	err->offender = p->src;
+	err->ttl = p->ttl;
+	if (err->proto == IP_PROTO_UDP)
+		icmp_quote_payload(err, l4 + 8, left - 8);
 	ip->counters.icmp_errors_in++;
 	return NEXT_ICMP_ERROR;
 }

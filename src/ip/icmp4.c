@@ -34,6 +34,7 @@ static bool classify(const struct icmp_hdr *h, struct icmp_error *err)
 	}
 	err->err = h->type == ICMP4_PARAM ? EPROTO : EHOSTUNREACH;
 	err->hard = h->type == ICMP4_PARAM;
+	err->pointer = h->type == ICMP4_PARAM ? be32_host(h->rest) >> 24 : 0;
 	return h->type == ICMP4_TIME_EXCEEDED || h->type == ICMP4_PARAM;
 }
 
@@ -50,17 +51,23 @@ static uint16_t next_mtu(uint16_t said, uint16_t quoted_len)
 
 static enum next error_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 {
-	uint8_t b[ICMP_HDR_LEN + IP4_HDR_LEN_MAX + 8];
+	uint8_t b[ICMP_HDR_LEN + IP4_HDR_LEN_MAX + 8 + ICMP_QUOTED_MAX];
 	uint32_t want = p->l4_len < sizeof(b) ? p->l4_len : sizeof(b);
 	uint32_t n = pkt_copy_out(p->m, p->l4_off, want, b);
 	const struct icmp_hdr *h = (const struct icmp_hdr *)b;
 	const struct ip4_hdr *q = (const struct ip4_hdr *)(b + ICMP_HDR_LEN);
-	unsigned ihl;
+	unsigned ihl, len;
 
 	if (n < ICMP_HDR_LEN + IP4_HDR_LEN + 8)
 		return pkt_refuse(p, DROP_ICMP_SHORT);
 	ihl = (q->ver_ihl & 15) * 4u;
 	if (q->ver_ihl >> 4 != 4 || ihl < IP4_HDR_LEN || ICMP_HDR_LEN + ihl + 8 > n)
+		return pkt_refuse(p, DROP_ICMP_SHORT);
+	/* Behind the quoted packet there may be more (RFC 4884). */
+	len = be16_host(q->total_len);
+	if (len > n - ICMP_HDR_LEN)
+		len = n - ICMP_HDR_LEN;
+	if (len < ihl + 8)
 		return pkt_refuse(p, DROP_ICMP_SHORT);
 	*err = (struct icmp_error){
 		.src = ip_addr_v4(q->src), .dst = ip_addr_v4(q->dst), .proto = q->proto};
@@ -69,7 +76,7 @@ static enum next error_input(struct ip *ip, struct pkt *p, struct icmp_error *er
 	if (err->err == EMSGSIZE)
 		err->mtu = next_mtu((uint16_t)be32_host(h->rest), be16_host(q->total_len));
 	if ((be16_host(q->frag) & IP4_FRAG_OFFSET) != 0 || (p->flags & PKT_F_BCAST) ||
-	    icmp_quote_flow(ip, p, b + ICMP_HDR_LEN + ihl, err) == NEXT_DROP)
+	    icmp_quote_flow(ip, p, b + ICMP_HDR_LEN + ihl, len - ihl, err) == NEXT_DROP)
 		return pkt_refuse(p, DROP_ICMP_UNMATCHED);
 	return NEXT_ICMP_ERROR;
 }

@@ -23,7 +23,7 @@ static const struct {
 
 static bool classify(const struct icmp_hdr *h, struct icmp_error *err)
 {
-	uint32_t mtu = be32_host(h->rest);
+	uint32_t mtu = be32_host(h->rest); /* or the pointer */
 
 	err->type = h->type;
 	err->code = h->code;
@@ -40,17 +40,19 @@ static bool classify(const struct icmp_hdr *h, struct icmp_error *err)
 	}
 	err->err = h->type == ICMP6_PARAM ? EPROTO : EHOSTUNREACH;
 	err->hard = h->type == ICMP6_PARAM && h->code == 1;
+	err->pointer = h->type == ICMP6_PARAM ? (uint16_t)mtu : 0;
 	return h->type == ICMP6_TIME_EXCEEDED || h->type == ICMP6_PARAM;
 }
 
 static enum next error_input(struct ip *ip, struct pkt *p, struct icmp_error *err)
 {
-	uint8_t b[ICMP_HDR_LEN + IP6_HDR_LEN + IP6_FRAG_LEN + 8];
+	uint8_t b[ICMP_HDR_LEN + IP6_HDR_LEN + IP6_FRAG_LEN + 8 + ICMP_QUOTED_MAX];
 	uint32_t want = p->l4_len < sizeof(b) ? p->l4_len : sizeof(b);
 	uint32_t n = pkt_copy_out(p->m, p->l4_off, want, b);
 	const struct ip6_hdr *q = (const struct ip6_hdr *)(b + ICMP_HDR_LEN);
 	uint32_t l4 = ICMP_HDR_LEN + IP6_HDR_LEN;
 	bool later = false;
+	uint32_t end;
 
 	if (n < l4 + 8 || be32_host(q->ver_tc_flow) >> 28 != 6)
 		return pkt_refuse(p, DROP_ICMP_SHORT);
@@ -64,13 +66,16 @@ static enum next error_input(struct ip *ip, struct pkt *p, struct icmp_error *er
 		later = be16_host(f->off_m) >> 3 != 0;
 		l4 += IP6_FRAG_LEN;
 	}
-	if (n < l4 + 8)
+	/* Behind the quoted packet there may be more (RFC 4884). */
+	end = ICMP_HDR_LEN + IP6_HDR_LEN + be16_host(q->payload_len);
+	end = end < n ? end : n;
+	if (end < l4 + 8)
 		return pkt_refuse(p, DROP_ICMP_SHORT);
 	if (!classify((const struct icmp_hdr *)b, err))
 		return pkt_refuse(p, DROP_ICMP_TYPE);
 	/* A mapped address inside would name a flow of IPv4. */
 	if (later || (p->flags & PKT_F_BCAST) || ip_addr_is_v4(&err->src) ||
-	    ip_addr_is_v4(&err->dst) || icmp_quote_flow(ip, p, b + l4, err) == NEXT_DROP)
+	    ip_addr_is_v4(&err->dst) || icmp_quote_flow(ip, p, b + l4, end - l4, err) == NEXT_DROP)
 		return pkt_refuse(p, DROP_ICMP_UNMATCHED);
 	return NEXT_ICMP_ERROR;
 }

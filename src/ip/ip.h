@@ -84,6 +84,7 @@ enum next ip6_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 enum next ip_group_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 
 /* An ICMP error about a packet of ours. */
+#define ICMP_QUOTED_MAX 96
 struct icmp_error {
 	struct ip_addr src, dst; /* of the quoted packet: src is ours */
 	uint8_t proto;
@@ -95,7 +96,13 @@ struct icmp_error {
 	uint16_t mtu; /* with EMSGSIZE: clamped to the protocol's minimum (H18) */
 	struct ip_addr offender;
 	uint8_t type, code;
+	uint8_t ttl;			/* that it came with */
+	uint8_t quoted;			/* bytes of quote */
+	uint16_t pointer;		/* of a parameter problem, as far as it fits */
+	uint8_t quote[ICMP_QUOTED_MAX]; /* UDP: the payload's first bytes */
 };
+/* So much of the payload of the datagram that it is about. */
+void icmp_quote_payload(struct icmp_error *err, const uint8_t *payload, uint32_t len);
 /* Echo requests become replies in place: NEXT_IP_OUT. Errors: NEXT_ICMP_ERROR with *err filled (the
  * caller then frees m). ND: NEXT_ND (hop limit 255 verified). Echo replies that nobody asked for:
  * NEXT_DROP ICMP_UNMATCHED. */
@@ -165,8 +172,8 @@ int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 	X(reasm_ok)                                                                                \
 	X(frag_created)                                                                            \
 	X(icmp_echo_in)                                                                            \
-	X(icmp_errors_in) X(icmp_errors_out) X(pmtu_learned) X(group_queries_in)                   \
-		X(group_reports_out)
+	X(icmp_errors_in)                                                                          \
+	X(icmp_errors_out) X(pmtu_learned) X(group_queries_in) X(group_reports_out)
 struct ip_counters {
 #define X(name) uint64_t name;
 	IP_COUNTERS(X)

@@ -187,8 +187,9 @@ bool ip_group_wanted(const struct ip *ip, uint8_t ifindex, const struct ip_addr 
 enum next icmp_echo_reply(struct ip *ip, struct pkt *p, uint8_t reply_type);
 /* A checked echo reply at p->l4_off. */
 enum next ping_input(struct ip *ip, struct pkt *p);
-/* The ports and sequence number of the quoted 8 bytes, if the flow can be one of ours. */
-enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
+/* The ports and sequence number of the quoted bytes, at least 8 (left), if the flow can be one of
+ * ours. */
+enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4, uint32_t left,
 			  struct icmp_error *err);
 /* A parameter problem of IPv6 about p, whose byte `pointer` is what is wrong. As icmp_error_build.
  */

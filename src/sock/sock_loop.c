@@ -2,11 +2,11 @@
  *
  * Datagrams from one socket of this host to others: to an address of our own, and copies of what
  * goes to a group or to all (IP_MULTICAST_LOOP; RFC 1112 §6.1). They never reach IP: no header, no
- * checksum. A program that has a link to the sender's (docs/design/013) is lent the payload where the
- * sender wrote it; what it can't see is copied into buffers that it can. So is what comes to one who
- * does not keep up, since who does not read must not hold another's memory, nor stop its sends: the
- * first LENT_MAX unread buffers of a socket are lent, and half of what a socket may send, and a
- * quarter of what a program may.
+ * checksum. A program that has a link to the sender's (docs/design/013) is lent the payload where
+ * the sender wrote it; what it can't see is copied into buffers that it can. So is what comes to
+ * one who does not keep up, since who does not read must not hold another's memory, nor stop its
+ * sends: the first LENT_MAX unread buffers of a socket are lent, and half of what a socket may
+ * send, and a quarter of what a program may.
  *
  * A group's datagram goes to sockets that joined it (as Linux with IP_MULTICAST_ALL off).
  *
@@ -95,7 +95,7 @@ static struct udp_pcb *of_zone(const struct sock *k, const struct pkt *p, struct
 	return pcb;
 }
 
-int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *only)
+void udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *only)
 {
 	struct socks *s = k->app->s;
 	bool group = ip_addr_is_multicast(&p->dst), all = (p->flags & PKT_F_BCAST) != 0;
@@ -103,10 +103,10 @@ int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *onl
 
 	*only = !group && !all && sock_addr_is_own(s, &p->dst);
 	if (likely(!*only && !all && !(group && k->udp->mcast_loop)))
-		return 0;
+		return;
 	pcb = of_zone(k, p, udp_first_match(s->cfg.udp, p));
 	if (pcb == NULL && *only)
-		return udp_binding(k->pcb)->rport != 0 || k->udp->recverr ? -ECONNREFUSED : 0;
+		udp_error_refused(k, p, *m);
 	while (pcb != NULL) {
 		struct udp_pcb *next = of_zone(k, p, udp_next_match(s->cfg.udp, p, pcb));
 		struct sock *to = (struct sock *)(uintptr_t)udp_user(pcb);
@@ -119,5 +119,4 @@ int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *onl
 			deliver(s, pcb, p, *m);
 		pcb = next;
 	}
-	return 0;
 }

@@ -255,8 +255,9 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 		       : sock_check_route(c->k, &p->dst);
 }
 
-/* RFC 8085 §3.2: no fragments where it can be helped; IP_MTU_DISCOVER says what may be done. */
-static int fit(const struct sock *k, struct pkt *p, uint32_t len)
+/* RFC 8085 §3.2: no fragments where it can be helped; IP_MTU_DISCOVER says what may be done.
+ * SOCK_LATER: the application was told that it can't be. */
+static int fit(struct sock *k, struct pkt *p, uint32_t len)
 {
 	uint32_t total = len + 8 + (ip_addr_is_v4(&p->dst) ? 20 : 40);
 
@@ -264,8 +265,12 @@ static int fit(const struct sock *k, struct pkt *p, uint32_t len)
 		return -EMSGSIZE;
 	if (k->udp->pmtu == UDP_PMTU_DONT)
 		return 0;
-	if (len > ALWAYS_FITS && total > ip_pmtu(k->app->s->cfg.ip, &p->dst))
-		return k->udp->pmtu == UDP_PMTU_DO ? -EMSGSIZE : 0;
+	if (len > ALWAYS_FITS && total > ip_pmtu(k->app->s->cfg.ip, &p->dst)) {
+		if (k->udp->pmtu != UDP_PMTU_DO)
+			return 0;
+		udp_error_too_large(k, p);
+		return SOCK_LATER;
+	}
 	p->flags |= PKT_F_DF;
 	return 0;
 }
@@ -293,7 +298,7 @@ static int transmit(struct sock_cmd *c, struct rte_mbuf *m)
 	if (unlikely(c->q->flags & CHAN_SEND_IP) && c->q->op != CHAN_OP_SEND_LOAN)
 		as_told(c->q->loan, &p);
 	if (err == 0)
-		err = udp_loop(c->k, &p, &m, &only);
+		udp_loop(c->k, &p, &m, &only);
 	if (err != 0 || only) {
 		pkt_free(m);
 		return err;
@@ -372,7 +377,7 @@ int udp_sock_send(struct sock_cmd *c)
 		pkt_free(m);
 	else
 		err = transmit(c, m);
-	if (err != 0)
+	if (err != 0 && err != SOCK_LATER)
 		sock_error(k, err);
 	return SOCK_LATER;
 }

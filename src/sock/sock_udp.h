@@ -32,7 +32,7 @@ struct sock_udp {
 	uint32_t charge; /* buffers that wait or are lent */
 	uint32_t rcvbuf;
 	bool shut_rd, shut_wr;
-	bool recverr; /* IP_RECVERR: errors of unconnected sockets too */
+	bool recverr; /* IP_RECVERR: of each error all that is known, also without a peer */
 	/* sending */
 	struct rte_mbuf *part; /* pieces of a datagram whose end is to come */
 	bool part_bad;	       /* one of them failed: so does the datagram */
@@ -44,16 +44,20 @@ struct sock_udp {
 	struct ip_addr mcast_src; /* IP_MULTICAST_IF by address; any = route */
 	int32_t mcast_if;	  /* by index, -1 = route */
 	bool pktinfo;
-	bool chosen; /* the port, by us */
+	bool chosen;	/* the port, by us */
 	uint8_t looped; /* datagrams to other programs here, until a link is worth it */
 	struct udp_group group[UDP_GROUPS_MAX];
 	uint32_t n_groups;
 };
 
 /* The datagram goes to sockets of this host: alone if *only is set then, else also to the link.
- * Borrows *m (NULL: empty), or takes it, which is NULL then. -ECONNREFUSED: it was for us alone, and
- * nobody wants it. */
-int udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *only);
+ * Borrows *m (NULL: empty), or takes it, which is NULL then. */
+void udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *only);
+
+/* The datagram was for this host alone, and nobody wants it; m: its payload, or NULL. */
+void udp_error_refused(struct sock *k, const struct pkt *p, const struct rte_mbuf *m) cold_path;
+/* It would have to be cut, and must not be. */
+void udp_error_too_large(struct sock *k, const struct pkt *p) cold_path;
 
 /* Membership. */
 bool udp_group_member(const struct sock *k, const struct ip_addr *group);

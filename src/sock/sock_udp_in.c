@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Datagrams received, and errors about those sent. A datagram is told with all of its pieces or not
+ * Datagrams received. A datagram is told with all of its pieces or not
  * yet; what finds no room waits in a ring of the socket that is made when first needed. Waiting and
  * lent buffers together are what SO_RCVBUF limits: beyond it, datagrams are dropped and counted.
  */
@@ -177,44 +177,4 @@ void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p)
 void udp_sock_returned(struct sock *k, uint32_t charge)
 {
 	k->udp->charge -= charge;
-}
-
-/* RFC 1122 §4.1.3.3: the application learns of it. Without a peer an error can't be told apart. */
-static void udp_error(struct socks *s, const struct icmp_error *e)
-{
-	struct udp_pcb *pcb = udp_find(s->cfg.udp, &e->src, e->sport, &e->dst, e->dport);
-	struct sock *k;
-
-	if (pcb == NULL) {
-		s->cfg.drops->n[DROP_ICMP_UNMATCHED]++;
-		return;
-	}
-	k = (struct sock *)(uintptr_t)udp_user(pcb);
-	if (e->err == EMSGSIZE) {
-		ip_pmtu_learn(s->cfg.ip, &e->dst, e->mtu);
-		if (k->udp->pmtu != UDP_PMTU_DO)
-			return;
-	}
-	if ((udp_binding(pcb)->rport != 0 && (e->hard || e->err == EMSGSIZE)) || k->udp->recverr)
-		sock_error(k, -e->err);
-}
-
-void socks_icmp_error(struct socks *s, const struct icmp_error *e)
-{
-	if (e->proto == IPPROTO_UDP) {
-		udp_error(s, e);
-		return;
-	}
-	/* RFC 5927 §4: without a sequence number to check it is not believed. */
-	if (e->proto != IPPROTO_TCP || !e->have_seq)
-		return;
-	struct tcp_icmp t = {
-		.key = {.laddr = e->src, .raddr = e->dst, .lport = e->sport, .rport = e->dport},
-		.seq = e->tcp_seq,
-		.err = e->err,
-		.hard = e->hard,
-		.mtu = e->mtu,
-	};
-
-	tcp_icmp_error(s->cfg.tcp, &t);
 }

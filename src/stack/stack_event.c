@@ -7,6 +7,7 @@
 
 #include "stack/stack_priv.h"
 #include "wire/flow.h"
+#include "wire/icmp.h"
 
 /* RFC 5927, RFC 1122 §4.1.3.3, §4.2.3.9: TCP checks the quoted sequence number itself. */
 void stack_icmp_error(struct stack *s, const struct icmp_error *e)
@@ -25,12 +26,23 @@ void stack_icmp_error(struct stack *s, const struct icmp_error *e)
 		tcp_icmp_error(s->tcp, &t);
 }
 
+/* As if we had said it in a message: "host unreachable", "address unreachable". */
+static void from_ourselves(struct icmp_error *e)
+{
+	bool v4 = ip_addr_is_v4(&e->dst);
+
+	e->type = v4 ? ICMP4_UNREACH : ICMP6_UNREACH;
+	e->code = v4 ? ICMP4_UNREACH_HOST : ICMP6_UNREACH_ADDR;
+	e->offender = e->src;
+	e->ttl = 64;
+}
+
 /* The neighbour of m, the first packet that waited, does not answer: its flow is told. */
 static void unreachable(struct stack *s, struct rte_mbuf *m)
 {
 	struct icmp_error e = {.err = EHOSTUNREACH, .hard = true}; /* first hand, not forged */
 	struct wire_flow f;
-	uint8_t h[IP4_HDR_LEN_MAX + 8];
+	uint8_t h[IP4_HDR_LEN_MAX + 8 + ICMP_QUOTED_MAX];
 	uint32_t got;
 	be32_t seq;
 
@@ -48,6 +60,9 @@ static void unreachable(struct stack *s, struct rte_mbuf *m)
 	memcpy(&seq, h + f.l4 + 4, sizeof(seq));
 	e.tcp_seq = be32_host(seq);
 	e.have_seq = e.proto == IP_PROTO_TCP;
+	if (e.proto == IP_PROTO_UDP)
+		icmp_quote_payload(&e, h + f.l4 + 8, got - f.l4 - 8);
+	from_ourselves(&e);
 	stack_icmp_error(s, &e);
 }
 

@@ -25,6 +25,7 @@ _Static_assert(sizeof(struct icmp_hdr) == 8, "RFC 792");
 #define ICMP4_ECHO	     8
 #define ICMP4_TIME_EXCEEDED  11
 #define ICMP4_PARAM	     12
+#define ICMP4_UNREACH_HOST   1
 #define ICMP4_UNREACH_PROTO  2
 #define ICMP4_UNREACH_PORT   3
 #define ICMP4_UNREACH_TOOBIG 4
@@ -38,6 +39,7 @@ _Static_assert(sizeof(struct icmp_hdr) == 8, "RFC 792");
 #define ICMP6_ECHO_REPLY    129
 #define ICMP6_ND_FIRST	    133
 #define ICMP6_ND_LAST	    137
+#define ICMP6_UNREACH_ADDR  3
 #define ICMP6_UNREACH_PORT  4
 #define ICMP6_PARAM_FIELD   0 /* a field of a header */
 #define ICMP6_PARAM_OPTION  2 /* an option that is not known */

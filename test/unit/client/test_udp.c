@@ -336,6 +336,69 @@ static void datagram_of_more_pieces_than_tokens_is_not_taken(void **state)
 	assert_int_equal(zs_sendto_zc(fd, b, 3, 0, 0, (struct sockaddr *)&to, sizeof(to)), 3);
 }
 
+static void queued_error(uint8_t flags)
+{
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_ERROR,
+					     .sid = sid,
+					     .res = -ECONNREFUSED,
+					     .flags = (uint8_t)(CHAN_CQ_QUEUED | flags),
+					     .aux = CHAN_ERROR_AUX(2, 3, 3, 64)});
+}
+
+static void quote(int32_t len, uint8_t flags)
+{
+	struct chan_cqe e = {.ev = CHAN_EV_QUOTE, .sid = sid, .res = len, .flags = flags};
+
+	memset(e.data, 'q', sizeof(e.data));
+	fake_event(core0, &e);
+}
+
+/* ip(7); a queue that is full loses what is new. */
+static void errors_are_queued_with_what_they_quote(void **state)
+{
+	int fd = udp_socket(SOCK_NONBLOCK);
+
+	queued_error(CHAN_CQ_MORE);
+	quote(32, CHAN_CQ_MORE);
+	quote(3, 0);
+	assert_int_equal(zs_recv(fd, buf, 100, MSG_ERRQUEUE), 35);
+	assert_int_equal(zs_recv(fd, buf, 100, 0), -EAGAIN);
+	for (int i = 0; i < 100; i++)
+		queued_error(0);
+	for (int i = 0; i < 32; i++)
+		assert_int_equal(zs_recv(fd, buf, 100, MSG_ERRQUEUE), 0);
+	assert_int_equal(zs_recv(fd, buf, 100, MSG_ERRQUEUE), -EAGAIN);
+	assert_int_equal(zs_recv(fd, buf, 100, 0), -EAGAIN);
+	zs_close(fd);
+	zs_process(0);
+}
+
+/* H32: what the stack says is checked. */
+static void quotes_that_can_not_be_break_nothing_else(void **state)
+{
+	int fd = udp_socket(SOCK_NONBLOCK);
+	struct zs_stats st;
+
+	quote(3, 0); /* behind nothing: of an error that found no place */
+	queued_error(CHAN_CQ_MORE);
+	for (int i = 0; i < 4; i++)
+		quote(32, CHAN_CQ_MORE);
+	zs_stats(&st, sizeof(st));
+	assert_int_equal(st.bad_events, 0);
+	quote(32, 0); /* more than one may be */
+	quote(33, 0);
+	quote(-1, 0);
+	quote(0, 0);
+	zs_stats(&st, sizeof(st));
+	assert_int_equal(st.bad_events, 4);
+	assert_int_equal(zs_recv(fd, buf, 1000, MSG_ERRQUEUE), 128);
+	sid += 77;
+	quote(3, 0);
+	queued_error(0);
+	zs_stats(&st, sizeof(st));
+	assert_int_equal(st.bad_events, 6);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, fake_setup, fake_teardown)
 int main(void)
 {
@@ -347,6 +410,8 @@ int main(void)
 		T(send_needs_a_destination),
 		T(more_makes_pieces_of_one_datagram),
 		T(icmp_error_is_told_once),
+		T(errors_are_queued_with_what_they_quote),
+		T(quotes_that_can_not_be_break_nothing_else),
 		T(own_address_goes_along_when_named),
 		T(ttl_and_tos_go_along_when_named),
 		T(control_messages_come_when_asked_for),
