@@ -190,6 +190,10 @@ enum chan_op {
 	 * other end, which comes by itself; CLOSE drops it. -EADDRNOTAVAIL, -EADDRINUSE: there can
 	 * be no such connection here; -EACCES: this program may not have the port. */
 	CHAN_OP_REVIVE,
+	/* UDP: data = a group and a source, IPv4 mapped; flags = enum chan_source; port = the
+	 * interface, from 1; or 0, and len = its address of IPv4, or 0: choose. Errors as
+	 * Linux's of IP_ADD_SOURCE_MEMBERSHIP and its kin. */
+	CHAN_OP_SOURCE,
 	CHAN_OP_MAX,
 };
 
@@ -214,6 +218,14 @@ enum {
 
 enum { CHAN_OPT_QUIET = 1 << 0 };
 
+/* Of this source alone, and no more; of all but this, and of this again. */
+enum chan_source {
+	CHAN_SOURCE_JOIN = 1,
+	CHAN_SOURCE_LEAVE,
+	CHAN_SOURCE_BLOCK,
+	CHAN_SOURCE_UNBLOCK,
+};
+
 enum { CHAN_DUMP_SOCKETS, CHAN_DUMP_COUNTERS, CHAN_DUMP_NEIGH, CHAN_DUMP_ROUTES, CHAN_DUMP_PORTS };
 
 /* An address that packets may come to, IPv4 mapped. */
@@ -226,6 +238,8 @@ _Static_assert(sizeof(struct chan_addr) == 24, "no holes");
 
 /* SOL_ZSTACK and what is there, as <zstack/zstack.h> numbers it. */
 enum { CHAN_OPT_LEVEL = 0x5a53, CHAN_OPT_SAME_NODE = 1 };
+/* No option: under this name a client remembers a SOURCE. */
+enum { CHAN_OPT_SOURCE = 0x100 };
 
 /* There is a default route of this family. */
 enum { CHAN_ROUTE_V4 = 1 << 0, CHAN_ROUTE_V6 = 1 << 1 };

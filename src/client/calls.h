@@ -116,8 +116,20 @@ void group_end(struct group *g);
 /* ---- sockopt.c ---- */
 /* Remembers what was set. */
 void option_keep(struct csock *s, const struct chan_sqe *cmd);
-/* Sets it again. */
+void option_remember(struct csock *s, const struct opt *o);
+void option_forget(struct csock *s, const struct opt *o);
+/* The command that sets it again. */
 void option_command(struct chan_sqe *cmd, const struct opt *o);
+/* Asks the service, and remembers. */
+int option_set_service(struct csock *s, int level, int name, const void *value, socklen_t len);
+
+/* ---- membership.c ---- */
+/* 0 or an error; 1: not its affair. */
+int membership_set(struct csock *s, int level, int name, const void *value, socklen_t len);
+/* False: it is not one of its own. */
+bool membership_command(struct chan_sqe *cmd, const struct opt *o);
+/* A group was left as that option says: its sources are forgotten with it. */
+void membership_left(struct csock *s, const struct opt *o);
 
 /* ---- cork.c: TCP_CORK and TCP_NODELAY, for which nobody waits ---- */
 /* 0; 1: not its affair, the service is to be asked; -EBADF: closed meanwhile. */

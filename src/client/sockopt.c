@@ -195,9 +195,12 @@ static uint32_t cmsg_flag(const struct csock *s, int level, int name)
 
 void option_command(struct chan_sqe *cmd, const struct opt *o)
 {
+	*cmd = (struct chan_sqe){.op = CHAN_OP_SETOPT};
+	if (membership_command(cmd, o))
+		return;
 	cmd->opt.level = o->level;
 	cmd->opt.name = o->name;
-	memcpy(cmd->opt.value, o->value, sizeof(o->value));
+	memcpy(cmd->opt.value, o->value, sizeof(cmd->opt.value));
 	cmd->len = o->len;
 }
 
@@ -218,18 +221,24 @@ static bool membership_ends(const struct chan_sqe *cmd)
 	       (cmd->opt.level == IPPROTO_IP ? IP_DROP_MEMBERSHIP : IPV6_DROP_MEMBERSHIP);
 }
 
-static unsigned option_find(const struct opts *k, const struct chan_sqe *cmd)
+/* The place of what it replaces, or undoes. */
+static unsigned option_find(const struct opts *k, const struct opt *o)
 {
-	unsigned group = membership_bytes(cmd->opt.level, cmd->opt.name), i;
+	unsigned group = membership_bytes(o->level, o->name), i;
 
 	for (i = 0; k != NULL && i < k->n; i++) {
-		const struct opt *o = &k->opt[i];
+		const struct opt *a = &k->opt[i];
 
-		if (o->level != cmd->opt.level)
+		if (a->level != o->level)
 			continue;
-		if (group == 0 ? o->name == cmd->opt.name
-			       : membership_bytes(o->level, o->name) != 0 &&
-					 memcmp(o->value, cmd->opt.value, group) == 0)
+		if (o->level == CHAN_OPT_LEVEL && o->name == CHAN_OPT_SOURCE) {
+			if (a->name == o->name && memcmp(a->value, o->value, o->len) == 0)
+				break;
+			continue;
+		}
+		if (group == 0 ? a->name == o->name
+			       : membership_bytes(a->level, a->name) != 0 &&
+					 memcmp(a->value, o->value, group) == 0)
 			break;
 	}
 	return i;
@@ -238,19 +247,19 @@ static unsigned option_find(const struct opts *k, const struct chan_sqe *cmd)
 /* Only where sockets are made anew: on several cores, or at another service. Of a connection only
  * what was set before it was one, unless it can be a same-node stream: others are never made anew
  * but as sockets that were reset. */
-void option_keep(struct csock *s, const struct chan_sqe *cmd)
+static bool is_kept(const struct csock *s)
 {
-	unsigned n = s->opts != NULL ? s->opts->n : 0, i = option_find(s->opts, cmd);
+	return (client.transport.attached || s->group != NULL) &&
+	       !(csock_connects(s) && s->state == CSOCK_CONNECTED && client.links == NULL);
+}
+
+void option_remember(struct csock *s, const struct opt *o)
+{
+	unsigned n = s->opts != NULL ? s->opts->n : 0, i = option_find(s->opts, o);
 	struct opts *k = s->opts;
 
-	if ((!client.transport.attached && s->group == NULL) ||
-	    (csock_connects(s) && s->state == CSOCK_CONNECTED && client.links == NULL))
+	if (!is_kept(s))
 		return;
-	if (membership_bytes(cmd->opt.level, cmd->opt.name) != 0 && membership_ends(cmd)) {
-		if (i < n)
-			k->opt[i] = k->opt[--k->n];
-		return;
-	}
 	if (i == n) {
 		k = i < OPTS_MAX ? realloc(k, sizeof(*k) + (n + 1) * sizeof(k->opt[0])) : NULL;
 		if (k == NULL)
@@ -258,11 +267,34 @@ void option_keep(struct csock *s, const struct chan_sqe *cmd)
 		s->opts = k;
 		k->n = n + 1;
 	}
-	k->opt[i] = (struct opt){cmd->len, cmd->opt.level, cmd->opt.name, {0}};
-	memcpy(k->opt[i].value, cmd->opt.value, sizeof(k->opt[i].value));
+	k->opt[i] = *o;
 }
 
-static int service_set(struct csock *s, int level, int name, const void *value, socklen_t len)
+/* The others keep their order: a source is blocked after its group was joined. */
+void option_forget(struct csock *s, const struct opt *o)
+{
+	unsigned n = s->opts != NULL ? s->opts->n : 0, i = option_find(s->opts, o);
+
+	if (i == n || !is_kept(s))
+		return;
+	memmove(&s->opts->opt[i], &s->opts->opt[i + 1], (n - i - 1) * sizeof(*o));
+	s->opts->n--;
+}
+
+void option_keep(struct csock *s, const struct chan_sqe *cmd)
+{
+	struct opt o = {.len = cmd->len, .level = cmd->opt.level, .name = cmd->opt.name};
+
+	memcpy(o.value, cmd->opt.value, sizeof(cmd->opt.value));
+	if (membership_bytes(o.level, o.name) == 0 || !membership_ends(cmd)) {
+		option_remember(s, &o);
+		return;
+	}
+	option_forget(s, &o);
+	membership_left(s, &o);
+}
+
+int option_set_service(struct csock *s, int level, int name, const void *value, socklen_t len)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_SETOPT};
 	struct chan_cqe e;
@@ -354,7 +386,8 @@ static int option_set(struct csock *s, int level, int name, const void *value, s
 		r = 0;
 	}
 	r = r == 1 ? cork_set(s, level, name, v, len) : r;
-	r = r == 1 ? service_set(s, level, name, value, len) : r;
+	r = r == 1 ? membership_set(s, level, name, value, len) : r;
+	r = r == 1 ? option_set_service(s, level, name, value, len) : r;
 	if (unlikely(r == 0 && is_recverr(level, name)) && s->type == SOCK_DGRAM)
 		errqueue_recverr(s, v != 0);
 	return r;

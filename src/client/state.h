@@ -265,7 +265,7 @@ struct opts {
 	struct opt {
 		uint32_t len;
 		int16_t level, name;
-		uint8_t value[28];
+		uint8_t value[44]; /* of a SETOPT, or see membership.c */
 	} opt[];
 };
 

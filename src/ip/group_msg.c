@@ -39,13 +39,32 @@ bool group_report_begin(const struct ip *ip, uint8_t ifindex, bool v6, struct gr
 	return true;
 }
 
-static void add_record(struct group_report *r, const struct ip_addr *g, uint8_t type)
+static uint16_t record_len(const struct group_report *r, unsigned records, unsigned sources)
 {
 	uint16_t len = r->v6 ? 16 : 4;
-	struct wire_record *rec = (void *)pkt_put(r->m, (uint16_t)(sizeof(*rec) + len));
 
-	*rec = (struct wire_record){.type = type};
-	memcpy(rec + 1, g->b + 16 - len, len);
+	return (uint16_t)(records * (sizeof(struct wire_record) + len) + sources * len);
+}
+
+bool group_report_room(const struct group_report *r, unsigned records, unsigned sources)
+{
+	if (r->version != GROUP_NEWEST)
+		return r->n == 0;
+	return r->n + records <= RECORDS_MAX &&
+	       r->m->pkt_len + record_len(r, records, sources) <= PKT_HDR_ROOM;
+}
+
+static void add_record(struct group_report *r, const struct ip_addr *g, uint8_t type,
+		       const struct ip_addr *source, unsigned n)
+{
+	uint16_t len = r->v6 ? 16 : 4;
+	struct wire_record *rec = (void *)pkt_put(r->m, record_len(r, 1, n));
+	uint8_t *at = (uint8_t *)(rec + 1);
+
+	*rec = (struct wire_record){.type = type, .sources = be16((uint16_t)n)};
+	memcpy(at, g->b + 16 - len, len);
+	for (unsigned i = 0; i < n; i++)
+		memcpy(at += len, source[i].b + 16 - len, len);
 }
 
 static void add_old6(struct group_report *r, const struct ip_addr *g, bool leave)
@@ -68,13 +87,14 @@ static void add_old4(struct group_report *r, const struct ip_addr *g, bool leave
 	r->dst = leave ? ip_addr_v4(be32(0xe0000002)) : *g;
 }
 
-bool group_report_add(struct group_report *r, const struct ip_addr *g, uint8_t type)
+bool group_report_add(struct group_report *r, const struct ip_addr *g, uint8_t type,
+		      const struct ip_addr *source, unsigned n)
 {
-	if (r->n == (r->version == GROUP_NEWEST ? RECORDS_MAX : 1))
+	if (!group_report_room(r, 1, n))
 		return false;
 	r->n++;
 	if (r->version == GROUP_NEWEST)
-		add_record(r, g, type);
+		add_record(r, g, type, source, n);
 	else if (r->v6)
 		add_old6(r, g, type == GROUP_TO_INCLUDE);
 	else

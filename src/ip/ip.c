@@ -40,6 +40,7 @@ void ip_destroy(struct ip *ip)
 	if (ip == NULL)
 		return;
 	frag_destroy(ip);
+	groups_destroy(ip);
 	free(ip->pmtus);
 	free(ip);
 }

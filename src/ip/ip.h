@@ -163,6 +163,17 @@ unsigned ip_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n)
  * -EINVAL, -ENOSPC, -ENOENT. */
 int ip_group_join(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
 int ip_group_leave(struct ip *ip, uint8_t ifindex, const struct ip_addr *group);
+/* What one listener wants of a group: all sources but n, or n alone. */
+struct ip_filter {
+	bool exclude;
+	unsigned n;
+	const struct ip_addr *source;
+};
+/* A listener wants something else than before; was NULL: it is new; is NULL: it leaves. Packets
+ * are not filtered by this, only reported is what is wanted. As join, and -ENOBUFS: too many
+ * sources, all listeners together. */
+int ip_group_filter(struct ip *ip, uint8_t ifindex, const struct ip_addr *group,
+		    const struct ip_filter *was, const struct ip_filter *is) must_check;
 
 /* The names are those of the dump, behind "ip_". */
 #define IP_COUNTERS(X)                                                                             \

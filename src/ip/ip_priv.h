@@ -10,17 +10,18 @@
 #include "wire/ip4.h"
 #include "wire/ip6.h"
 
-#define IP_IFS_MAX     32
-#define IP_ADDRS_MAX   64
-#define IP_ROUTES_MAX  256
-#define IP_LEARNED_MAX 32 /* routes that routers advertised: a flood must not fill the table */
-#define IP_GROUPS_MAX  (64 + IP_ADDRS_MAX) /* each address has one */
-#define IP_IDENTS      1024
-#define IP_PINGS_MAX   8
-#define IP_LOCALS      512 /* 2^9; at most a quarter is in use */
-#define IP_WAYS	       256 /* a power of two */
-#define L4_HDR_MAX     60u /* TCP with all its options */
-#define SECOND_NS      UINT64_C(1000000000)
+#define IP_IFS_MAX	  32
+#define IP_ADDRS_MAX	  64
+#define IP_ROUTES_MAX	  256
+#define IP_LEARNED_MAX	  32 /* routes that routers advertised: a flood must not fill the table */
+#define IP_GROUPS_MAX	  (64 + IP_ADDRS_MAX) /* each address has one */
+#define GROUP_SOURCES_MAX 32		      /* of a group on an interface: in one message */
+#define IP_IDENTS	  1024
+#define IP_PINGS_MAX	  8
+#define IP_LOCALS	  512 /* 2^9; at most a quarter is in use */
+#define IP_WAYS		  256 /* a power of two */
+#define L4_HDR_MAX	  60u /* TCP with all its options */
+#define SECOND_NS	  UINT64_C(1000000000)
 
 /* IGMP has three versions, MLD two: OLD is its first. */
 enum group_version { GROUP_OLDEST, GROUP_OLD, GROUP_NEWEST };
@@ -42,11 +43,15 @@ struct route {
 
 struct group {
 	struct ip_addr addr;
-	uint16_t users; /* 0: left, which is still to be reported */
+	uint16_t users;	    /* 0: left, which is still to be reported */
+	uint16_t excluders; /* of them: who want all sources but some */
 	uint8_t ifindex;
-	uint8_t reports; /* of its last change, still to be sent */
+	uint8_t reports; /* of its last change but of sources, still to be sent */
+	bool other_mode; /* … which was between listening to some, and to all but some */
 	bool answer;	 /* to a query, owed */
-	uint64_t due_ns; /* of either */
+	bool said;	 /* what changed, just now: the answer is next */
+	struct group_sources *sources; /* NULL: none */
+	uint64_t due_ns;	       /* of any of these */
 };
 
 /* What a query says, and a report while it is made. */
@@ -210,12 +215,33 @@ void group_report_again(struct ip *ip, uint8_t ifindex);
 /* Reports that are due: at most n, for NEXT_NEIGH_OUT. */
 unsigned group_expire(struct ip *ip, struct pkt *out, uint8_t *ifindex, unsigned n);
 
+/* group_source.c */
+/* A listener's wishes change: counted. Of each source that is heard now and was not, or the other
+ * way, as many reports are due, *news then. -ENOBUFS: nothing was changed. */
+int group_count(struct group *g, const struct ip_filter *was, const struct ip_filter *is,
+		uint8_t reports, bool *news) must_check;
+/* So many reports are due of each source, or of each that is listed. */
+void group_sources_due(struct group *g, uint8_t reports, bool only_listed);
+bool group_sources_pend(const struct group *g);
+/* One report of each that was due was made. */
+void group_sources_reported(struct group *g);
+void group_sources_tidy(struct group *g);
+/* Of the interface's list, or of the changes; at most GROUP_SOURCES_MAX into out: how many. */
+enum group_list { GROUP_LISTED, GROUP_ALLOWED, GROUP_BLOCKED };
+unsigned group_pick(const struct group *g, enum group_list list, struct ip_addr *out);
+void groups_destroy(struct ip *ip);
+
 /* group_msg.c: takes p->m, or refuses. */
 enum next igmp_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 bool mld_is(const struct pkt *p);
 enum next mld_input(struct ip *ip, struct pkt *p, uint8_t ifindex);
 bool group_report_begin(const struct ip *ip, uint8_t ifindex, bool v6, struct group_report *r);
-bool group_report_add(struct group_report *r, const struct ip_addr *g, uint8_t type);
+/* A record of n sources; false: it has no room. Before the newest version: a whole message, about a
+ * group that is listened to or not. */
+bool group_report_add(struct group_report *r, const struct ip_addr *g, uint8_t type,
+		      const struct ip_addr *source, unsigned n);
+/* Room for so many records of so many sources in all? */
+bool group_report_room(const struct group_report *r, unsigned records, unsigned sources);
 void group_report_end(struct ip *ip, const struct group_report *r, struct pkt *out);
 /* The first n bytes of the packet lie together in its first mbuf afterwards (H22). */
 bool ip_head_slow(const struct ip *ip, struct pkt *p, uint32_t n) slow_path;

@@ -45,6 +45,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_LISTENS] = cmd_listens,
 	[CHAN_OP_EXCLUSIVE] = cmd_exclusive,
 	[CHAN_OP_REVIVE] = cmd_revive,
+	[CHAN_OP_SOURCE] = cmd_source,
 };
 
 static bool op_is_send(unsigned op)

@@ -3,8 +3,7 @@
  * Options of the levels IPPROTO_IP and IPPROTO_IPV6. Interfaces are counted from 1 here, as Linux
  * counts them; 0 means "choose".
  *
- * Not done: source-specific multicast, IP_OPTIONS, IP_HDRINCL; the protocol-independent
- * MCAST_JOIN_GROUP (its value is longer than a command).
+ * What names a source of a group is in sock_group.c. Not done: IP_OPTIONS, IP_HDRINCL.
  */
 #include <netinet/in.h>
 
@@ -130,6 +129,7 @@ static int get_mtu(struct sock *k, struct opt_value *out)
 UDP_BOOL_OPTION(recverr)
 UDP_BOOL_OPTION(mcast_loop)
 UDP_BOOL_OPTION(pktinfo)
+UDP_BOOL_OPTION(mcast_all)
 
 static int set_freebind(struct sock *k, const struct opt_value *in)
 {
@@ -315,6 +315,7 @@ static const struct sock_option ip_options[] = {
 	{IP_MULTICAST_TTL, OPT_UDP, set_mcast_ttl, get_mcast_ttl},
 	{IP_MULTICAST_LOOP, OPT_UDP, set_mcast_loop, get_mcast_loop},
 	{IP_MULTICAST_IF, OPT_UDP, set_mcast_if4, get_mcast_if4},
+	{IP_MULTICAST_ALL, OPT_UDP, set_mcast_all, get_mcast_all},
 	{IP_ADD_MEMBERSHIP, OPT_UDP, add_member4, NULL},
 	{IP_DROP_MEMBERSHIP, OPT_UDP, drop_member4, NULL},
 };
@@ -330,6 +331,7 @@ static const struct sock_option ip6_options[] = {
 	{IPV6_MULTICAST_HOPS, OPT_UDP, set_mcast_ttl, get_mcast_ttl},
 	{IPV6_MULTICAST_LOOP, OPT_UDP, set_mcast_loop, get_mcast_loop},
 	{IPV6_MULTICAST_IF, OPT_UDP, set_mcast_if6, get_mcast_if6},
+	{IPV6_MULTICAST_ALL, OPT_UDP, set_mcast_all, get_mcast_all},
 	{IPV6_ADD_MEMBERSHIP, OPT_UDP, add_member6, NULL},
 	{IPV6_DROP_MEMBERSHIP, OPT_UDP, drop_member6, NULL},
 };

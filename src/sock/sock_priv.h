@@ -127,7 +127,7 @@ struct sock {
 	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
 	struct sock *next_on_port; /* port table */
 	struct sock **link_on_port;
-	struct tcp_opt *opt;	 /* TCP until there is a connection, and of listeners */
+	struct tcp_opt *opt; /* TCP until there is a connection, and of listeners */
 	union {
 		struct sock_udp *udp;	    /* UDP */
 		struct sock_revive *revive; /* TCP: waits for its other end; NULL */
@@ -186,8 +186,8 @@ struct sock_app {
 	 * so nobody sees half of one, and nothing is read back from memory that others write. */
 	struct chan_cqe event[SOCK_EVENTS];
 	uint32_t n_events;
-	bool stalled;			 /* the next command waits for memory */
-	uint32_t room_seen;		 /* in the event ring, when news found too little */
+	bool stalled;	    /* the next command waits for memory */
+	uint32_t room_seen; /* in the event ring, when news found too little */
 	bool popped; /* commands were taken of so many that the application may wait for room */
 	struct list waiting; /* sockets with news and no room, by sock.wait */
 	struct loan_table loans;
@@ -218,8 +218,8 @@ struct sock_app {
 	struct list peers; /* sock_link.c */
 	uint64_t leases;   /* a bit for each that is in use, sock_lease.c */
 	uint8_t lease_gen;
-	bool dying;	   /* detached: waits for its tokens */
-	struct list link;  /* on socks->apps, dying or reaped */
+	bool dying;	  /* detached: waits for its tokens */
+	struct list link; /* on socks->apps, dying or reaped */
 };
 
 struct socks {
@@ -242,9 +242,9 @@ struct socks {
 	/* Pairs of programs that may want a link: the service is to be told. */
 	struct sock_link_wanted wanted[SOCK_WANTED_MAX];
 	uint32_t n_wanted;
-	bool ending;	 /* see socks_end() */
+	bool ending;	      /* see socks_end() */
 	struct list *revives; /* by port, see sock_revive.c */
-	struct pkt *out; /* SOCK_OUT_MAX */
+	struct pkt *out;      /* SOCK_OUT_MAX */
 	uint32_t out_head, out_tail;
 	struct socks_counters n;
 };
@@ -484,6 +484,9 @@ void tcp_sock_unconnect(struct sock *k);
 void tcp_sock_close(struct sock *k, bool reset);
 uint32_t tcp_sock_limit(const struct sock *k);
 int cmd_accepted(struct sock_cmd *c);
+
+/* ---- sock_group.c ---- */
+int cmd_source(struct sock_cmd *c);
 
 /* ---- sock_udp.c ---- */
 int udp_sock_init(struct sock *k) must_check;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Sockets over UDP: bind, connect, send; groups. Receiving is in sock_udp_in.c.
+ * Sockets over UDP: bind, connect, send. Receiving is in sock_udp_in.c, groups in sock_group.c.
  *
  * A datagram is sent in one go: the pieces of it that came in several commands are kept until the
  * last one is there. Errors that Linux finds in sendto() arrive as the socket's pending error.
@@ -25,7 +25,7 @@ int udp_sock_init(struct sock *k)
 		return -ENOMEM;
 	u->rcvbuf = SOCK_UDP_BUF;
 	u->mcast_ttl = 1;
-	u->mcast_loop = true;
+	u->mcast_loop = u->mcast_all = true;
 	u->mcast_if = -1;
 	k->udp = u;
 	return 0;
@@ -50,11 +50,7 @@ void udp_sock_fini(struct sock *k)
 	part_drop(u);
 	for (; u->count != 0; u->count--, u->head++)
 		pkt_free(u->queue[u->head % SOCK_UDP_WAIT_MAX].m);
-	while (u->n_groups != 0) {
-		struct udp_group *g = &u->group[--u->n_groups];
-
-		(void)ip_group_leave(s->cfg.ip, g->ifindex, &g->addr);
-	}
+	udp_groups_leave(k);
 	free(u->queue);
 	free(u);
 	k->udp = NULL;
@@ -380,71 +376,4 @@ int udp_sock_send(struct sock_cmd *c)
 	if (err != 0 && err != SOCK_LATER)
 		sock_error(k, err);
 	return SOCK_LATER;
-}
-
-/* ---- groups ---- */
-
-/* The interface that a membership without one means: that of the route, else the first. */
-static int default_if(struct socks *s, const struct ip_addr *group)
-{
-	const struct ip_ifaddr *own = ip_source_for(s->cfg.ip, group);
-
-	if (own == NULL)
-		own = ip_addr_at(s->cfg.ip, 0);
-	return own != NULL ? own->ifindex : -1;
-}
-
-bool udp_group_member(const struct sock *k, const struct ip_addr *group)
-{
-	for (uint32_t i = 0; i < k->udp->n_groups; i++) {
-		if (ip_addr_eq(&k->udp->group[i].addr, group))
-			return true;
-	}
-	return false;
-}
-
-static struct udp_group *group_find(struct sock_udp *u, const struct ip_addr *g, int ifindex)
-{
-	for (uint32_t i = 0; i < u->n_groups; i++) {
-		if (u->group[i].ifindex == ifindex && ip_addr_eq(&u->group[i].addr, g))
-			return &u->group[i];
-	}
-	return NULL;
-}
-
-int udp_group_join(struct sock *k, const struct ip_addr *group, int ifindex)
-{
-	struct socks *s = k->app->s;
-	struct sock_udp *u = k->udp;
-	int err;
-
-	if (!ip_addr_is_multicast(group))
-		return -EINVAL;
-	if (ifindex < 0)
-		ifindex = default_if(s, group);
-	if (ifindex < 0 || ifindex > UINT8_MAX)
-		return -ENODEV;
-	if (group_find(u, group, ifindex) != NULL)
-		return -EADDRINUSE;
-	if (u->n_groups == UDP_GROUPS_MAX)
-		return -ENOBUFS;
-	err = ip_group_join(s->cfg.ip, (uint8_t)ifindex, group);
-	if (err == 0)
-		u->group[u->n_groups++] = (struct udp_group){*group, (uint8_t)ifindex};
-	return err;
-}
-
-int udp_group_leave(struct sock *k, const struct ip_addr *group, int ifindex)
-{
-	struct socks *s = k->app->s;
-	struct sock_udp *u = k->udp;
-	struct udp_group *g;
-
-	if (ifindex < 0)
-		ifindex = default_if(s, group);
-	g = group_find(u, group, ifindex);
-	if (g == NULL)
-		return -EADDRNOTAVAIL;
-	*g = u->group[--u->n_groups];
-	return ip_group_leave(s->cfg.ip, (uint8_t)ifindex, group);
 }

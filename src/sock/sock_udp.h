@@ -21,6 +21,9 @@ struct udp_dgram {
 struct udp_group {
 	struct ip_addr addr;
 	uint8_t ifindex;
+	bool exclude; /* of all sources but n, or of n alone */
+	uint8_t n;
+	struct ip_addr *source; /* NULL: none was ever named */
 };
 
 enum { UDP_PMTU_WANT, UDP_PMTU_DONT, UDP_PMTU_DO }; /* IP_MTU_DISCOVER */
@@ -63,5 +66,8 @@ void udp_error_too_large(struct sock *k, const struct pkt *p) cold_path;
 bool udp_group_member(const struct sock *k, const struct ip_addr *group);
 int udp_group_join(struct sock *k, const struct ip_addr *group, int ifindex);
 int udp_group_leave(struct sock *k, const struct ip_addr *group, int ifindex);
+void udp_groups_leave(struct sock *k);
+/* Is it to get what came for a group? */
+bool udp_group_wants(const struct sock *k, const struct pkt *p);
 
 #endif

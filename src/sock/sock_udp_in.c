@@ -158,6 +158,10 @@ void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p)
 			      .tos = p->tos};
 	uint32_t charge;
 
+	if (unlikely(ip_addr_is_multicast(&p->dst)) && !udp_group_wants(k, p)) {
+		pkt_free(p->m);
+		return;
+	}
 	d.m = without_empty(p->m);
 	charge = charge_of(d.m);
 	if (u->shut_rd || (u->charge != 0 && u->charge + charge > u->rcvbuf) ||

@@ -21,9 +21,12 @@ enum {
 	MLD_V1_DONE = 132,
 	MLD_V2_REPORT = 143,
 
+	GROUP_IS_INCLUDE = 1,
 	GROUP_IS_EXCLUDE = 2, /* with no sources: we listen to all of them */
 	GROUP_TO_INCLUDE = 3, /* with no sources: we left */
 	GROUP_TO_EXCLUDE = 4, /* with no sources: we joined */
+	GROUP_ALLOW = 5,
+	GROUP_BLOCK = 6,
 };
 
 /* A query, and a report before version 3. */

@@ -263,15 +263,10 @@ static void datagram_options(void)
 }
 
 const struct call_case option_cases[] = {
-	{"defaults", defaults},
-	{"after_connect", after_connect},
-	{"carried", carried},
-	{"accepted", accepted},
-	{"buffers", buffers},
-	{"values", values},
-	{"advice", advice},
-	{"info", info},
-	{"controls", controls},
-	{"datagram_options", datagram_options},
+	{"defaults", defaults}, {"after_connect", after_connect},
+	{"carried", carried},	{"accepted", accepted},
+	{"buffers", buffers},	{"values", values},
+	{"advice", advice},	{"info", info},
+	{"controls", controls}, {"datagram_options", datagram_options},
 	{NULL, NULL},
 };

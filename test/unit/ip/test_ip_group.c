@@ -388,11 +388,163 @@ static void h22_report_without_a_buffer_is_sent_later(void **state)
 	check_record4(&p[0], GROUP_TO_EXCLUDE, g);
 }
 
+/* ---- sources ---- */
+
+static void sources_of(const struct pkt *p, uint8_t type, unsigned n, const struct ip_addr *src)
+{
+	const struct wire_report *r = igmp_of(p, v4(224, 0, 0, 22), 16 + 4 * n);
+	const struct wire_record *rec = (const void *)(r + 1);
+
+	assert_int_equal(be16_host(r->n), 1);
+	assert_int_equal(rec->type, type);
+	assert_int_equal(be16_host(rec->sources), n);
+	for (unsigned i = 0; i < n; i++)
+		assert_memory_equal((const uint8_t *)(rec + 1) + 4 + 4 * i, &src[i].w[3], 4);
+	pkt_free(p->m);
+}
+
+/* Both reports of a change. */
+static void change_is(uint8_t type, unsigned n, const struct ip_addr *src)
+{
+	for (int i = 0; i < 2; i++) {
+		struct pkt p = next_message();
+
+		sources_of(&p, type, n, src);
+	}
+	assert_int_equal(ip_deadline(ip), UINT64_MAX);
+}
+
+/* RFC 3376 §3.2, §5.1 */
+static void sources_that_come_and_go_are_allowed_and_blocked(void **state)
+{
+	struct ip_addr g = GROUP4, s[2] = {v4(10, 0, 0, 50), v4(10, 0, 0, 51)};
+	struct ip_filter one = {.n = 1, .source = s}, two = {.n = 2, .source = s};
+
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &one), 0);
+	change_is(GROUP_ALLOW, 1, s);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &one, &two), 0);
+	change_is(GROUP_ALLOW, 1, s + 1);
+	/* Another listener of one of them changes nothing, also when it goes. */
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &one), 0);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &two, NULL), 0);
+	change_is(GROUP_BLOCK, 1, s + 1);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &one, NULL), 0);
+	change_is(GROUP_BLOCK, 1, s);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &one, NULL), -ENOENT);
+}
+
+static void listener_of_all_but_some_changes_the_mode(void **state)
+{
+	struct ip_addr g = GROUP4, s[2] = {v4(10, 0, 0, 50), v4(10, 0, 0, 51)};
+	struct ip_addr hosts = v4(224, 0, 0, 1), any = v4(0, 0, 0, 0);
+	struct ip_filter in = {.n = 1, .source = s}, all = {.exclude = true},
+			 but = {.exclude = true, .n = 2, .source = s};
+	struct pkt p;
+
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &in), 0);
+	change_is(GROUP_ALLOW, 1, s);
+	/* What somebody includes is not excluded. */
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &but), 0);
+	change_is(GROUP_TO_EXCLUDE, 1, s + 1);
+	assert_int_equal(query4(hosts, any, 10, 12), NEXT_CONSUMED);
+	p = next_message();
+	sources_of(&p, GROUP_IS_EXCLUDE, 1, s + 1);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &but, &all), 0);
+	change_is(GROUP_ALLOW, 1, s + 1);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &all, NULL), 0);
+	change_is(GROUP_TO_INCLUDE, 1, s);
+	assert_int_equal(query4(hosts, any, 10, 12), NEXT_CONSUMED);
+	p = next_message();
+	sources_of(&p, GROUP_IS_INCLUDE, 1, s);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &in, NULL), 0);
+	change_is(GROUP_BLOCK, 1, s);
+}
+
+/* RFC 3376 §5.2: changes alone are no answer. */
+static void query_is_answered_beside_changes(void **state)
+{
+	struct ip_addr g = GROUP4, s[2] = {v4(10, 0, 0, 50), v4(10, 0, 0, 51)};
+	struct ip_addr hosts = v4(224, 0, 0, 1), any = v4(0, 0, 0, 0);
+	struct ip_filter one = {.n = 1, .source = s}, two = {.n = 2, .source = s};
+	struct pkt p, both[2];
+	uint8_t ifindex[2];
+
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &one), 0);
+	change_is(GROUP_ALLOW, 1, s);
+	assert_int_equal(query4(hosts, any, 10, 12), NEXT_CONSUMED);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &one, &two), 0);
+	assert_int_equal(ip_expire(ip, both, ifindex, 2), 2);
+	sources_of(&both[0], GROUP_ALLOW, 1, s + 1);
+	sources_of(&both[1], GROUP_IS_INCLUDE, 2, s);
+	p = next_message();
+	sources_of(&p, GROUP_ALLOW, 1, s + 1);
+	assert_int_equal(ip_deadline(ip), UINT64_MAX);
+}
+
+/* RFC 3376 §7.2.1: it is joined, and left; of sources nothing can be said. */
+static void older_querier_hears_nothing_of_sources(void **state)
+{
+	struct ip_addr hosts = v4(224, 0, 0, 1), any = v4(0, 0, 0, 0), g = GROUP4;
+	struct ip_addr s[2] = {v4(10, 0, 0, 50), v4(10, 0, 0, 51)};
+	struct ip_filter one = {.n = 1, .source = s}, two = {.n = 2, .source = s};
+	struct pkt p;
+
+	assert_int_equal(query4(hosts, any, 100, 8), NEXT_CONSUMED);
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &one), 0);
+	for (int i = 0; i < 2; i++) {
+		p = next_message();
+		assert_int_equal(((const struct wire_igmp *)igmp_of(&p, g, 8))->type,
+				 IGMP_V2_REPORT);
+		pkt_free(p.m);
+	}
+	assert_int_equal(ip_group_filter(ip, 0, &g, &one, &two), 0);
+	assert_int_equal(ip_deadline(ip), UINT64_MAX);
+	assert_int_equal(ip_group_filter(ip, 0, &g, &two, NULL), 0);
+	p = next_message();
+	assert_int_equal(((const struct wire_igmp *)igmp_of(&p, v4(224, 0, 0, 2), 8))->type,
+			 IGMP_V2_LEAVE);
+	pkt_free(p.m);
+}
+
+/* As many as there can be, of IPv6, in one message; one more is refused, and changes nothing. */
+static void sources_are_limited(void **state)
+{
+	struct ip_addr g = GROUP6, s[33], reports = {.b = {0xff, 2, [15] = 0x16}},
+		       none = {.q = {0, 0}};
+	struct ip_filter most = {.n = 32, .source = s}, more = {.n = 1, .source = s + 32};
+	uint8_t type[2] = {GROUP_ALLOW, GROUP_BLOCK};
+	const struct wire_report *r;
+	struct pkt p;
+
+	for (uint8_t i = 0; i < 33; i++)
+		s[i] = (struct ip_addr){.b = {0xfd, [15] = i}};
+	for (int change = 0; change < 2; change++) {
+		if (change == 0)
+			assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &most), 0);
+		else
+			assert_int_equal(ip_group_filter(ip, 0, &g, &most, NULL), 0);
+		assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &more), -ENOBUFS);
+		for (int i = 0; i < 2; i++) {
+			p = next_message();
+			r = mld_of(&p, none, reports, 8 + 20 + 32 * 16);
+			assert_int_equal(((const struct wire_record *)(r + 1))->type, type[change]);
+			pkt_free(p.m);
+		}
+		assert_int_equal(ip_deadline(ip), UINT64_MAX);
+	}
+	assert_int_equal(ip_group_filter(ip, 0, &g, NULL, &more), 0);
+}
+
 #define G(f) cmocka_unit_test_setup_teardown(f, up, ip_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		G(sources_that_come_and_go_are_allowed_and_blocked),
+		G(listener_of_all_but_some_changes_the_mode),
+		G(query_is_answered_beside_changes),
+		G(older_querier_hears_nothing_of_sources),
+		G(sources_are_limited),
 		G(join_and_leave_are_reported_twice),
 		G(general_query_is_answered_within_its_time),
 		G(older_querier_gets_its_own_version),

@@ -338,6 +338,71 @@ static void groups_are_joined_and_left(void **state)
 	step(2);
 }
 
+static int source(struct host *h, uint32_t sid, uint8_t what, uint32_t group, uint32_t from)
+{
+	struct ip_addr g = ip_addr_v4(be32(group)), s = ip_addr_v4(be32(from));
+	struct chan_sqe q = {.op = CHAN_OP_SOURCE, .sid = sid, .flags = what};
+
+	memcpy(q.data, &g, sizeof(g));
+	memcpy(q.data + sizeof(g), &s, sizeof(s));
+	return call(h, q).res;
+}
+
+/* RFC 3678 §4: from the link, too; and a socket that has joined nothing hears what the host does.
+ */
+static void sources_of_a_group_are_chosen(void **state)
+{
+	uint32_t a4 = make_socket(A, AF_INET, SOCK_DGRAM), b4 = make_socket(B, AF_INET, SOCK_DGRAM),
+		 from = be32_host(A->addr.w[3]);
+	struct ip_addr group = ip_addr_v4(be32(0xe0010203)), any = ip_addr_v4(be32(0));
+	struct chan_sqe q;
+	struct chan_cqe e;
+
+	assert_int_equal(do_bind(B, b4, &any, 53), 0);
+	q = with_addr(CHAN_OP_SENDTO, a4, &group, 53);
+	q.len = 10;
+	fill(A, 0, 10);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_JOIN, 0xe0010203, from), 0);
+	submit(A, q);
+	receive(B, b4, 10);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_JOIN, 0xe0010203, from + 77), 0);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_LEAVE, 0xe0010203, from), 0);
+	submit(A, q);
+	step(5);
+	assert_false(take(B, CHAN_EV_DGRAM, b4, &e));
+	assert_int_equal(member(B, b4, IP_DROP_MEMBERSHIP, 0xe0010203), 0);
+	assert_int_equal(member(B, b4, IP_ADD_MEMBERSHIP, 0xe0010203), 0);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_BLOCK, 0xe0010203, from), 0);
+	submit(A, q);
+	step(5);
+	assert_false(take(B, CHAN_EV_DGRAM, b4, &e));
+	assert_int_equal(source(B, b4, CHAN_SOURCE_UNBLOCK, 0xe0010203, from), 0);
+	submit(A, q);
+	receive(B, b4, 10);
+}
+
+/* H32 */
+static void sources_that_make_no_sense_are_refused(void **state)
+{
+	uint32_t b4 = make_socket(B, AF_INET, SOCK_DGRAM), t = make_socket(B, AF_INET, SOCK_STREAM);
+	struct chan_sqe q = {.op = CHAN_OP_SOURCE, .flags = CHAN_SOURCE_JOIN};
+
+	assert_int_equal(source(B, t, CHAN_SOURCE_JOIN, 0xe0010203, 1), -ENOPROTOOPT);
+	assert_int_equal(source(B, b4, 0, 0xe0010203, 1), -EINVAL);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_UNBLOCK + 1, 0xe0010203, 1), -EINVAL);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_JOIN, 0x0a000001, 1), -EINVAL);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_LEAVE, 0xe0010203, 1), -EINVAL);
+	q.sid = b4;
+	assert_int_equal(call(B, q).res, -EINVAL); /* of IPv6 */
+	for (uint32_t i = 1; i <= 10; i++)
+		assert_int_equal(source(B, b4, CHAN_SOURCE_JOIN, 0xe0010203, i), 0);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_JOIN, 0xe0010203, 11), -ENOBUFS);
+	assert_int_equal(source(B, b4, CHAN_SOURCE_JOIN, 0xe0010203, 10), -ENOBUFS);
+	q = with_addr(CHAN_OP_SOURCE, b4, &B->addr, 9999);
+	q.flags = CHAN_SOURCE_JOIN;
+	assert_true(call(B, q).res < 0);
+}
+
 static void datagram_to_ourselves_arrives(void **state)
 {
 	struct ip_addr lo = ip_addr_v4(be32(0x7f000001));
@@ -477,6 +542,8 @@ int main(void)
 		T(lent_datagram_is_sent_on),
 		T(broadcast_needs_permission),
 		T(groups_are_joined_and_left),
+		T(sources_of_a_group_are_chosen),
+		T(sources_that_make_no_sense_are_refused),
 		T(datagram_to_ourselves_arrives),
 		T(members_on_this_host_get_a_copy_unless_told_not_to),
 		T(tos_and_ttl_are_sent),

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Groups, and from which sources they are listened to (RFC 3678).
+ */
+#include "calls.h"
+
+#define GROUP  "239.7.7.7"
+#define GROUP6 "ff15::7:7"
+#define OTHER  "10.7.0.77"
+
+static int member(int fd, int name, const char *group, const char *source)
+{
+	struct ip_mreq_source r = {.imr_multiaddr.s_addr = inet_addr(group),
+				   .imr_interface.s_addr = inet_addr(OWN),
+				   .imr_sourceaddr.s_addr = inet_addr(source)};
+
+	return setsockopt(fd, IPPROTO_IP, name, &r, sizeof(r));
+}
+
+static int any_source(int fd, int name)
+{
+	struct ip_mreq r = {.imr_multiaddr.s_addr = inet_addr(GROUP),
+			    .imr_interface.s_addr = inet_addr(OWN)};
+
+	return setsockopt(fd, IPPROTO_IP, name, &r, sizeof(r));
+}
+
+/* Hears groups; *port: where. */
+static int hearer(int *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), no = 0;
+
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&a, &len) != 0 ||
+	    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_ALL, &no, sizeof(no)) != 0)
+		show_result("a hearer", -1);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+/* What comes of a datagram to the group, from this host: it is here at once, or never. */
+static void show_heard(int fd, int from, int port)
+{
+	char buf[16];
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	show(sendto(from, "group", 5, 0, AT(GROUP, port)));
+	/* After it, so that it is known when it would have come. */
+	show(sendto(from, "end", 3, 0, AT(OWN, port)));
+	do {
+		show(poll(&p, 1, 2000));
+		memset(buf, 0, sizeof(buf));
+		show(recv(fd, buf, sizeof(buf), MSG_DONTWAIT));
+		printf("%s\n", buf);
+	} while (strcmp(buf, "group") == 0);
+}
+
+static int speaker(void)
+{
+	struct in_addr own = {inet_addr(OWN)};
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (bind(fd, AT(OWN, 0)) != 0 ||
+	    setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof(own)) != 0)
+		show_result("a speaker", -1);
+	return fd;
+}
+
+static void source_joined(void)
+{
+	int port, fd = hearer(&port), from = speaker();
+
+	show_heard(fd, from, port);
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OTHER));
+	show_heard(fd, from, port);
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show_heard(fd, from, port);
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show(any_source(fd, IP_ADD_MEMBERSHIP));
+	show(member(fd, IP_BLOCK_SOURCE, GROUP, OWN));
+	show(member(fd, IP_DROP_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show_heard(fd, from, port);
+	show(member(fd, IP_DROP_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show(member(fd, IP_DROP_SOURCE_MEMBERSHIP, GROUP, OTHER));
+	show(member(fd, IP_DROP_SOURCE_MEMBERSHIP, GROUP, OTHER));
+	show(any_source(fd, IP_DROP_MEMBERSHIP));
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show(any_source(fd, IP_DROP_MEMBERSHIP));
+	show_heard(fd, from, port);
+}
+
+static void source_blocked(void)
+{
+	int port, fd = hearer(&port), from = speaker();
+
+	show(member(fd, IP_BLOCK_SOURCE, GROUP, OWN));
+	show(any_source(fd, IP_ADD_MEMBERSHIP));
+	show_heard(fd, from, port);
+	show(member(fd, IP_UNBLOCK_SOURCE, GROUP, OWN));
+	show(member(fd, IP_BLOCK_SOURCE, GROUP, OTHER));
+	show_heard(fd, from, port);
+	show(member(fd, IP_BLOCK_SOURCE, GROUP, OWN));
+	show(member(fd, IP_BLOCK_SOURCE, GROUP, OWN));
+	show_heard(fd, from, port);
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show(member(fd, IP_UNBLOCK_SOURCE, GROUP, OWN));
+	show_heard(fd, from, port);
+	show(member(fd, IP_UNBLOCK_SOURCE, GROUP, OTHER));
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OWN));
+	show(any_source(fd, IP_DROP_MEMBERSHIP));
+	/* Of any source, without a list: may become one of some. */
+	show(any_source(fd, IP_ADD_MEMBERSHIP));
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, OTHER));
+	show_heard(fd, from, port);
+}
+
+static void source_refused(void)
+{
+	char text[16];
+	int port, fd = hearer(&port);
+	struct ip_mreq_source r = {.imr_multiaddr.s_addr = inet_addr(GROUP),
+				   .imr_interface.s_addr = inet_addr(OTHER),
+				   .imr_sourceaddr.s_addr = inet_addr(OWN)};
+
+	show(setsockopt(fd, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &r, sizeof(r)));
+	show(setsockopt(fd, IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, &r, 8));
+	show(setsockopt(fd, IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP, &r, sizeof(r)));
+	show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, OWN, OTHER));
+	for (int i = 1; i <= 11; i++) {
+		snprintf(text, sizeof(text), "10.9.9.%d", i);
+		show(member(fd, IP_ADD_SOURCE_MEMBERSHIP, GROUP, text));
+	}
+}
+
+/* ---- by family ---- */
+
+static struct sockaddr_storage address(int family, const char *text)
+{
+	struct sockaddr_storage ss = {.ss_family = (sa_family_t)family};
+	struct sockaddr_in6 *in6 = (void *)&ss;
+	struct sockaddr_in *in = (void *)&ss;
+
+	inet_pton(family, text, family == AF_INET ? (void *)&in->sin_addr : &in6->sin6_addr);
+	return ss;
+}
+
+static int join_group(int fd, int family, int name, const char *group)
+{
+	struct group_req r = {.gr_group = address(family, group)};
+
+	return setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, name, &r, sizeof(r));
+}
+
+static int join_source(int fd, int family, int name, const char *group, const char *source)
+{
+	struct group_source_req r = {.gsr_group = address(family, group),
+				     .gsr_source = address(family, source)};
+
+	return setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, name, &r, sizeof(r));
+}
+
+/* Of IPv6 one interface alone has a route to the group. */
+static void by_family(int fd, int family, const char *group, const char *source, const char *other)
+{
+	show(join_source(fd, family, MCAST_BLOCK_SOURCE, group, source));
+	show(join_group(fd, family, MCAST_JOIN_GROUP, group));
+	show(join_group(fd, family, MCAST_JOIN_GROUP, group));
+	show(join_source(fd, family, MCAST_BLOCK_SOURCE, group, source));
+	show(join_source(fd, family, MCAST_BLOCK_SOURCE, group, source));
+	show(join_source(fd, family, MCAST_JOIN_SOURCE_GROUP, group, other));
+	show(join_source(fd, family, MCAST_UNBLOCK_SOURCE, group, other));
+	show(join_source(fd, family, MCAST_UNBLOCK_SOURCE, group, source));
+	show(join_group(fd, family, MCAST_LEAVE_GROUP, group));
+	show(join_group(fd, family, MCAST_LEAVE_GROUP, group));
+	show(join_source(fd, family, MCAST_JOIN_SOURCE_GROUP, group, other));
+	show(join_source(fd, family, MCAST_JOIN_SOURCE_GROUP, group, source));
+	show(join_source(fd, family, MCAST_LEAVE_SOURCE_GROUP, group, source));
+	show(join_source(fd, family, MCAST_LEAVE_SOURCE_GROUP, group, other));
+	show(join_source(fd, family, MCAST_LEAVE_SOURCE_GROUP, group, other));
+	show(join_source(fd, family, MCAST_JOIN_SOURCE_GROUP, source, other));
+	show(join_group(fd, family, MCAST_JOIN_GROUP, source));
+	show(setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, MCAST_JOIN_GROUP, &fd,
+			sizeof(fd)));
+	show(join_group(fd, family == AF_INET ? AF_INET6 : AF_INET, MCAST_JOIN_GROUP, group));
+}
+
+static void group_sources_v6(void)
+{
+	struct sockaddr_in6 own = {.sin6_family = AF_INET6};
+	int fd = socket(AF_INET6, SOCK_DGRAM, 0);
+
+	inet_pton(AF_INET6, "fd07::2", &own.sin6_addr);
+	show(bind(fd, (struct sockaddr *)&own, sizeof(own)));
+	by_family(fd, AF_INET6, GROUP6, "fd07::2", "fd07::77");
+}
+
+const struct call_case multicast_cases[] = {
+	{"source_joined", source_joined},
+	{"source_blocked", source_blocked},
+	{"source_refused", source_refused},
+	{"group_sources_v6", group_sources_v6},
+	{NULL, NULL},
+};
