@@ -71,6 +71,8 @@ struct host_wait {
 			     * or NULL: at its begin */
 	int64_t deadline_ns;	 /* of CLOCK_MONOTONIC; INT64_MAX: none; 0: only looks */
 	const sigset_t *sigmask; /* for the time of the wait (ppoll, epoll_pwait), or NULL */
+	bool exclusive;		 /* fd is a listener: of the processes that all wait so for it, or
+				  * with EPOLLEXCLUSIVE, one is woken; see host_accept_left() */
 };
 
 enum {
@@ -84,6 +86,10 @@ enum {
  * counts, on the kernel's side perhaps some microseconds later: the caller has looked. With pfd
  * both sides are looked at first and last. The caller looks again. */
 int host_wait(const struct host_wait *w) must_check;
+
+/* Who waited exclusively for a listener waits no more, and has not asked for what came: another
+ * process is woken in its place. */
+void host_accept_left(int fd);
 
 /* Of a set of the client: others of its members are in the kernel's epoll of that number. A wait
  * for it that is not for them too ends with HOST_AGAIN. */

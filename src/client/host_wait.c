@@ -66,8 +66,8 @@ static int sleep_once(struct call *c)
 	waiter_init(&w);
 	w.interruptible = true;
 	w.kernel = c->kernel;
-	poll_link(c->named, 2, c->named_link, &w);
-	poll_link(c->w->pfd, c->w->n_pfd, c->link, &w);
+	poll_link(c->named, 2, c->named_link, &w, c->w->exclusive);
+	poll_link(c->w->pfd, c->w->n_pfd, c->link, &w, false);
 	r = client_wait(&w, c->w->deadline_ns);
 	poll_unlink(c->w->n_pfd, c->link);
 	poll_unlink(2, c->named_link);
@@ -173,6 +173,18 @@ int host_wait(const struct host_wait *w)
 	if (c.link != few_links)
 		free(c.link);
 	return r;
+}
+
+void host_accept_left(int fd)
+{
+	struct csock *s;
+	int err;
+
+	client_lock();
+	s = fd_csock(fd, &err);
+	if (s != NULL)
+		shared_exclusive_left(s);
+	client_unlock();
 }
 
 int host_epoll_kernel(int epfd, bool has)

@@ -50,7 +50,8 @@ int poll_look(struct pollfd *fds, nfds_t n, short unknown)
 	return ready;
 }
 
-void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, struct waiter *w)
+void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, struct waiter *w,
+	       bool exclusive)
 {
 	for (nfds_t i = 0; i < n; i++) {
 		struct polled p = polled(fds[i].fd);
@@ -66,9 +67,9 @@ void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, stru
 		links[i] = (struct poll_link){.list = list, .set = p.e};
 		if (list == NULL)
 			continue;
-		links[i].link = (struct wlink){.w = w, .next = *list};
+		links[i].link = (struct wlink){.w = w, .next = *list, .exclusive = exclusive};
 		*list = &links[i].link;
-		if (p.s != NULL && unlikely(p.s->flags & CSOCK_EXCLUSIVE))
+		if (p.s != NULL && unlikely((p.s->flags & CSOCK_EXCLUSIVE) || exclusive))
 			shared_exclusive(p.s);
 	}
 }
@@ -94,7 +95,7 @@ static int poll_wait(struct pollfd *fds, nfds_t n, struct poll_link *links, int6
 	while (ready == 0 && r == 0) {
 		waiter_init(&w);
 		w.interruptible = true;
-		poll_link(fds, n, links, &w);
+		poll_link(fds, n, links, &w, false);
 		r = client_wait(&w, deadline);
 		poll_unlink(n, links);
 		if (client.stopping)

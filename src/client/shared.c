@@ -10,7 +10,9 @@
  * (sock/sock_lease.c): then what is read is taken first, by the lease's word in the channel. That
  * another process reads is found out by that, or by the event, whichever comes first.
  *
- * Where all wait with EPOLLEXCLUSIVE the service is told that one of the processes will do.
+ * Where all wait with EPOLLEXCLUSIVE, or in accept(), the service is told that one of the processes
+ * will do. It is not told anew when an accept() has its connection: who is busy with that has not
+ * asked in vain, and is not told of others.
  */
 #include "client/client_priv.h"
 
@@ -279,16 +281,20 @@ void shared_lease(struct csock *s, const struct chan_cqe *e)
 	}
 }
 
-/* ---- EPOLLEXCLUSIVE ---- */
+/* ---- EPOLLEXCLUSIVE, and accept() that waits ---- */
 
-/* Does nobody here wait for it in another way? */
+/* Does somebody here wait for it, and nobody in another way? Who sleeps in accept() asks as soon as
+ * it is woken, as who waits in a set does. */
 static bool one_will_do(const struct csock *s)
 {
 	const struct epitem *i = s->items;
+	const struct wlink *l = s->waiters;
 
 	while (i != NULL && (i->events & EPOLLEXCLUSIVE))
 		i = i->next;
-	return i == NULL && s->items != NULL && s->waiters == NULL;
+	while (l != NULL && l->exclusive)
+		l = l->next;
+	return i == NULL && l == NULL && (s->items != NULL || s->waiters != NULL);
 }
 
 void shared_exclusive(struct csock *s)
@@ -313,4 +319,20 @@ void shared_exclusive(struct csock *s)
 		q->arg[0] = is;
 		cmd_push(c, CHAN_OP_EXCLUSIVE);
 	}
+}
+
+void shared_exclusive_left(struct csock *s)
+{
+	uint32_t serial = s->serial;
+
+	if (likely((s->flags & CSOCK_EXCLUSIVE) == 0))
+		return;
+	/* It must be said: another process may sleep over what this one was told. */
+	for (unsigned i = 0; i < csock_members(s); i++) {
+		struct chan_sqe *q = cmd_slot(csock_core(csock_member(s, i)));
+
+		if (q == NULL || s->serial != serial)
+			return;
+	}
+	shared_exclusive(s);
 }

@@ -266,9 +266,9 @@ static int socket_accept(struct csock *s, struct csock **out, int flags)
 			if (r != -EAGAIN)
 				return r;
 		}
-		if (s->flags & CSOCK_NONBLOCK)
-			return -EAGAIN;
-		r = csock_wait(s, deadline);
+		r = s->flags & CSOCK_NONBLOCK ? -EAGAIN : csock_wait_exclusive(s, deadline);
+		if (r < 0 && r != -EBADF)
+			shared_exclusive_left(s);
 		if (r < 0)
 			return r == -ETIMEDOUT ? -EAGAIN : r;
 	}

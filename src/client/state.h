@@ -146,6 +146,7 @@ struct kwait {
 struct wlink {
 	struct waiter *w;
 	struct wlink *next;
+	bool exclusive; /* of a shared socket: it takes what it is woken for */
 };
 
 enum csock_state {

@@ -95,6 +95,8 @@ static inline bool shared_asks(const struct csock *s)
 }
 /* Who waits for it here may have changed: says so to the service if it makes a difference. */
 void shared_exclusive(struct csock *s);
+/* A thread that waited so has not asked. May release the lock. */
+void shared_exclusive_left(struct csock *s);
 /* A stream that others write to as well: returns when the service has taken what was sent, so that
  * what another process sends after this comes after it. */
 void shared_flush(struct csock *s);
@@ -162,9 +164,9 @@ int64_t rejoin_deadline(void);
 bool service_is_dead(void);
 /* Dead, or it has ended our attachment: it answers no more. */
 bool service_is_deaf(void);
-/* Before a sleep of a wait that began at `since`: looks if it is time, and says until when to sleep.
- * The program may have closed our descriptors before it called, and others may have their numbers:
- * so the first sleep is short, unless there was a look since then. */
+/* Before a sleep of a wait that began at `since`: looks if it is time, and says until when to
+ * sleep. The program may have closed our descriptors before it called, and others may have their
+ * numbers: so the first sleep is short, unless there was a look since then. */
 int64_t rejoin_sleep_until(int64_t since, int64_t now, int64_t deadline);
 static inline bool rejoin_resuming(void)
 {

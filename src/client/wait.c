@@ -313,18 +313,30 @@ void wlink_wake(struct wlink *l)
 		waiter_wake(l->w);
 }
 
-int csock_wait(struct csock *s, int64_t deadline)
+static int wait_linked(struct csock *s, int64_t deadline, bool exclusive)
 {
 	struct waiter w;
-	struct wlink l = {.w = &w, .next = s->waiters};
+	struct wlink l = {.w = &w, .next = s->waiters, .exclusive = exclusive};
 	uint32_t serial = s->serial;
 	int r;
 
 	waiter_init(&w);
 	s->waiters = &l;
+	if (unlikely((s->flags & CSOCK_EXCLUSIVE) || exclusive))
+		shared_exclusive(s);
 	r = client_wait(&w, deadline);
 	wlink_remove(&s->waiters, &l);
 	return s->serial != serial || client.stopping ? -EBADF : r;
+}
+
+int csock_wait(struct csock *s, int64_t deadline)
+{
+	return wait_linked(s, deadline, false);
+}
+
+int csock_wait_exclusive(struct csock *s, int64_t deadline)
+{
+	return wait_linked(s, deadline, true);
 }
 
 /* Waits for anything while another leads. */

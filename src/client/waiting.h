@@ -74,6 +74,9 @@ void waiter_init(struct waiter *w);
 void waiter_wake(struct waiter *w);
 /* Waits for news of one socket; -EBADF also when its descriptor was closed. */
 int csock_wait(struct csock *s, int64_t deadline) must_check;
+/* The same; of the processes that all wait so, or with EPOLLEXCLUSIVE, one is woken. Who waits no
+ * more and has not asked for what came says shared_exclusive_left(). */
+int csock_wait_exclusive(struct csock *s, int64_t deadline) must_check;
 void wlink_remove(struct wlink **list, struct wlink *l);
 void wlink_wake(struct wlink *list) slow_path;
 
@@ -112,7 +115,9 @@ struct poll_link {
 };
 /* What each is ready for now; what is not ours: `unknown`. How many are ready for something. */
 int poll_look(struct pollfd *fds, nfds_t n, short unknown);
-void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, struct waiter *w);
+/* exclusive: see csock_wait_exclusive(). */
+void poll_link(const struct pollfd *fds, nfds_t n, struct poll_link *links, struct waiter *w,
+	       bool exclusive);
 void poll_unlink(nfds_t n, struct poll_link *links);
 
 #endif

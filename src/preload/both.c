@@ -25,12 +25,17 @@ static int64_t deadline(int fd)
 	return (now.tv_sec + tv.tv_sec) * 1000000000ll + now.tv_nsec + tv.tv_usec * 1000;
 }
 
-/* Until either side may have something: 0; -EAGAIN (the time is over), -EINTR, -EBADF. */
-static int both_wait(int fd, int64_t end)
+/* Until either side may have something: 0; -EAGAIN (the time is over), -EINTR, -EBADF. accept: one
+ * of the processes that wait so is woken. */
+static int both_wait(int fd, int64_t end, bool accept)
 {
 	struct pollfd twin = {.fd = twin_of(fd), .events = POLLIN};
-	struct host_wait w = {
-		.epfd = -1, .fd = fd, .kernel = &twin, .n_kernel = 1, .deadline_ns = end};
+	struct host_wait w = {.epfd = -1,
+			      .fd = fd,
+			      .kernel = &twin,
+			      .n_kernel = 1,
+			      .deadline_ns = end,
+			      .exclusive = accept};
 	int r = host_wait(&w);
 
 	return r > 0 ? 0 : r == 0 ? -EAGAIN : r;
@@ -45,6 +50,8 @@ static int accept_one(int fd, struct sockaddr *addr, socklen_t *len, int flags, 
 	} else {
 		r = real.accept4(twin_of(fd), addr, len, flags);
 		r = r < 0 ? -errno : r;
+		if (r >= 0)
+			host_accept_left(fd);
 	}
 	if (r >= 0) {
 		number_begin(r, ours ? FD_SOCKET : FD_KERNEL);
@@ -65,9 +72,11 @@ int both_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 			r = accept_one(fd, addr, len, flags, !first);
 		if (r != -EAGAIN || !number_blocks(fd))
 			return r;
-		r = both_wait(fd, end);
-		if (r < 0)
+		r = both_wait(fd, end, true);
+		if (r < 0) {
+			host_accept_left(fd);
 			return r;
+		}
 	}
 }
 
@@ -100,7 +109,7 @@ ssize_t both_recvmsg(int fd, struct msghdr *msg, int flags)
 			n = recv_one(fd, msg, flags, !first);
 		if (n != -EAGAIN || !waits)
 			return n;
-		n = both_wait(fd, end);
+		n = both_wait(fd, end, false);
 		if (n < 0)
 			return n;
 	}

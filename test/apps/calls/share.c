@@ -309,6 +309,127 @@ static void exclusive_processes(void)
 	show(n->wakes < EACH * WAITERS * 3 / 2);
 }
 
+/* ---- accept() in several processes ---- */
+
+static void woken(int sig)
+{
+}
+
+/* Serves connections until it is killed; a signal does not keep one from the others. */
+static void serve(int l, int ready, struct count *n)
+{
+	struct sigaction sa = {.sa_handler = woken};
+	char buf[16];
+
+	sigaction(SIGUSR1, &sa, NULL);
+	if (write(ready, "r", 1) != 1)
+		_exit(1);
+	for (;;) {
+		int s = accept(l, NULL, NULL);
+
+		if (s < 0 && errno != EINTR)
+			_exit(1);
+		if (s < 0)
+			continue;
+		n->served += read_full(s, buf, 9) == 9;
+		close(s);
+	}
+}
+
+static long times_slept(pid_t pid)
+{
+	char path[64], line[128];
+	long n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "r");
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		(void)sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+	if (f != NULL)
+		fclose(f);
+	return n;
+}
+
+static long all_slept(const pid_t *pid)
+{
+	long n = 0;
+
+	for (int i = 0; i < WAITERS; i++) {
+		until_asleep(pid[i]);
+		n += times_slept(pid[i]);
+	}
+	return n;
+}
+
+static void one_connection(int port)
+{
+	char buf[16];
+	int c = call_me(port);
+
+	show(read_full(c, buf, 1));
+	close(c);
+}
+
+/* A connection wakes one process of four, not all; each is served, also when those that may have
+ * been woken are interrupted, or killed. */
+static void accept_in_each(int l, int port)
+{
+	int ready[2];
+	struct count *n =
+		mmap(NULL, sizeof(*n), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid[WAITERS];
+	long slept, more = 0;
+	char buf[16];
+
+	show(pipe(ready));
+	for (int i = 0; i < WAITERS; i++) {
+		pid[i] = fork();
+		if (pid[i] == 0)
+			serve(l, ready[1], n);
+	}
+	show(read_full(ready[0], buf, WAITERS));
+	for (int k = 0; k < EACH; k++) {
+		slept = all_slept(pid);
+		one_connection(port);
+		more += all_slept(pid) - slept;
+	}
+	show(more > 0);
+	printf("%s\n", more < EACH * WAITERS * 2 ? "few woke" : "all woke");
+	for (int k = 0; k < EACH; k++) {
+		for (int i = 0; i < WAITERS; i++)
+			kill(pid[i], SIGUSR1);
+		one_connection(port);
+	}
+	for (int i = 0; i < WAITERS; i++) {
+		one_connection(port);
+		kill(pid[i], SIGKILL);
+		show(waitpid(pid[i], NULL, 0) == pid[i]);
+		if (i < WAITERS - 1)
+			one_connection(port);
+	}
+	show(n->served);
+}
+
+static void accept_processes(void)
+{
+	int port, l = listener(&port);
+
+	accept_in_each(l, port);
+}
+
+/* At all addresses. */
+static void accept_processes_any(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET, SOCK_STREAM, 0);
+
+	show(listen(l, 8));
+	show(getsockname(l, (struct sockaddr *)&a, &len));
+	accept_in_each(l, ntohs(a.sin_port));
+}
+
 static void *read_one(void *arg)
 {
 	char c;
@@ -345,5 +466,7 @@ const struct call_case share_cases[] = {
 	{"jumped", jumped},
 	{"cancelled", cancelled},
 	{"exclusive_processes", exclusive_processes},
+	{"accept_processes", accept_processes},
+	{"accept_processes_any", accept_processes_any},
 	{NULL, NULL},
 };

@@ -348,6 +348,55 @@ static void who_polls_is_told_always(void **state)
 	said(2, 0);
 }
 
+static void said_while_asleep(void)
+{
+	assert_int_equal(fake_count(core0, CHAN_OP_EXCLUSIVE), 1);
+	assert_int_equal(fake_last(core0, CHAN_OP_EXCLUSIVE)->arg[0], 1);
+}
+
+static void nothing_there(enum chan_op op)
+{
+	fake.result[CHAN_OP_ACCEPT] = -EAGAIN;
+}
+
+/* One of the processes that sleep in accept() will do; who gives up says so. */
+static void who_sleeps_in_accept_is_one_of_several(void **state)
+{
+	int l = fake_listener(0, &sid);
+	struct timeval tv = {.tv_usec = 1000};
+
+	shared(l);
+	assert_int_equal(zs_setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);
+	fake.result[CHAN_OP_ACCEPT] = -EAGAIN;
+	fake.on_answer = nothing_there;
+	fake.on_sleep = said_while_asleep;
+	assert_int_equal(zs_accept(l, NULL, NULL), -EAGAIN);
+	assert_true(fake.sleeps > 0);
+	fake.on_sleep = NULL;
+	said(2, 0);
+}
+
+static void connection_while_asleep(void)
+{
+	said_while_asleep();
+	fake.on_sleep = NULL;
+	fake.on_answer = last_one_then_connection;
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_READABLE, .sid = sid});
+}
+
+/* Who gets what it was woken for has nothing to say. */
+static void who_accepts_says_nothing(void **state)
+{
+	int l = fake_listener(0, &sid);
+
+	shared(l);
+	fake.result[CHAN_OP_ACCEPT] = -EAGAIN;
+	fake.on_answer = nothing_there;
+	fake.on_sleep = connection_while_asleep;
+	assert_true(zs_accept(l, NULL, NULL) >= 0);
+	said(1, 1);
+}
+
 static void sharing_says_how_it_is_waited_for(void **state)
 {
 	int l = fake_listener(SOCK_NONBLOCK, &sid), err;
@@ -387,6 +436,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_service_knows_when_one_holder_will_do,
 						fake_setup, fake_teardown),
 		cmocka_unit_test_setup_teardown(who_polls_is_told_always, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(who_sleeps_in_accept_is_one_of_several, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(who_accepts_says_nothing, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(sharing_says_how_it_is_waited_for, fake_setup,
 						fake_teardown),
