@@ -10,7 +10,8 @@
  *	maps everything
  *	MAPPED            -->   seals the memory, takes the channels into service
  *	                  <--   READY
- *	GRANT             -->   may this user (SCM_CREDENTIALS) bind that port? 0: choose one
+ *	GRANT             -->   may this user (SCM_CREDENTIALS, or the maker of the voucher that
+ *	                        comes with it) bind that port? 0: choose one
  *	                  <--   GRANTED
  *	FORK              -->   makes an application for a child, attached at once, so that
  *	                  <--   WELCOME with the child's descriptors and one more, its control
@@ -113,13 +114,14 @@ struct attach_piece {
 };
 
 #define ATTACH_NO_LINKS 1u /* no memory shared with other programs */
+#define ATTACH_VOUCHER	2u /* the last descriptor is one (chan/voucher.h) */
 
 struct attach_hello {
 	struct attach_head head;
 	/* Wanted on each core, at most; 0 = the service's default. Who attaches again has tables of
 	 * these sizes. */
 	uint32_t max_sockets, max_loans, max_tokens;
-	uint32_t flags;	      /* ATTACH_NO_LINKS */
+	uint32_t flags;	      /* ATTACH_NO_LINKS, ATTACH_VOUCHER */
 	uint64_t arena_bytes; /* wanted for each core; 0 = the service's default */
 	char program[64];     /* for people */
 };

@@ -238,7 +238,8 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 				     .max_tokens = want->max_tokens,
 				     .flags = want->flags,
 				     .arena_bytes = want->arena_bytes};
-	int rc = attach_dial(a, want->path, flags);
+	int rc = attach_dial(a, want->path, flags), fd[EMBED_CORES_MAX + 1];
+	unsigned n_fds;
 
 	if (rc < 0) {
 		snprintf(err, err_len,
@@ -253,7 +254,13 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 		memcpy(a->arena_fd, from->arena_fd, sizeof(a->arena_fd));
 	}
 	snprintf(hello.program, sizeof(hello.program), "%s", program_invocation_short_name);
-	rc = attach_send(a->sock, ATTACH_HELLO, &hello, sizeof(hello), a->arena_fd, a->n_kept);
+	memcpy(fd, a->arena_fd, a->n_kept * sizeof(fd[0]));
+	n_fds = a->n_kept;
+	if (want->voucher >= 0) {
+		hello.flags |= ATTACH_VOUCHER;
+		fd[n_fds++] = want->voucher;
+	}
+	rc = attach_send(a->sock, ATTACH_HELLO, &hello, sizeof(hello), fd, n_fds);
 	/* Who refuses everybody has not waited for it: the answer is there. */
 	if (rc < 0 && rc != -EPIPE) {
 		snprintf(err, err_len, "nothing can be said to the service: %s", strerror(-rc));
@@ -485,7 +492,7 @@ static int granted(const struct attach_granted *g, uint16_t *port)
 	return 0;
 }
 
-int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp)
+int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp, int voucher)
 {
 	struct attach_grant g = {.id = ++a->grants, .port = *port, .udp = udp};
 	struct attach_msg m;
@@ -494,7 +501,7 @@ int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool
 	if ((*port == 0 && !a->shared) || *port >= a->free_ports_from)
 		return 0;
 	memcpy(g.addr, addr, sizeof(g.addr));
-	rc = attach_send(a->sock, ATTACH_GRANT, &g, sizeof(g), NULL, 0);
+	rc = attach_send(a->sock, ATTACH_GRANT, &g, sizeof(g), &voucher, voucher >= 0);
 	while (rc == 0) {
 		rc = message_wait(a->sock, &m);
 		if (rc < 0)

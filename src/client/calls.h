@@ -118,6 +118,9 @@ void group_end(struct group *g);
 void option_keep(struct csock *s, const struct chan_sqe *cmd);
 void option_remember(struct csock *s, const struct opt *o);
 void option_forget(struct csock *s, const struct opt *o);
+/* s->opts, with room for n; NULL: no memory. */
+struct opts *csock_opts(struct csock *s, unsigned n);
+void csock_opts_free(struct csock *s);
 /* The command that sets it again. */
 void option_command(struct chan_sqe *cmd, const struct opt *o);
 /* Asks the service, and remembers. */

@@ -96,8 +96,7 @@ void csock_free(struct csock *s)
 	if (s->state != CSOCK_LISTEN && s->state != CSOCK_CLOSED && s->state != CSOCK_FREE)
 		errqueue_free(s);
 	s->state = CSOCK_FREE;
-	free(s->opts);
-	s->opts = NULL;
+	csock_opts_free(s);
 	if (unlikely(c->row != NULL)) {
 		if (s->sid != 0)
 			c->row[sid_index(s->sid)] = 0;
@@ -308,8 +307,7 @@ void csock_close(struct csock *s)
 	s->state = CSOCK_CLOSED;
 	s->serial++;
 	s->fd = -1;
-	free(s->opts);
-	s->opts = NULL;
+	csock_opts_free(s);
 	s->group = NULL;
 	s->flags &= ~(uint32_t)CSOCK_GROUPED;
 	if (s->waiters != NULL)

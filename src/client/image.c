@@ -99,7 +99,7 @@ static struct csock *open_on(const struct sock_image *i, unsigned core)
 
 static void options_take(struct csock *s, const struct opt *opts, uint32_t n)
 {
-	struct opts *k = n > 0 ? malloc(sizeof(*k) + n * sizeof(*opts)) : NULL;
+	struct opts *k = n > 0 ? csock_opts(s, n) : NULL;
 
 	if (k == NULL)
 		return;
@@ -108,7 +108,6 @@ static void options_take(struct csock *s, const struct opt *opts, uint32_t n)
 	for (uint32_t i = 0; i < n; i++)
 		if (k->opt[i].len > sizeof(k->opt[i].value))
 			k->opt[i].len = sizeof(k->opt[i].value);
-	s->opts = k;
 }
 
 static bool members_open(struct csock *s, const struct sock_image *i)

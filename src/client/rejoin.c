@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "chan/attach.h"
+#include "chan/voucher.h"
 #include "client/client_priv.h"
 
 #define LOOK_NS	       5000000 /* between two looks of who does not sleep */
@@ -46,7 +47,7 @@ void rejoin_init(const char *path)
 {
 	struct rejoin *j = rejoin();
 
-	*j = (struct rejoin){.state = REJOIN_ATTACHED};
+	*j = (struct rejoin){.state = REJOIN_ATTACHED, .voucher = vouch_make(VOUCHER_ATTACH)};
 	snprintf(j->path, sizeof(j->path), "%s", path);
 }
 
@@ -58,6 +59,8 @@ void rejoin_fini(void)
 		attach_close(&j->to, j->map, false);
 	if (j->state == REJOIN_RESUME)
 		attach_close(&j->to, NULL, false);
+	vouch_drop(j->voucher);
+	j->voucher = -1;
 	j->state = REJOIN_ATTACHED;
 }
 
@@ -210,6 +213,7 @@ static struct attach_want wanted(const struct rejoin *j)
 		.max_tokens = c->token_rows,
 		.arena_bytes = c->end.hdr.arena_bytes,
 		.flags = client.no_links ? ATTACH_NO_LINKS : 0,
+		.voucher = vouch_take(j->voucher, VOUCHER_ATTACH),
 	};
 }
 

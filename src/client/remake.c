@@ -173,7 +173,7 @@ static int bind_again(struct csock *s)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = s->local_port, .scope = s->bound_scope};
 	struct chan_cqe e;
-	int r = transport_may_bind(s->local, &cmd.port, s->type == SOCK_DGRAM);
+	int r = transport_may_bind(s->local, &cmd.port, s->type == SOCK_DGRAM, vouch_bind(s));
 
 	memcpy(cmd.addr, s->local, sizeof(cmd.addr));
 	if (r == 0 && (s->flags & CSOCK_JOINT))

@@ -79,7 +79,7 @@ static int bind_now(struct csock *s, const struct endpoint *at)
 		r = unlikely(s->sid == 0) ? csock_ready(s) : 0;
 		if (r == 0) {
 			cmd.port = at->port;
-			r = transport_may_bind(at->addr, &cmd.port, s->type == SOCK_DGRAM);
+			r = transport_may_bind(at->addr, &cmd.port, s->type == SOCK_DGRAM, -1);
 		}
 		if (r == 0)
 			r = cmd_call(csock_core(s), s, &cmd, &e);
@@ -92,6 +92,7 @@ static int bind_now(struct csock *s, const struct endpoint *at)
 	s->bound_scope = at->scope;
 	memcpy(s->local, at->addr, 16);
 	s->local_port = (uint16_t)e.aux;
+	vouch_bound(s);
 	return s->type == SOCK_DGRAM ? group_spread(s) : 0;
 }
 

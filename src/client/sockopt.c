@@ -244,6 +244,27 @@ static unsigned option_find(const struct opts *k, const struct opt *o)
 	return i;
 }
 
+struct opts *csock_opts(struct csock *s, unsigned n)
+{
+	struct opts *k = realloc(s->opts, sizeof(*k) + n * sizeof(k->opt[0]));
+
+	if (k == NULL)
+		return NULL;
+	if (s->opts == NULL)
+		*k = (struct opts){.voucher = -1};
+	s->opts = k;
+	return k;
+}
+
+void csock_opts_free(struct csock *s)
+{
+	if (s->opts == NULL)
+		return;
+	vouch_drop(s->opts->voucher);
+	free(s->opts);
+	s->opts = NULL;
+}
+
 /* Only where sockets are made anew: on several cores, or at another service. Of a connection only
  * what was set before it was one, unless it can be a same-node stream: others are never made anew
  * but as sockets that were reset. */
@@ -261,10 +282,9 @@ void option_remember(struct csock *s, const struct opt *o)
 	if (!is_kept(s))
 		return;
 	if (i == n) {
-		k = i < OPTS_MAX ? realloc(k, sizeof(*k) + (n + 1) * sizeof(k->opt[0])) : NULL;
+		k = i < OPTS_MAX ? csock_opts(s, n + 1) : NULL;
 		if (k == NULL)
 			return;
-		s->opts = k;
 		k->n = n + 1;
 	}
 	k->opt[i] = *o;

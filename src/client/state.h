@@ -258,11 +258,12 @@ struct csock {
 _Static_assert(offsetof(struct csock, group) == 64, "hot line");
 _Static_assert(sizeof(struct csock) == 192, "three lines");
 
-/* SETOPT commands of a descriptor, for sockets that join it on other cores, or at another service:
- * the newest value of each option, and each membership. */
+/* For sockets that join a descriptor on other cores, or at another service: SETOPT commands, the
+ * newest value of each option and each membership. */
 #define OPTS_MAX 64
 struct opts {
 	unsigned n;
+	int voucher; /* for the port that it has (vouch.c), -1: none */
 	struct opt {
 		uint32_t len;
 		int16_t level, name;
@@ -368,13 +369,15 @@ struct attach_want {
 	uint32_t max_sockets, max_loans, max_tokens; /* 0: as the service likes */
 	uint64_t arena_bytes;
 	uint32_t flags; /* ATTACH_NO_LINKS */
+	int voucher;	/* to be believed instead of who we are; -1 */
 };
 
 /* The way to another service: see rejoin.c. */
 enum rejoin_state { REJOIN_ATTACHED, REJOIN_ENDED, REJOIN_DIAL, REJOIN_TALK, REJOIN_RESUME };
 struct rejoin {
 	enum rejoin_state state;
-	bool told; /* why it can't be */
+	bool told;   /* why it can't be */
+	int voucher; /* of who attached first (vouch.c), -1 */
 	int64_t looked_ns, next_ns, backoff_ns;
 	struct attached to;
 	struct chan_map map[EMBED_CORES_MAX];

@@ -92,7 +92,8 @@ int transport_open(struct transport *t, const struct embed_cfg *cfg, const char 
 	rejoin_init(service);
 	want = (struct attach_want){.path = service,
 				    .max_sockets = cfg->geometry.max_sockets,
-				    .arena_bytes = cfg->geometry.arena_bytes};
+				    .arena_bytes = cfg->geometry.arena_bytes,
+				    .voucher = -1};
 	r = attach_open(&t->service, &want, t->map, err, err_len);
 	t->n_cores = r == 0 ? t->service.n_cores : 0;
 	return r;
@@ -108,11 +109,18 @@ void transport_close(struct transport *t)
 	t->embed = NULL;
 }
 
-int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp)
+int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp, int voucher)
 {
 	struct transport *t = &client.transport;
 
-	return t->attached ? attach_bind(&t->service, addr, port, udp) : 0;
+	return t->attached ? attach_bind(&t->service, addr, port, udp, voucher) : 0;
+}
+
+bool transport_asks(uint16_t port)
+{
+	const struct transport *t = &client.transport;
+
+	return t->attached && port < t->service.free_ports_from;
 }
 
 bool transport_is_shared(void)

@@ -34,10 +34,25 @@ int transport_open(struct transport *t, const struct embed_cfg *cfg, const char 
 		   size_t err_len);
 void transport_close(struct transport *t);
 /* May this port be bound, by the user that the program is now? 0, *port may have been chosen then;
- * -EACCES, -EADDRINUSE; -ERESTART: there is nobody to ask any more. */
-int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp);
+ * -EACCES, -EADDRINUSE; -ERESTART: there is nobody to ask any more. voucher: of who had it before,
+ * -1. */
+int transport_may_bind(const uint8_t addr[16], uint16_t *port, bool udp, int voucher);
+/* Is it asked for this port? */
+bool transport_asks(uint16_t port);
 /* Are UDP sockets to be bound before they are connected? */
 bool transport_is_shared(void);
+
+/* ---- vouch.c: what root was allowed, for the next service ---- */
+/* -1 if there is none: we are not root, or have no descriptor left. */
+int vouch_make(const char *purpose);
+/* The descriptor if it is to be shown, else -1. */
+int vouch_take(int fd, const char *purpose);
+/* It is needed no more. */
+void vouch_drop(int fd);
+/* Its port is the program's, by a service's word. */
+void vouch_bound(struct csock *s);
+/* What is to be shown when it gets that port again; -1. */
+int vouch_bind(const struct csock *s);
 
 /* ---- fork.c ---- */
 void fork_hooks(void);
@@ -150,7 +165,8 @@ int attach_fork(struct attached *a, struct attach_msg *m) must_check;
 int attach_answer(struct attached *a, struct attach_msg *m) must_check;
 void attach_abandon(struct attached *a, struct chan_map *maps);
 int attach_child(struct attached *a, struct attach_msg *m, struct chan_map *maps) must_check;
-int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp) must_check;
+int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool udp,
+		int voucher) must_check;
 
 /* ---- rejoin.c: the service goes and comes ---- */
 void rejoin_init(const char *path);

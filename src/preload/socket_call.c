@@ -174,7 +174,8 @@ int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	long r;
 
-	if (likely(!fd_is_ours(fd)))
+	/* The library asks for what a voucher of its own is called. */
+	if (likely(!fd_is_ours(fd)) || is_inside())
 		return real.getsockname(fd, addr, len);
 	if (addr == NULL || len == NULL)
 		return (int)result(-EFAULT);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "chan/bell.h"
+#include "chan/voucher.h"
 #include "svc/service.h"
 #include "svc/shared.h"
 
@@ -90,12 +91,32 @@ unsigned app_programs(const struct service *s, uid_t uid, enum app_state first, 
 	return n;
 }
 
+/* Who attached before it became another user, at another service, is still who it was then. */
+static int believe(struct app *a, struct attach_msg *m)
+{
+	int fd, rc;
+
+	if ((m->hello.flags & ATTACH_VOUCHER) == 0)
+		return 0;
+	fd = m->n_fds > 0 ? m->fd[--m->n_fds] : -1;
+	if (fd < 0)
+		return -EINVAL;
+	rc = voucher_read(fd, VOUCHER_ATTACH, &a->uid);
+	close(fd);
+	return rc;
+}
+
 void app_take_hello(struct service *s, struct app *a, struct attach_msg *m)
 {
-	const struct policy_domain *d = policy_find(&s->cfg.policy, a->uid);
+	const struct policy_domain *d;
 	struct chan_geometry g;
-	int rc = 0;
+	int rc = believe(a, m);
 
+	if (rc < 0) {
+		app_refuse(s, a, -EPERM, "the program's voucher is none for attaching");
+		return;
+	}
+	d = policy_find(&s->cfg.policy, a->uid);
 	if (d == NULL) {
 		app_refuse(s, a, -EACCES, "user %u may not attach to this service",
 			   (unsigned)a->uid);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "chan/voucher.h"
 #include "svc/service.h"
 #include "svc/shared.h"
 
@@ -48,18 +49,32 @@ static int grant_shared(struct service *s, struct app *a, struct grant_call *g)
 	return rc;
 }
 
-/* The user is that of the message, as the kernel says it: programs change theirs after attaching.
- * Who has left the domain's users asks for nothing of theirs. */
+/* By the kernel's word: who sent the message, since programs change their user after attaching; or
+ * who had this port at another service, and vouches for who has it now. */
+static bool asks_as(const struct attach_msg *m, uint32_t *user)
+{
+	char purpose[VOUCHER_MAX];
+
+	if (m->n_fds == 0) {
+		*user = m->cred.uid;
+		return m->has_cred;
+	}
+	voucher_for_bind(purpose, m->grant.addr, m->grant.port, m->grant.udp != 0);
+	return voucher_read(m->fd[0], purpose, user) == 0;
+}
+
+/* Who has left the domain's users asks for nothing of theirs. */
 static bool may_have(const struct service *s, const struct app *a, const struct attach_msg *m,
 		     const struct grant_call *g)
 {
 	const struct policy_domain *d = &s->cfg.policy.domain[a->domain];
+	uint32_t user;
 
-	if (!m->has_cred || (m->cred.uid != 0 && policy_find(&s->cfg.policy, m->cred.uid) != d))
+	if (!asks_as(m, &user) || (user != 0 && policy_find(&s->cfg.policy, user) != d))
 		return false;
 	/* A port that is chosen is nobody's secret. */
 	return (g->p.port == 0 && s->shared != NULL) ||
-	       policy_may_bind(d, m->cred.uid, &g->addr, g->p.port);
+	       policy_may_bind(d, user, &g->addr, g->p.port);
 }
 
 void app_take_grant(struct service *s, struct app *a, struct attach_msg *m)

@@ -363,6 +363,27 @@ def new_binary_takes_over_the_listeners():
 
 
 @case
+def master_and_workers_outlive_the_service():
+    """The workers are another user's: they can't have bound port 80, nor share what the master binds."""
+    def answers():
+        for port in (80, 8080):
+            until(f"port {port} answers", lambda port=port: world.accepts(port))
+            for _ in range(20):
+                same(get("/one.txt", port=port), "one.txt")
+
+    world.replace_service()
+    answers()
+    old = workers()
+    os.kill(master(), signal.SIGHUP)
+    until("new workers", lambda: len(workers()) == 3 and not set(workers()) & set(old))
+    answers()
+    os.kill(workers()[0], signal.SIGKILL)
+    until("a new worker", lambda: len(workers()) == 3)
+    answers()
+    load(f"http://{ZS4}/one.txt")
+
+
+@case
 def quit_lets_a_download_finish():
     s = connect(ZS4, 80, timeout=30)
     s.sendall(b"GET /slow/big.bin HTTP/1.1\r\nHost: a\r\n\r\n")

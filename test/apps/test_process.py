@@ -131,10 +131,7 @@ def a_child_that_waited_while_the_service_was_replaced_serves():
     """H38: it had not used its listener before."""
     go = path("go-restart")
     with process("waits", go) as p:
-        if not world.kernel:
-            world.service.process.kill()
-            world.service.wait(20)
-            world.service = world.peer.Service(world.net, world.socket_path, "--allow", "*")
+        world.replace_service()
         put("go-restart", "")
         check_echo(world.until("somebody listens", connected), pattern(50000))
         well(p)

@@ -69,8 +69,21 @@ def start(*programs, service_args=()):
     for name in ("tools/zstack", "src/preload/libzstack-preload.so", "src/svc/libzstack-stack.so.0"):
         if os.path.exists(os.path.join(build, name)):
             shutil.copy(os.path.join(build, name), folder)
-    service = peer.Service(net, socket_path, "--allow", "*", *service_args)
+    serve(*service_args)
+
+
+def serve(*args):
+    global service
+    service = peer.Service(net, socket_path, "--allow", "*", *args)
     atexit.register(service.process.kill)
+
+
+def replace_service():
+    """It is killed, and another one takes its place."""
+    if not kernel:
+        service.process.kill()
+        service.wait(20)
+        serve()
 
 
 def finish(limit=60):

@@ -4,6 +4,7 @@
 that is played here (src/chan/attach.h). What is not allowed costs the program its session and nobody else anything."""
 import array
 import contextlib
+import errno
 import mmap
 import os
 import socket
@@ -177,6 +178,78 @@ def a_number_that_is_another_process_by_now():
 def write(path, text):
     with open(path, "w") as f:
         f.write(text)
+
+
+STRANGER = 4712
+
+
+def voucher(purpose):
+    """As src/chan/voucher.c makes it, of the user that we are."""
+    v = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    v.bind(f"\0zstack-voucher/{purpose}/{os.getpid():08x}{id(v):016x}")
+    v.listen(0)
+    return v
+
+
+def port_voucher(port, proto="tcp"):
+    return voucher(f"bind/{proto}/{port}/{'0' * 32}")
+
+
+def attaches(s, *fds):
+    """What HELLO with these descriptors, the last a voucher, brings."""
+    with Session(s) as one:
+        one.say("HELLO", struct.pack("=IIIIQ64s", 0, 0, 0, 2, 1 << 20, b"vouched for"), fds)
+        return one.hear()
+
+
+def granted(one, port, *fds):
+    """What the answer to GRANT says."""
+    one.say("GRANT", struct.pack("=IHBB16s", 7, port, 0, 0, bytes(16)), fds)
+    data = one.sock.recv(4096)
+    return struct.unpack_from("=Ii", data, 8)[1]
+
+
+def stranger(s, roots):
+    """In a process of a user whom the service does not know, with what root left it."""
+    mine = {"attach": voucher("attach"), "80": port_voucher(80)}
+    with Session(s) as one:
+        one.ask("HELLO", "REFUSED")
+    for what, fds in (("no voucher", ()), ("its own", [mine["attach"]]), ("one for a port", [roots["80"]]),
+                      ("a pair's end", [socket.socketpair()[0]])):
+        check(attaches(s, *[f.fileno() for f in fds]) == "REFUSED", f"a stranger with {what} may attach")
+    with Session(s) as one:
+        one.say("HELLO", struct.pack("=IIIIQ64s", 0, 0, 0, 2, 1 << 20, b"vouched for"), [roots["attach"].fileno()])
+        check(one.hear() == "WELCOME", "root's voucher is not believed")
+        one.ask("MAPPED", "READY")
+        for what, fds, want in (("no voucher", (), -errno.EACCES), ("its own", [mine["80"]], -errno.EACCES),
+                                ("that for 81", [roots["81"]], -errno.EACCES),
+                                ("that for UDP", [roots["udp"]], -errno.EACCES),
+                                ("that for attaching", [roots["attach"]], -errno.EACCES), ("root's", [roots["80"]], 0)):
+            got = granted(one, 80, *[f.fileno() for f in fds])
+            check(got == want, f"port 80 with {what}: {got}, not {want}")
+
+
+@case
+def a_voucher_is_worth_what_its_maker_may_do_of_that_one_thing():
+    with watched(net) as (s, w):
+        start, files = w.levels(), s.descriptors()
+        roots = {"attach": voucher("attach"), "80": port_voucher(80), "81": port_voucher(81),
+                 "udp": port_voucher(80, "udp")}
+        child = os.fork()
+        if child == 0:
+            os.setgroups([])
+            os.setresuid(STRANGER, STRANGER, STRANGER)
+            try:
+                stranger(s, roots)
+            except BaseException as e:  # pylint: disable=broad-except
+                print(f"    {e}", flush=True)
+                os._exit(1)
+            os._exit(0)
+        check(os.waitpid(child, 0)[1] == 0, "a stranger got too much, or too little")
+        for v in roots.values():
+            v.close()
+        w.await_levels(start)
+        service.until("the descriptors are back", lambda: s.descriptors() <= files + KEEPER)
 
 
 @case
