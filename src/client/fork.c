@@ -22,6 +22,8 @@
 #include "client/client_priv.h"
 #include "client/host.h"
 
+#define AWAIT_NS 2000000000 /* a service that is being replaced */
+
 static struct {
 	bool active; /* between prepare and parent or child */
 	bool child;  /* there is an application for it */
@@ -227,6 +229,7 @@ static bool share_ready(struct csock *s)
 	s->child_sid = 0;
 	if (unlikely(csock_stays(s)))
 		return false; /* no service knows of it that could share it */
+	csock_wanted(s);
 	if (unlikely(s->flags & CSOCK_LINKED))
 		link_leave(s);
 	if (s->serial != serial || s->state == CSOCK_BROKEN)
@@ -313,7 +316,10 @@ static void prepare(void)
 		client_unlock();
 		return;
 	}
-	if (attach_fork(&t->service, &forking.welcome) < 0)
+	/* Who does nothing but fork, as the master of a server, may not have noticed that another
+	 * service is there now. */
+	client_await(now_ns() + AWAIT_NS);
+	if (client.lost || attach_fork(&t->service, &forking.welcome) < 0)
 		return;
 	forking.child = true;
 	share_all(forking.welcome.welcome.app);

@@ -340,6 +340,13 @@ void rejoin_look(int64_t now, bool news)
 	}
 }
 
+bool rejoin_is_away(void)
+{
+	enum rejoin_state state = rejoin()->state;
+
+	return state != REJOIN_ATTACHED && state != REJOIN_RESUME;
+}
+
 int64_t rejoin_deadline(void)
 {
 	const struct rejoin *j = rejoin();

@@ -28,7 +28,7 @@
 
 /* ---- waiting for the service ---- */
 
-static int absent_wait(void)
+static int absent_wait(int64_t deadline)
 {
 	struct waiter w;
 	struct wlink l = {.w = &w, .next = client.absent};
@@ -38,7 +38,7 @@ static int absent_wait(void)
 		return -ENETDOWN;
 	waiter_init(&w);
 	client.absent = &l;
-	r = client_wait(&w, FOREVER);
+	r = client_wait(&w, deadline);
 	wlink_remove(&client.absent, &l);
 	return client.stopping ? -EBADF : r;
 }
@@ -48,8 +48,17 @@ int client_attached(void)
 	int r = 0;
 
 	while (unlikely(client.lost) && r == 0)
-		r = absent_wait();
+		r = absent_wait(FOREVER);
 	return r;
+}
+
+void client_await(int64_t deadline)
+{
+	int r = 0;
+
+	rejoin_look(now_ns(), true);
+	while (rejoin_is_away() && r == 0)
+		r = absent_wait(deadline);
 }
 
 int csock_ready(struct csock *s)

@@ -184,6 +184,8 @@ bool service_is_deaf(void);
  * sleep. The program may have closed our descriptors before it called, and others may have their
  * numbers: so the first sleep is short, unless there was a look since then. */
 int64_t rejoin_sleep_until(int64_t since, int64_t now, int64_t deadline);
+/* Is there no service that could be asked? */
+bool rejoin_is_away(void);
 static inline bool rejoin_resuming(void)
 {
 	return client.transport.rejoin.state == REJOIN_RESUME;
@@ -207,6 +209,8 @@ void lost_unhold(struct gone *g);
 int client_remake(void) must_check;
 /* Waits until there is a service. 0, -EINTR, -EBADF (the stack stops). */
 int client_attached(void) must_check;
+/* Waits so long for it, if it is gone: client.lost tells. Inside. */
+void client_await(int64_t deadline);
 /* The same, and the socket is one of its; -EBADF also when it was closed, or its error. */
 int csock_ready(struct csock *s) must_check;
 int csock_remake(struct csock *s) must_check;
