@@ -47,6 +47,7 @@ static void place(struct exec_file *f, int i, int fd)
 	else
 		f->fd = fd;
 	fd_set_kind(fd, FD_SOCKET);
+	stdio_take(fd);
 }
 
 static void look_at(struct adoption *a, int fd)

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import socket
+import threading
 
 import world
 from world import ZS4, App, build, case, check, check_echo, connect, path, pattern, put, recv_all, together
@@ -135,6 +136,46 @@ def a_child_that_waited_while_the_service_was_replaced_serves():
         put("go-restart", "")
         check_echo(world.until("somebody listens", connected), pattern(50000))
         well(p)
+
+
+INETD = """import os, socket, sys
+l = socket.create_server(("%s", 7))
+print("listening", flush=True)
+while True:
+    c, _ = l.accept()
+    if os.fork() == 0:
+        os.dup2(c.fileno(), 0)
+        os.dup2(c.fileno(), 1)
+        os.execvp(sys.argv[1], sys.argv[1:])
+    c.close()
+"""
+
+
+def exchange(s, data):
+    """Everything that comes back, while the data is sent."""
+    def send():
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    got = recv_all(s)
+    sender.join(30)
+    return got
+
+
+@case
+def an_executed_program_has_the_socket_as_its_streams():
+    """As inetd and socat do it. The C library reads and writes stdin and stdout past all hooks."""
+    lines = b"".join(b"line %d of x\n" % i for i in range(20000))
+    for argv, send, want in ((["sed", "s/x/y/"], lines, lines.replace(b"x", b"y")),
+                             (["head", "-n", "3"], lines[:36], lines[:36]),
+                             (["sort", "-r"], b"a\nb\n", b"b\na\n"), (["cat"], lines, lines)):
+        p = App(world.PYTHON, "-c", INETD % ZS4, *argv, ready="listening")
+        with contextlib.closing(connected()) as s:
+            got = exchange(s, send)
+        check(got == want, f"{argv[0]}: {len(got)} bytes, not {len(want)}: {got[:60]!r} {p.errors()[-300:]}")
+        p.end()
 
 
 TALK = """import socket
