@@ -4,9 +4,10 @@
  * lie, or in software. The field holds the sum of the pseudo-header (RFC 9293 §3.1), as the
  * protocols leave it, so that the sum over header and payload is the one wanted.
  *
- * memif, af_xdp, af_packet, tap, rings and files have no way to say "this packet has no checksum,
- * and needs none": the far end would have to believe every frame. So it is always computed there.
- * virtio and vhost say it for each packet, and none is computed on either side.
+ * memif, af_xdp, rings, files, and the drivers of af_packet and tap have no way to say "this packet
+ * has no checksum, and needs none": the far end would have to believe every frame. So it is always
+ * computed there. virtio, vhost, and the kernel (dev_vnet.c) say it for each packet, and none is
+ * computed on either side.
  */
 #include <netinet/in.h>
 #include <string.h>

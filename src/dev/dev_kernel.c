@@ -106,7 +106,7 @@ int dev_kernel_open(const struct dev *port, const struct dev_kernel_cfg *cfg,
 		what = "the kernel takes af_packet's frames itself, and keeping it from that needs "
 		       "CAP_BPF and Linux 6.6; use af_xdp or a NIC";
 		k->hide = dev_hide_open(port);
-		k->without_sums = port->row->none_is_good || port->own_io;
+		k->without_sums = port->row->none_is_good || port->io != DEV_IO_PMD;
 		rc = k->hide < 0 && k->hide != -ENOENT ? k->hide : 0;
 	}
 	if (rc == 0)

@@ -269,11 +269,14 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 	for (unsigned q = 0; q < d->n_queues; q++)
 		d->q[q].offer = PKT_BURST;
 	dev_wake_find(d);
-	dev_whole_open(d);
 	*what = "cannot turn its offloads on";
-	rc = dev_tap_open(d, cfg->rx_pools);
+	rc = dev_packet_open(d, dev_port_args(&info), cfg->rx_pools);
+	dev_whole_open(d);
+	if (rc == 0)
+		rc = dev_tap_open(d, cfg->rx_pools);
 	if (rc < 0) {
 		dev_tap_close(d);
+		dev_packet_close(d);
 		dev_wake_close(d);
 		rte_eth_dev_stop(d->port_id);
 		return rc;
@@ -309,6 +312,7 @@ void dev_close(struct dev *d)
 	if (d == NULL)
 		return;
 	dev_tap_close(d);
+	dev_packet_close(d);
 	dev_wake_close(d);
 	dev_guard_close(d);
 	dev_reclaim_close(d);
@@ -372,6 +376,7 @@ void dev_counters(struct dev *d, struct dev_counters *out)
 	memset(out, 0, sizeof(*out));
 	for (unsigned q = 0; q < d->n_queues; q++)
 		counters_add(out, &d->q[q].count);
+	out->rx_missed += dev_packet_missed(d);
 	if (rte_eth_stats_get(d->port_id, &s) == 0) {
 		out->rx_missed += s.imissed;
 		out->rx_errors += s.ierrors;

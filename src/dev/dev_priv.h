@@ -19,6 +19,9 @@
 #define DEV_UMEM_CHUNK 4096
 /* Room for data in a receive buffer, unless a port wants more. */
 #define DEV_RX_ROOM 2048
+/* The largest IP packet and its headers, in such buffers. */
+#define DEV_CHAIN_SEGS	(65536 / DEV_RX_ROOM + 1)
+#define DEV_CHAIN_BYTES (DEV_CHAIN_SEGS * DEV_RX_ROOM)
 /* Buffers of a pool that a core keeps for itself. */
 #define DEV_POOL_CACHE 256
 
@@ -59,6 +62,13 @@ struct dev_row {
 	uint16_t tx_most; /* most packets that its transmit function is given at once; 0: any */
 };
 
+/* Who moves the frames. */
+enum dev_io {
+	DEV_IO_PMD,
+	DEV_IO_TAP,    /* dev_tap.c */
+	DEV_IO_PACKET, /* dev_packet.c */
+};
+
 /* Written by the core of the queue only. */
 struct dev_queue {
 	struct dev_counters count;
@@ -68,7 +78,9 @@ struct dev_queue {
 	bool intr;		 /* wake_fd is a queue interrupt's */
 	bool proxy;		 /* wake_fd is an epoll of ours around real_fd */
 	bool warned_cut;
-	struct dev_tap *tap; /* own_io */
+	struct dev_tap *tap;	   /* DEV_IO_TAP */
+	struct dev_packet *packet; /* DEV_IO_PACKET */
+	uint32_t lost;	/* DEV_IO_PACKET: frames larger than its slots, not kept, not yet counted */
 	bool whole;	/* af_packet: what its ring cuts lies in its socket's queue (dev_whole.c) */
 	bool busy;	/* in the PMD, where the port is guarded */
 	uint32_t polls; /* guarded: until the next look at the peer */
@@ -99,7 +111,7 @@ struct dev {
 	bool was_up, gone; /* what dev_check() found last */
 	bool deleted;	   /* the interface, for good */
 	uint64_t check_tsc;
-	bool own_io;			  /* dev_tap.c moves the frames, not the PMD */
+	enum dev_io io;
 	bool guarded, paused, guard_slow; /* dev_guard.c */
 	int control, stand_in;
 	char socket[109]; /* role and path, see dev_guard.c */
@@ -130,6 +142,9 @@ struct rte_mempool *dev_umem_pool(unsigned id, uint32_t n);
 /* Bytes that the receive pool's buffers must have room for on account of this SPEC; 0: any. */
 uint32_t dev_spec_room(const char *text, uint32_t mtu);
 
+/* Bytes of a block of af_packet's ring: a whole number of frames, and of pages. */
+uint32_t dev_spec_block(uint32_t frame);
+
 /* dev_table.c */
 const struct dev_row *dev_row_find(const char *driver);
 /* Fills caps, segs, reclaim of d from its row, what it reports and its arguments. */
@@ -150,6 +165,11 @@ uint32_t dev_rx_room(void);
 void dev_whole_open(struct dev *d);
 /* The whole frame of a cut one, or NULL. Borrows cut. */
 struct rte_mbuf *dev_whole_take(struct dev *d, struct dev_queue *q, struct rte_mbuf *cut);
+/* A chain of n bytes, not yet written, and where they lie; NULL: no buffers, or n is more than
+ * DEV_CHAIN_BYTES. */
+struct iovec;
+struct rte_mbuf *dev_chain_alloc(struct rte_mempool *pool, uint32_t n, struct iovec *iov,
+				 unsigned *n_iov) must_check;
 
 /* dev_csum.c: where the headers of a frame lie. l4_len ends where IP says, not where padding does.
  */
@@ -204,13 +224,48 @@ struct virtio_net_hdr;
 /* Borrows m. 0 or -errno. */
 int dev_tap_write(int fd, struct virtio_net_hdr *h, const struct rte_mbuf *m) must_check;
 
+/* dev_vnet.c: the header of a packet to the kernel, and from it. */
+/* What it says of the checksum of a packet of len bytes, as DPDK's flag. */
+uint64_t dev_vnet_verdict(const struct virtio_net_hdr *h, uint32_t len);
+/* What the port was asked to do with the packet, in the kernel's words. */
+struct virtio_net_hdr dev_vnet_header(const struct rte_mbuf *m);
+/* DPDK leaves the length out of a TSO packet's pseudo-header, the kernel wants it in. Returns the
+ * field, to be put back as it was when the packet isn't sent, or NULL. */
+uint8_t *dev_vnet_length_in(struct rte_mbuf *m, const struct virtio_net_hdr *h, uint16_t *was);
+
+/* dev_packet.c. Of an af_packet port whose wake sources are known: moves its frames from here on
+ * where it can, else leaves them to the PMD. -errno: the port can't be used. */
+int dev_packet_open(struct dev *d, const char *args, struct rte_mempool *const *pools) must_check;
+void dev_packet_close(struct dev *d);
+/* Frames that its rings had no room for, so far. For any thread. */
+uint64_t dev_packet_missed(struct dev *d);
+uint16_t dev_packet_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+uint16_t dev_packet_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
+
+/* dev_udp_cut.c: a packet of many UDP datagrams of one size (the last may be shorter) behind one
+ * header, being cut. */
+struct dev_udp_cut {
+	struct rte_mbuf *m; /* owned; NULL: none */
+	struct dev_layout l;
+	uint32_t at, left;    /* payload not yet taken: where it begins, its bytes */
+	uint16_t size, taken; /* of a datagram's payload; how many were taken */
+};
+/* Takes m. False: it is no such packet, or the datagrams don't fit the pool's buffers; freed. */
+bool dev_udp_cut_begin(struct dev_udp_cut *c, struct rte_mbuf *m, uint16_t size,
+		       struct rte_mempool *pool) must_check;
+/* The next datagram of a packet that is being cut: 1, or -ENOBUFS. */
+int dev_udp_cut_next(struct dev_udp_cut *c, struct rte_mempool *pool,
+		     struct rte_mbuf **out) must_check;
+
 /* dev_hide.c: keeps the kernel from taking what arrives at the port's interface, until the
  * descriptor is closed. -ENOENT: it doesn't; other -errno. */
 int dev_hide_open(const struct dev *d);
 
 static inline uint16_t dev_pmd_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
 {
-	if (unlikely(d->own_io))
+	if (d->io == DEV_IO_PACKET)
+		return dev_packet_rx(d, queue, m, n);
+	if (d->io == DEV_IO_TAP)
 		return dev_tap_rx(d, queue, m, n);
 	if (unlikely(d->guarded))
 		return dev_guard_rx(d, queue, m, n);
@@ -219,7 +274,9 @@ static inline uint16_t dev_pmd_rx(struct dev *d, uint16_t queue, struct rte_mbuf
 
 static inline uint16_t dev_pmd_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n)
 {
-	if (unlikely(d->own_io))
+	if (d->io == DEV_IO_PACKET)
+		return dev_packet_tx(d, queue, m, n);
+	if (d->io == DEV_IO_TAP)
 		return dev_tap_tx(d, queue, m, n);
 	if (unlikely(d->guarded))
 		return dev_guard_tx(d, queue, m, n);

@@ -2,7 +2,8 @@
  *
  * Receiving a burst. Checksum verdicts are taken from ports that compute them only: flags that
  * come with a buffer through net_ring or memif are the sender's word (H19). Frames that a PMD cut
- * to its frame size look whole but for their length: dev_whole.c has the rest of them.
+ * to its frame size look whole but for their length: dev_whole.c has the rest of them. What
+ * dev_packet.c could not get whole it doesn't hand on, but it is counted here.
  */
 #include <string.h>
 
@@ -53,11 +54,27 @@ static cold_path struct rte_mbuf *rx_cut(struct dev *d, struct dev_queue *q, str
 		return NULL;
 	q->warned_cut = true;
 	fprintf(stderr,
-		"port %s: dropped a frame larger than %u bytes; they come too fast: turn the "
-		"segmentation offloads of the sending interface off (the other end of %s): "
-		"ethtool -K IFACE tso off gso off\n",
+		"port %s: dropped a frame larger than %u bytes; they come too fast: leave "
+		"qdisc_bypass out of the SPEC, or turn the segmentation offloads of the sending "
+		"interface off (the other end of %s): ethtool -K IFACE tso off gso off\n",
 		d->name, d->caps.max_frame_bytes, d->ifname);
 	return NULL;
+}
+
+/* Frames that the kernel could keep neither in a slot nor beside. */
+static cold_path void rx_lost(struct dev *d, struct dev_queue *q, struct drop_counters *drops)
+{
+	drops->n[DROP_ETH_TRUNCATED] += q->lost;
+	q->count.rx_truncated += q->lost;
+	q->lost = 0;
+	if (q->warned_cut)
+		return;
+	q->warned_cut = true;
+	fprintf(stderr,
+		"port %s: large frames come faster than they are fetched: the buffer of its socket "
+		"was full, and some were dropped. It is larger with CAP_NET_ADMIN, or by sysctl "
+		"net.core.rmem_max\n",
+		d->name);
 }
 
 unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
@@ -72,6 +89,8 @@ unsigned dev_rx_burst(struct dev *d, uint16_t queue, struct pkt *p, unsigned n,
 	got = dev_pmd_rx(d, queue, m, (uint16_t)RTE_MIN(n, (unsigned)PKT_BURST));
 	if (unlikely(d->guarded && queue == 0 && ++q->polls % WATCH_POLLS == 0))
 		dev_watch(d);
+	if (unlikely(q->lost != 0))
+		rx_lost(d, q, drops);
 	if (got == 0)
 		return 0;
 	for (unsigned i = 0; i < got; i++) {

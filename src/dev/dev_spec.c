@@ -118,7 +118,7 @@ uint32_t dev_spec_room(const char *text, uint32_t mtu)
 }
 
 /* The PMD takes frames for an array: a block holds a whole number of them, and of pages. */
-static uint32_t af_packet_block(uint32_t frame)
+uint32_t dev_spec_block(uint32_t frame)
 {
 	uint32_t block = 1u << 16;
 
@@ -142,9 +142,9 @@ static int do_af_packet(struct spec *s)
 	if (frame % 16 != 0 || frame < 256 || frame > UINT16_MAX - RTE_PKTMBUF_HEADROOM)
 		return refuse(s, -EINVAL, "framesz is a multiple of 16 from 256 to 65392");
 	otherwise(s, "framesz", frame);
-	otherwise(s, "blocksz", af_packet_block(frame));
+	otherwise(s, "blocksz", dev_spec_block(frame));
 	otherwise(s, "framecnt", AF_PACKET_FRAMES);
-	otherwise(s, "qdisc_bypass", 1);
+	/* qdisc_bypass is 1 with the driver; to give it means to want the driver (dev_packet.c). */
 	if (s->env->n_queues > 1)
 		otherwise(s, "qpairs", s->env->n_queues);
 	return 0;

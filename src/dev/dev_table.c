@@ -10,6 +10,7 @@
 #include "dev/dev_priv.h"
 
 static const struct dev_row rows[] = {
+	/* What the driver does; dev_packet.c does more. */
 	{.driver = "net_af_packet",
 	 .multi_seg = true,
 	 .kernel_socket = true,

@@ -5,9 +5,9 @@
  * without a checksum, behind a header of ten bytes (struct virtio_net_hdr, VIRTIO 1.1 §5.1.6), if
  * the device is made so: whoever opens it first decides for all.
  *
- *	dev_tap_make()   makes the device before DPDK starts; its driver then joins as one more
- *queue dev_tap_open()   takes the descriptors of the driver's queues; it moves no frame from then
- *on dev_tap_rx, _tx  one readv or writev for each packet, out of and into buffers of the pools
+ *	dev_tap_make()   makes the device before DPDK starts; its driver joins as one more queue
+ *	dev_tap_open()   takes the descriptors of the driver's queues; it moves no frame any more
+ *	dev_tap_rx, _tx  one readv or writev for each packet, out of and into buffers of the pools
  *
  * All else (address, link, name, closing) stays the driver's. A device that was there before, or
  * one with a `remote`, is used as the driver does.
@@ -120,7 +120,7 @@ int dev_tap_open(struct dev *d, struct rte_mempool *const *pools)
 		if (d->q[q].tap == NULL)
 			return -ENOMEM;
 	}
-	d->own_io = true;
+	d->io = DEV_IO_TAP;
 	if (!offloads(d->q[0].real_fd))
 		return -errno;
 	d->caps.tx_l4_csum = d->caps.rx_l4_csum = d->caps.tso = d->caps.lro = true;
@@ -167,8 +167,7 @@ static struct rte_mbuf *take(struct dev_tap *t, uint32_t len)
 		link = &m->next;
 	}
 	head->nb_segs = (uint16_t)n;
-	if (t->hdr.flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
-		head->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	head->ol_flags |= dev_vnet_verdict(&t->hdr, head->pkt_len);
 	t->missing = n;
 	return head;
 }
@@ -208,41 +207,6 @@ uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t
 
 /* ---- send ---- */
 
-/* What the port was asked to do with the packet, in the kernel's words. */
-static struct virtio_net_hdr header(const struct rte_mbuf *m)
-{
-	struct virtio_net_hdr h = {0};
-
-	if ((m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG)) == 0)
-		return h;
-	h.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-	h.csum_start = (uint16_t)(m->l2_len + m->l3_len);
-	h.csum_offset = (m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_UDP_CKSUM ? 6 : 16;
-	if (m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) {
-		h.gso_type = m->ol_flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_HDR_GSO_TCPV6
-							      : VIRTIO_NET_HDR_GSO_TCPV4;
-		h.gso_size = m->tso_segsz;
-		h.hdr_len = (uint16_t)(h.csum_start + m->l4_len);
-	}
-	return h;
-}
-
-/* DPDK leaves the length out of a TSO packet's pseudo-header, the kernel wants it in. Returns the
- * field, to be put back, or NULL. */
-static uint8_t *length_in(struct rte_mbuf *m, const struct virtio_net_hdr *h, uint16_t *was)
-{
-	uint8_t *field = rte_pktmbuf_mtod_offset(m, uint8_t *, h->csum_start + h->csum_offset);
-	uint32_t sum;
-
-	if (h->gso_type == VIRTIO_NET_HDR_GSO_NONE)
-		return NULL;
-	memcpy(was, field, 2);
-	sum = *was + (uint32_t)rte_cpu_to_be_16((uint16_t)(m->pkt_len - h->csum_start));
-	sum = (sum & 0xffff) + (sum >> 16);
-	memcpy(field, &(uint16_t){(uint16_t)sum}, 2);
-	return field;
-}
-
 int dev_tap_write(int fd, struct virtio_net_hdr *h, const struct rte_mbuf *m)
 {
 	struct iovec iov[1 + PIECES_OUT];
@@ -257,9 +221,9 @@ int dev_tap_write(int fd, struct virtio_net_hdr *h, const struct rte_mbuf *m)
 /* True: it is gone, or can never go, which is counted. */
 static bool send_one(struct dev_queue *q, struct rte_mbuf *m)
 {
-	struct virtio_net_hdr h = header(m);
+	struct virtio_net_hdr h = dev_vnet_header(m);
 	uint16_t was;
-	uint8_t *field = length_in(m, &h, &was);
+	uint8_t *field = dev_vnet_length_in(m, &h, &was);
 	int rc = dev_tap_write(q->real_fd, &h, m);
 
 	if (likely(rc == 0))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Frames of af_packet that are larger than a frame of its ring: IPv4 datagrams, since the PMD makes
+ * Where DPDK's driver moves af_packet's frames (else: dev_packet.c): those that are larger than a
+ * frame of its ring. IPv4 datagrams, since the PMD makes
  * the kernel put fragments together (PACKET_FANOUT_FLAG_DEFRAG), and what a peer on this machine
  * leaves to the segmentation of a port that never does it. They come cut, but the kernel also keeps
  * them whole in the socket's own queue when it is asked to (packet(7): PACKET_COPY_THRESH,
@@ -22,15 +23,15 @@
 #define QUEUE_BYTES (4 << 20)
 /* What is compared: to the end of the transport header and some payload. */
 #define PREFIX_BYTES 256
-/* The largest IPv4 datagram and its headers, in buffers of 2 KB. */
-#define WHOLE_SEGS (65536 / 2048 + 1)
 #define VLAN_BYTES 4
 
 void dev_whole_open(struct dev *d)
 {
 	const int bytes = QUEUE_BYTES, thresh = 1;
 
-	for (unsigned q = 0; q < d->n_queues && d->row->cuts_frames; q++) {
+	if (!d->row->cuts_frames || d->io != DEV_IO_PMD)
+		return;
+	for (unsigned q = 0; q < d->n_queues; q++) {
 		int fd = d->q[q].real_fd;
 
 		if (fd < 0)
@@ -55,13 +56,12 @@ static bool same_frame(const uint8_t *cut, const uint8_t *f, uint32_t n, bool *t
 	return *tagged;
 }
 
-/* Room for n bytes in a chain of empty buffers. */
-static struct rte_mbuf *chain_alloc(struct rte_mempool *pool, uint32_t n, struct iovec *iov,
-				    unsigned *n_iov)
+struct rte_mbuf *dev_chain_alloc(struct rte_mempool *pool, uint32_t n, struct iovec *iov,
+				 unsigned *n_iov)
 {
 	struct rte_mbuf *head = NULL, *tail = NULL;
 
-	for (*n_iov = 0; n > 0 && *n_iov < WHOLE_SEGS; ++*n_iov) {
+	for (*n_iov = 0; n > 0 && *n_iov < DEV_CHAIN_SEGS; ++*n_iov) {
 		struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
 
 		if (m == NULL)
@@ -85,10 +85,10 @@ static struct rte_mbuf *chain_alloc(struct rte_mempool *pool, uint32_t n, struct
 
 static struct rte_mbuf *receive(int fd, struct rte_mempool *pool, uint32_t len)
 {
-	struct iovec iov[WHOLE_SEGS];
+	struct iovec iov[DEV_CHAIN_SEGS];
 	struct msghdr msg = {.msg_iov = iov};
 	unsigned n;
-	struct rte_mbuf *m = chain_alloc(pool, len, iov, &n);
+	struct rte_mbuf *m = dev_chain_alloc(pool, len, iov, &n);
 	ssize_t got;
 
 	msg.msg_iovlen = n;
