@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""IP and neighbours against Linux: ping, fragments, addresses, VLAN, ICMP errors: test_ip.py [LINK [MTU]]."""
+"""IP and neighbours against Linux: ping, fragments, addresses, VLAN, ICMP errors: test_ip.py [LINK [MTU [plain]]]."""
 import re
 import socket
 import struct
@@ -12,7 +12,8 @@ import peer
 from peer import LINUX4, ZS4, ZS6, Net, Program, Skip, case, check, connect, pattern, sh
 
 peer.start()
-net = Net(sys.argv[1] if len(sys.argv) > 1 else "af_packet", mtu=int(sys.argv[2]) if len(sys.argv) > 2 else 1500)
+net = Net(sys.argv[1] if len(sys.argv) > 1 else "af_packet", mtu=int(sys.argv[2]) if len(sys.argv) > 2 else 1500,
+          offloads="plain" not in sys.argv)
 EXTRA4, EXTRA6, VLAN4 = "10.7.0.3", "fd07::3", "10.8.0.2"
 server = Program(net, "udp_echo", "7", addrs=peer.ADDRS + [f"{EXTRA4}/24", f"{EXTRA6}/64", f"{VLAN4}/24@0.5"])
 

@@ -9,7 +9,7 @@ import peer
 from peer import ZS4, ZS6, Net, Program, case, check, check_echo, connect, pattern
 
 peer.start()
-net = Net("af_packet")
+net = Net("af_packet", offloads=False)
 server = Program(net, "echo", "7")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""TCP against Linux over one kind of link: test_tcp.py [af_packet|af_xdp|tap [MTU]]."""
+"""TCP against Linux over one kind of link: test_tcp.py [af_packet|af_xdp|tap [MTU [plain]]]. plain: the interfaces' offloads off."""
 import socket
 import struct
 import subprocess
@@ -13,7 +13,8 @@ from peer import (LINUX4, LINUX6, ZS4, ZS6, Net, Program, case, check, check_ech
                   recv_all)
 
 peer.start()
-net = Net(sys.argv[1] if len(sys.argv) > 1 else "af_packet", mtu=int(sys.argv[2]) if len(sys.argv) > 2 else 1500)
+net = Net(sys.argv[1] if len(sys.argv) > 1 else "af_packet", mtu=int(sys.argv[2]) if len(sys.argv) > 2 else 1500,
+          offloads="plain" not in sys.argv)
 MB = 1 << 20
 server = Program(net, "echo", "7")
 
