@@ -453,6 +453,8 @@ void token_home(struct core *c, uint32_t i)
 		s->inflight -= t->len;
 	if (t->cookie != NIL)
 		cookie_unref(c, s, t->cookie);
+	if (unlikely(t->stamp != 0) && s != NULL)
+		errqueue_gone(s, t->stamp - 1);
 	if (s != NULL && s->state != CSOCK_CLOSED)
 		space_back(s);
 	if (unlikely(c->starved != NIL))

@@ -19,6 +19,13 @@ void errqueue_sent(struct csock *s);
 /* An ERROR of a UDP socket that is to be queued; a QUOTE behind it, false: it can't be one. */
 void errqueue_error(struct csock *s, const struct chan_cqe *e);
 bool errqueue_quote(struct csock *s, const struct chan_cqe *e) must_check;
+/* A datagram is about to be sent: is its end to be stamped (SO_TIMESTAMPING)? Then the token is
+ * marked. When that comes back the datagram is gone. */
+struct token;
+void errqueue_sends(struct csock *s, struct token *t);
+void errqueue_gone(struct csock *s, uint32_t number);
+/* Datagrams are numbered from 0 from here on. */
+void errqueue_number(struct csock *s);
 /* IP_RECVERR was set, or taken back: nothing is in the queue then but what has to do with zero
  * copy. */
 void errqueue_recverr(struct csock *s, bool on);
@@ -55,8 +62,8 @@ int64_t real_ns(void);
 void cmsgs_put(const struct csock *s, const struct dgram *d, struct msghdr *m);
 /* One more, behind *used bytes. */
 void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len);
-/* The socket's time stamp, if it wants one, of that time. */
-void cmsg_stamp(const struct csock *s, int64_t ns, struct msghdr *m, size_t *used);
+/* The socket's time stamps, if it wants any, of that time; sent: of a datagram that it sent. */
+void cmsg_stamp(const struct csock *s, int64_t ns, bool sent, struct msghdr *m, size_t *used);
 /* What control messages say of a datagram. */
 struct send_ctl {
 	bool has_from;

@@ -8,6 +8,7 @@
  * of the library, which takes datagrams out of the channel when the program waits or asks.
  */
 #define _GNU_SOURCE
+#include <linux/net_tstamp.h>
 #include <linux/udp.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -42,15 +43,29 @@ void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *d
 	*used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
 }
 
-void cmsg_stamp(const struct csock *s, int64_t ns, struct msghdr *m, size_t *used)
+/* The first of three is that of software. */
+static void cmsg_stamping(const struct csock *s, const int64_t t[2], struct msghdr *m, size_t *used)
 {
-	int64_t t[2] = {ns / 1000000000, ns % 1000000000};
+	int64_t three[3][2] = {{t[0], t[1]}};
 
-	if (likely(s->stamps == 0))
+	cmsg_put(m, used, SOL_SOCKET,
+		 s->stamps & STAMPS_NEW ? SO_TIMESTAMPING_NEW : SO_TIMESTAMPING_OLD, three,
+		 sizeof(three));
+}
+
+void cmsg_stamp(const struct csock *s, int64_t ns, bool sent, struct msghdr *m, size_t *used)
+{
+	uint32_t option = s->stamps & STAMPS_OPTION;
+	uint32_t flags = (s->stamps & STAMPS_FLAGS) >> STAMPS_FLAG_SHIFT;
+	int64_t t[2] = {ns / 1000000000, ns % 1000000000}, us[2] = {t[0], t[1] / 1000};
+	bool micro = option == SO_TIMESTAMP || option == SO_TIMESTAMP_NEW;
+
+	if (likely(s->stamps == 0) || ns == 0)
 		return;
-	if (s->stamps == SO_TIMESTAMP || s->stamps == SO_TIMESTAMP_NEW)
-		t[1] /= 1000;
-	cmsg_put(m, used, SOL_SOCKET, (int)s->stamps, t, sizeof(t));
+	if (option != 0)
+		cmsg_put(m, used, SOL_SOCKET, (int)option, micro ? us : t, sizeof(t));
+	if ((flags & SOF_TIMESTAMPING_SOFTWARE) && (sent || (flags & SOF_TIMESTAMPING_RX_SOFTWARE)))
+		cmsg_stamping(s, t, m, used);
 }
 
 static void cmsg_v4(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
@@ -92,7 +107,7 @@ void cmsgs_put(const struct csock *s, const struct dgram *d, struct msghdr *m)
 		m->msg_controllen = 0;
 	/* When it was taken out of the channel; or, if nobody asked for that then, now. */
 	if (unlikely(s->stamps != 0))
-		cmsg_stamp(s, d->stamp_ns != 0 ? d->stamp_ns : real_ns(), m, &used);
+		cmsg_stamp(s, d->stamp_ns != 0 ? d->stamp_ns : real_ns(), false, m, &used);
 	if (s->domain == AF_INET)
 		cmsg_v4(s, d, m, &used);
 	else

@@ -11,6 +11,9 @@
  *its answer. Sends are numbered from 0; one notice is for all that have not been told.
  *<zstack/zc.h> has what copies nothing.
  *
+ *	stamps	of datagrams that are gone, of a socket with SO_TIMESTAMPING: the time at which
+ *their memory came back, without the packet (as with SOF_TIMESTAMPING_OPT_TSONLY).
+ *
  * A queue that is full loses what is new. It is made when it is first needed, and is its process's:
  * who has the socket too (fork) has another.
  */
@@ -18,6 +21,7 @@
 #include <time.h>
 
 #include <linux/errqueue.h> /* wants struct timespec */
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -40,6 +44,7 @@ struct told_error {
 
 struct errq {
 	uint32_t zc_sent, zc_untold; /* sends with MSG_ZEROCOPY: all of them; not yet told of */
+	uint32_t numbered;	     /* datagrams sent since SOF_TIMESTAMPING_OPT_ID was set */
 	uint32_t head, n;
 	bool filling; /* a quote for the last one follows */
 	struct told_error error[ERRORS_MAX];
@@ -106,16 +111,25 @@ void errqueue_recverr(struct csock *s, bool on)
 
 /* ---- errors ---- */
 
+/* A place at the end; NULL: there is none. */
+static struct told_error *place(struct csock *s)
+{
+	if (errqueue_make(s) != 0)
+		return NULL;
+	s->errq->filling = false;
+	if (s->errq->n == ERRORS_MAX)
+		return NULL;
+	return &s->errq->error[(s->errq->head + s->errq->n++) % ERRORS_MAX];
+}
+
 void errqueue_error(struct csock *s, const struct chan_cqe *e)
 {
 	struct told_error *t;
 
 	s = first(s);
 	s->err = e->res;
-	if (errqueue_make(s) == 0)
-		s->errq->filling = false;
-	if (s->errq != NULL && s->errq->n < ERRORS_MAX) {
-		t = &s->errq->error[(s->errq->head + s->errq->n++) % ERRORS_MAX];
+	t = place(s);
+	if (t != NULL) {
 		*t = (struct told_error){
 			.e = {.ee_errno = (uint32_t)-e->res,
 			      .ee_origin = (uint8_t)e->aux,
@@ -154,6 +168,65 @@ bool errqueue_quote(struct csock *s, const struct chan_cqe *e)
 	return true;
 }
 
+/* ---- time stamps of datagrams sent ---- */
+
+static uint32_t stamping(const struct csock *s)
+{
+	return (s->stamps & STAMPS_FLAGS) >> STAMPS_FLAG_SHIFT;
+}
+
+static void stamp_put(struct csock *s, uint32_t what, uint32_t number)
+{
+	struct told_error *t = place(s);
+
+	if (t == NULL)
+		return;
+	*t = (struct told_error){
+		.e = {.ee_errno = ENOMSG,
+		      .ee_origin = SO_EE_ORIGIN_TIMESTAMPING,
+		      .ee_info = what,
+		      .ee_data = number},
+		.stamp_ns = real_ns(),
+	};
+	flag(s);
+	csock_notify(s, EPOLLERR);
+}
+
+void errqueue_number(struct csock *s)
+{
+	s = first(s);
+	if (s->errq != NULL)
+		s->errq->numbered = 0;
+}
+
+void errqueue_sends(struct csock *s, struct token *t)
+{
+	uint32_t flags, number = 0;
+
+	s = first(s);
+	flags = stamping(s);
+	if ((flags & (SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_TX_SCHED)) == 0 ||
+	    errqueue_make(s) != 0)
+		return;
+	if (flags & SOF_TIMESTAMPING_OPT_ID)
+		number = s->errq->numbered++;
+	if (flags & SOF_TIMESTAMPING_TX_SCHED)
+		stamp_put(s, SCM_TSTAMP_SCHED, number);
+	if ((flags & SOF_TIMESTAMPING_TX_SOFTWARE) == 0)
+		return;
+	t->stamp = number + 1;
+	/* Who sleeps is woken for it. */
+	core_wants_tokens(csock_core(s));
+}
+
+void errqueue_gone(struct csock *s, uint32_t number)
+{
+	s = first(s);
+	/* A service that is lost takes with it what it had not sent. */
+	if (s->state != CSOCK_CLOSED && !client.lost)
+		stamp_put(s, SCM_TSTAMP_SND, number);
+}
+
 /* ---- what the program gets ---- */
 
 /* As ip_recv_error() of Linux: struct sock_extended_err, and room for the offender's address. */
@@ -180,7 +253,7 @@ static void controls_put(const struct csock *s, const struct told_error *t, stru
 
 	if (m->msg_control == NULL)
 		m->msg_controllen = 0;
-	cmsg_stamp(s, t->stamp_ns, m, &used);
+	cmsg_stamp(s, t->stamp_ns, t->e.ee_origin == SO_EE_ORIGIN_TIMESTAMPING, m, &used);
 	if (icmp && (s->flags & CSOCK_RECVTTL) && s->domain == AF_INET)
 		cmsg_put(m, &used, IPPROTO_IP, IP_TTL, &ttl, sizeof(ttl));
 	else if (icmp && (s->flags & CSOCK_RECVTTL))
@@ -206,7 +279,10 @@ static ssize_t error_recv(struct csock *s, struct iov_it *it, struct msghdr *m)
 	if (m != NULL) {
 		if (n < t->quoted)
 			m->msg_flags |= MSG_TRUNC;
-		endpoint_to(t->to, t->port, 0, s->domain, m->msg_name, &m->msg_namelen);
+		if (t->e.ee_origin != SO_EE_ORIGIN_TIMESTAMPING)
+			endpoint_to(t->to, t->port, 0, s->domain, m->msg_name, &m->msg_namelen);
+		else
+			m->msg_namelen = 0;
 		controls_put(s, t, m);
 	}
 	q->head++;

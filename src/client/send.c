@@ -268,6 +268,8 @@ static ssize_t send_dgram(struct csock *s, struct iov_it *it, int flags, const s
 	q->off = off;
 	if (flags & MSG_MORE)
 		how |= CHAN_SEND_PART;
+	else if (unlikely(s->flags & CSOCK_STAMPS))
+		errqueue_sends(s, &c->token[q->token]);
 	port = send_dgram_fill(q, to);
 	if (unlikely(ctl->has_from)) {
 		how |= CHAN_SEND_FROM;

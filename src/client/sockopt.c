@@ -3,6 +3,7 @@
  * Options. Those about the program's side are kept here; all others are the service's. An option of
  * a descriptor goes to each of its sockets, and is remembered for those that join later.
  */
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -81,6 +82,40 @@ static bool is_stamp(const struct csock *s, int name)
 					 name == SO_TIMESTAMP_NEW || name == SO_TIMESTAMPNS_NEW);
 }
 
+/* SOF_TIMESTAMPING_OPT_ID_TCP, which headers of Linux 6.1 have not. */
+#define STAMPING_OPT_ID_TCP (1u << 16)
+
+static bool is_stamping(const struct csock *s, int name)
+{
+	return s->type == SOCK_DGRAM &&
+	       (name == SO_TIMESTAMPING_OLD || name == SO_TIMESTAMPING_NEW);
+}
+
+/* The flags, and the clock that there is none of. */
+static int stamping_get(const struct csock *s, void *value, socklen_t *len)
+{
+	int v[2] = {(int)((s->stamps & STAMPS_FLAGS) >> STAMPS_FLAG_SHIFT), 0};
+
+	*len = *len < sizeof(v) ? *len : sizeof(v);
+	memcpy(value, v, *len);
+	return 0;
+}
+
+static int stamping_set(struct csock *s, int name, uint32_t flags)
+{
+	uint32_t id = SOF_TIMESTAMPING_OPT_ID << STAMPS_FLAG_SHIFT, was = s->stamps;
+
+	if ((flags & ~(STAMPS_FLAGS >> STAMPS_FLAG_SHIFT)) != 0 ||
+	    ((flags & SOF_TIMESTAMPING_OPT_STATS) && !(flags & SOF_TIMESTAMPING_OPT_TSONLY)) ||
+	    ((flags & STAMPING_OPT_ID_TCP) && !(flags & SOF_TIMESTAMPING_OPT_ID)))
+		return -EINVAL;
+	s->stamps = (was & STAMPS_OPTION) | flags << STAMPS_FLAG_SHIFT |
+		    (name == SO_TIMESTAMPING_NEW && flags != 0 ? STAMPS_NEW : 0);
+	if ((s->stamps & id) && !(was & id))
+		errqueue_number(s);
+	return 0;
+}
+
 /* 1: not ours. */
 static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 {
@@ -117,7 +152,9 @@ static int socket_get(struct csock *s, int name, void *value, socklen_t *len)
 		return linger_get(s, value, len);
 	}
 	if (is_stamp(s, name))
-		return int_put(s->stamps == (uint32_t)name, value, len);
+		return int_put((s->stamps & STAMPS_OPTION) == (uint32_t)name, value, len);
+	if (is_stamping(s, name))
+		return stamping_get(s, value, len);
 	return 1;
 }
 
@@ -158,10 +195,16 @@ static int socket_set(struct csock *s, int name, int v, const void *value, sockl
 	case SO_LINGER:
 		return linger_set(s, value, len);
 	}
+	if (is_stamping(s, name)) {
+		int r = stamping_set(s, name, (uint32_t)v);
+
+		flag_set(s, CSOCK_STAMPS, s->stamps != 0);
+		return r;
+	}
 	if (!is_stamp(s, name))
 		return 1;
-	s->stamps = v ? (uint32_t)name : 0;
-	flag_set(s, CSOCK_STAMPS, v);
+	s->stamps = (s->stamps & ~STAMPS_OPTION) | (v ? (uint32_t)name : 0);
+	flag_set(s, CSOCK_STAMPS, s->stamps != 0);
 	return 0;
 }
 

@@ -107,8 +107,9 @@ struct token {
 	uint8_t kind;
 	uint8_t link;	 /* 0: at the service; else 1 + that of the neighbour's link */
 	uint16_t serial; /* at a link: the socket's, as far as it fits */
+	uint32_t stamp;	 /* 1 + the number of a datagram whose end is to be stamped; 0: not so */
 };
-_Static_assert(sizeof(struct token) == 20, "no hole");
+_Static_assert(sizeof(struct token) == 24, "no hole");
 
 struct cookie {
 	uint64_t value;
@@ -200,6 +201,12 @@ enum {
 			CSOCK_ERRQUEUE | CSOCK_OFFER | CSOCK_CORKED | CSOCK_DELAYED,
 };
 
+/* csock.stamps: which of SO_TIMESTAMP and its kin is on; the flags of SO_TIMESTAMPING. */
+#define STAMPS_OPTION	  0xffu
+#define STAMPS_FLAG_SHIFT 8
+#define STAMPS_FLAGS	  (0x7ffffu << STAMPS_FLAG_SHIFT)
+#define STAMPS_NEW	  (1u << 31) /* as SO_TIMESTAMPING_NEW */
+
 #define SHUT_RD_BIT 1
 #define SHUT_WR_BIT 2
 
@@ -234,7 +241,7 @@ struct csock {
 	union {
 		uint32_t urg_ahead; /* bytes before the urgent one, from the next unread */
 		uint32_t owned;	    /* with a lease: bytes at the head that are not of it */
-		uint32_t stamps;    /* UDP: the option by which time stamps are wanted, or 0 */
+		uint32_t stamps;    /* UDP: STAMPS_…, or 0 */
 	};
 	uint32_t rcvlowat;
 	int32_t domain;	  /* AF_INET, AF_INET6 */

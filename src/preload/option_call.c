@@ -43,6 +43,8 @@ static const struct option carried[] = {
 	{SOL_SOCKET, SO_TIMESTAMPNS},
 	{SOL_SOCKET, SO_TIMESTAMP_NEW},
 	{SOL_SOCKET, SO_TIMESTAMPNS_NEW},
+	{SOL_SOCKET, SO_TIMESTAMPING_OLD},
+	{SOL_SOCKET, SO_TIMESTAMPING_NEW},
 	{IPPROTO_IP, IP_TOS},
 	{IPPROTO_IP, IP_TTL},
 	{IPPROTO_IP, IP_MTU_DISCOVER},
@@ -119,7 +121,8 @@ static bool is_stamp(const struct option *o)
 {
 	return o->level == SOL_SOCKET &&
 	       (o->name == SO_TIMESTAMP || o->name == SO_TIMESTAMPNS ||
-		o->name == SO_TIMESTAMP_NEW || o->name == SO_TIMESTAMPNS_NEW);
+		o->name == SO_TIMESTAMP_NEW || o->name == SO_TIMESTAMPNS_NEW ||
+		o->name == SO_TIMESTAMPING_OLD || o->name == SO_TIMESTAMPING_NEW);
 }
 
 void options_carry(int from, int to, uint64_t options)

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include <linux/errqueue.h> /* wants struct timespec */
+#include <linux/net_tstamp.h>
 
 #include "calls.h"
 
@@ -255,6 +256,88 @@ static void error_too_large(void)
 	show_queued(fd, 64, 256);
 }
 
+/* ---- SO_TIMESTAMPING ---- */
+
+static void until_error(int fd)
+{
+	struct pollfd p = {.fd = fd};
+
+	show(poll(&p, 1, 2000));
+	printf("events %x\n", p.revents);
+}
+
+/* What came, with its controls: times as whether they are of now. */
+static void show_stamped(int fd, int flags)
+{
+	_Alignas(struct cmsghdr) char control[256];
+	char buf[64];
+	struct sockaddr_in name;
+	struct iovec v = {buf, sizeof(buf)};
+	struct msghdr m = {.msg_name = &name,
+			   .msg_namelen = sizeof(name),
+			   .msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+
+	if (show_result("recvmsg", recvmsg(fd, &m, flags | MSG_DONTWAIT)) < 0)
+		return;
+	printf("flags %x name %u\n", m.msg_flags, m.msg_namelen);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+		struct scm_timestamping t;
+		struct sock_extended_err e;
+
+		printf("%d.%d: %zu\n", c->cmsg_level, c->cmsg_type, c->cmsg_len);
+		memcpy(&e, CMSG_DATA(c), sizeof(e));
+		if (c->cmsg_level == IPPROTO_IP)
+			printf("%s origin %d info %u data %u\n", strerrorname_np((int)e.ee_errno),
+			       e.ee_origin, e.ee_info, e.ee_data);
+		if (c->cmsg_len != CMSG_LEN(sizeof(t)))
+			continue;
+		memcpy(&t, CMSG_DATA(c), sizeof(t));
+		printf("now %d, of hardware %ld %ld\n", labs(t.ts[0].tv_sec - time(NULL)) < 5,
+		       (long)t.ts[1].tv_sec, (long)t.ts[2].tv_sec);
+	}
+}
+
+#define SENT_STAMPS                                                                                \
+	(SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |      \
+	 SOF_TIMESTAMPING_OPT_TSONLY)
+
+static void time_stamping(void)
+{
+	int early = socket(AF_INET, SOCK_DGRAM, 0), fd = socket(AF_INET, SOCK_DGRAM, 0), v[2] = {0};
+	socklen_t len = sizeof(v);
+
+	show(on(early, SOL_SOCKET, SO_TIMESTAMPING,
+		SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE));
+	show(sendto(early, "echo", 4, 0, AT(PEER, UECHO)));
+	show(readable(early));
+	show_stamped(early, 0);
+	show_stamped(early, MSG_ERRQUEUE);
+	show(bind(fd, AT(OWN, 0)));
+	show(on(fd, SOL_SOCKET, SO_TIMESTAMPING, 1 << 30));
+	show(on(fd, SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_OPT_STATS));
+	show(on(fd, SOL_SOCKET, SO_TIMESTAMPING, SENT_STAMPS));
+	show(getsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, v, &len));
+	printf("%x %d, %u bytes\n", v[0], v[1], len);
+	for (int i = 0; i < 3; i++) {
+		show(sendto(fd, "out", 3, 0, AT(PEER, SINK)));
+		until_error(fd);
+		show_stamped(fd, MSG_ERRQUEUE);
+		show_stamped(fd, MSG_ERRQUEUE);
+	}
+	show(on(fd, SOL_SOCKET, SO_TIMESTAMPING, 0));
+	show(sendto(fd, "out", 3, 0, AT(PEER, SINK)));
+	show_stamped(fd, MSG_ERRQUEUE);
+	show(on(fd, SOL_SOCKET, SO_TIMESTAMPING, SENT_STAMPS | SOF_TIMESTAMPING_TX_SCHED));
+	show(sendto(fd, "out", 3, 0, AT(PEER, SINK)));
+	until_error(fd);
+	show_stamped(fd, MSG_ERRQUEUE);
+	until_error(fd);
+	show_stamped(fd, MSG_ERRQUEUE);
+}
+
 const struct call_case error_cases[] = {
 	{"at_once_connected", at_once_connected},
 	{"at_once_queued", at_once_queued},
@@ -264,5 +347,6 @@ const struct call_case error_cases[] = {
 	{"error_v6", error_v6},
 	{"error_no_host", error_no_host},
 	{"error_too_large", error_too_large},
+	{"time_stamping", time_stamping},
 	{NULL, NULL},
 };

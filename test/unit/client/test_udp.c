@@ -373,6 +373,49 @@ static void errors_are_queued_with_what_they_quote(void **state)
 	zs_process(0);
 }
 
+#define STAMPING (1 << 1 | 1 << 4 | 1 << 7 | 1 << 11) /* TX_SOFTWARE, SOFTWARE, OPT_ID, TSONLY */
+
+/* Linux, Documentation/networking/timestamping.rst: when it is gone, with its number. */
+static void datagrams_are_stamped_when_they_are_gone(void **state)
+{
+	struct sockaddr_in to = fake_addr(53);
+	int fd = udp_socket(SOCK_NONBLOCK), flags = STAMPING, one = 1;
+	struct pollfd p = {.fd = fd};
+	char control[128];
+	struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+	uint32_t e[4];
+
+	assert_int_equal(zs_setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags)), 0);
+	assert_int_equal(zs_setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one)), 0);
+	fake.keep_tokens = true;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(zs_sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)), 1);
+	assert_int_equal(zs_poll(&p, 1, 0), 0);
+	assert_int_equal(zs_recvmsg(fd, &m, MSG_ERRQUEUE), -EAGAIN);
+	fake_ack(core0, 2);
+	assert_int_equal(zs_poll(&p, 1, 0), 1);
+	assert_int_equal(p.revents, POLLERR);
+	for (uint32_t i = 0; i < 2; i++) {
+		struct cmsghdr *c;
+
+		m.msg_controllen = sizeof(control);
+		assert_int_equal(zs_recvmsg(fd, &m, MSG_ERRQUEUE), 0);
+		c = CMSG_FIRSTHDR(&m);
+		assert_int_equal(c->cmsg_type, SO_TIMESTAMPNS);
+		c = CMSG_NXTHDR(&m, c);
+		assert_int_equal(c->cmsg_type, SO_TIMESTAMPING);
+		c = CMSG_NXTHDR(&m, c);
+		memcpy(e, CMSG_DATA(c), sizeof(e));
+		assert_int_equal(e[0], ENOMSG);
+		assert_int_equal(e[3], i);
+	}
+	assert_int_equal(zs_poll(&p, 1, 0), 0);
+	/* Closed before the last one is. */
+	assert_int_equal(zs_close(fd), 0);
+	fake_ack(core0, 1);
+	zs_process(0);
+}
+
 /* H32: what the stack says is checked. */
 static void quotes_that_can_not_be_break_nothing_else(void **state)
 {
@@ -411,6 +454,7 @@ int main(void)
 		T(more_makes_pieces_of_one_datagram),
 		T(icmp_error_is_told_once),
 		T(errors_are_queued_with_what_they_quote),
+		T(datagrams_are_stamped_when_they_are_gone),
 		T(quotes_that_can_not_be_break_nothing_else),
 		T(own_address_goes_along_when_named),
 		T(ttl_and_tos_go_along_when_named),
