@@ -194,6 +194,10 @@ enum chan_op {
 	 * interface, from 1; or 0, and len = its address of IPv4, or 0: choose. Errors as
 	 * Linux's of IP_ADD_SOURCE_MEMBERSHIP and its kin. */
 	CHAN_OP_SOURCE,
+	/* A socket that another application of this user has bound to this port with the key `off`:
+	 * this one holds it, too. arg[0], arg[1] = domain, type. Result: sid, aux = send limit;
+	 * -ENOENT. sid 0, no ticket. */
+	CHAN_OP_JOIN,
 	CHAN_OP_MAX,
 };
 

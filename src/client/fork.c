@@ -16,6 +16,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "chan/attach.h"
@@ -268,8 +269,22 @@ void fork_share(struct csock *s, uint32_t app)
 	share_end(&sh);
 }
 
+/* By it those who hold the socket find one another at the next service. */
+static void key_make(struct csock *s)
+{
+	struct opts *k = s->opts;
+
+	if (!(s->flags & CSOCK_BOUND) || (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED) ||
+	    (k != NULL && k->key != 0))
+		return;
+	k = csock_opts(s, k != NULL ? k->n : 0);
+	if (k != NULL && getrandom(&k->key, sizeof(k->key), GRND_NONBLOCK) != sizeof(k->key))
+		k->key = 0;
+}
+
 void fork_shared(struct csock *s)
 {
+	key_make(s);
 	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);

@@ -83,9 +83,9 @@ int group_call(struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
 	return r;
 }
 
-int core_socket(struct core *c, int domain, int type, int protocol, struct csock **out)
+/* cmd: what names it, SOCKET or JOIN. */
+static int core_open(struct core *c, const struct chan_sqe *cmd, struct csock **out)
 {
-	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {domain, type, protocol}};
 	struct chan_cqe e;
 	int r;
 
@@ -95,15 +95,22 @@ int core_socket(struct core *c, int domain, int type, int protocol, struct csock
 		if (c->id >= client.n_cores)
 			c = &client.core[0];
 		if (r == 0)
-			r = cmd_call(c, NULL, &cmd, &e);
+			r = cmd_call(c, NULL, cmd, &e);
 	} while (r == -ERESTART && !client.remaking);
 	if (r < 0)
 		return r;
-	*out = csock_open(c, e.sid, domain, type, e.aux);
+	*out = csock_open(c, e.sid, cmd->arg[0], cmd->arg[1], e.aux);
 	if (*out != NULL)
 		return 0;
 	client.stats.bad_events++;
 	return -EPROTO;
+}
+
+int core_socket(struct core *c, int domain, int type, int protocol, struct csock **out)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {domain, type, protocol}};
+
+	return core_open(c, &cmd, out);
 }
 
 static bool has_core(const struct group *g, unsigned core)
@@ -114,13 +121,24 @@ static bool has_core(const struct group *g, unsigned core)
 	return false;
 }
 
-/* One more socket, on another core, like the first; -EBADF when the group was closed meanwhile. */
-static int member_add(struct group *g, struct core *c)
+static int member_join(struct group *g, struct core *c, uint64_t key, struct csock **s)
+{
+	const struct csock *first = g->sock[0];
+	struct chan_sqe cmd = {.op = CHAN_OP_JOIN,
+			       .port = first->local_port,
+			       .off = key,
+			       .arg = {first->domain, first->type}};
+
+	return key != 0 ? core_open(c, &cmd, s) : -ENOENT;
+}
+
+static int member_make(struct group *g, struct core *c, uint64_t key, struct csock **out)
 {
 	struct csock *first = g->sock[0], *s;
 	struct chan_sqe set = {.op = CHAN_OP_SETOPT}, bind = {.op = CHAN_OP_BIND,
 							      .port = first->local_port,
-							      .scope = first->bound_scope};
+							      .scope = first->bound_scope,
+							      .off = key};
 	struct chan_cqe e;
 	int r = core_socket(c, first->domain, first->type, 0, &s);
 
@@ -135,12 +153,32 @@ static int member_add(struct group *g, struct core *c)
 	memcpy(bind.addr, first->local, sizeof(bind.addr));
 	if (r >= 0 && !g->closed)
 		r = cmd_call(c, s, &bind, &e);
-	if (g->closed)
-		r = -EBADF;
-	if (r < 0) {
+	if (r < 0)
 		csock_close(s);
-		return r;
+	*out = s;
+	return r < 0 ? r : 0;
+}
+
+/* One more socket, on another core, like the first; -EBADF when the group was closed meanwhile. */
+static int member_add(struct group *g, struct core *c)
+{
+	uint64_t key = csock_key(g->sock[0]);
+	struct csock *s;
+	int r;
+
+	do {
+		r = member_join(g, c, key, &s);
+		if (r == -ENOENT)
+			r = member_make(g, c, key, &s);
+	} while (r == -EEXIST); /* another process was first, just now */
+	if (r == 0 && g->closed) {
+		csock_close(s);
+		r = -EBADF;
 	}
+	if (r < 0)
+		return r;
+	if (key != 0)
+		s->flags |= CSOCK_SHARED;
 	/* The service was replaced meanwhile, and the group made again. */
 	if (unlikely(has_core(g, s->core))) {
 		csock_close(s);

@@ -5,9 +5,11 @@
  * listens, UDP. The others when they are next asked for something: a connection that was reset may
  * never be.
  *
- * A socket that several processes held is made by each of them, and they share its port
- * (SO_REUSEPORT). But one who only keeps it for its children must not get connections: it leaves it
- * out until it asks for what comes.
+ * A socket that several processes held is made by the first of them that comes, and joined by the
+ * others, by a key that its holders know since the first fork. Who got it in another way (exec,
+ * SCM_RIGHTS) knows none: he makes one of his own, and they share the port (SO_REUSEPORT). But one
+ * who only keeps it for its children must not get connections there: he leaves it out until he asks
+ * for what comes.
  *
  * All this happens inside, within one holding of the lock, so nobody sees a socket half made. It
  * asks the stack and waits for each answer; a service takes microseconds for one.
@@ -129,12 +131,11 @@ int remake_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, str
 	return e->res >= -4095 ? e->res : -EPROTO;
 }
 
-static int name_take(struct csock *s)
+static int name_ask(struct csock *s, const struct chan_sqe *cmd)
 {
-	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {s->domain, s->type}};
 	struct core *c = csock_core(s);
 	struct chan_cqe e;
-	int r = remake_call(c, NULL, &cmd, &e);
+	int r = remake_call(c, NULL, cmd, &e);
 
 	if (r < 0)
 		return r;
@@ -149,6 +150,41 @@ static int name_take(struct csock *s)
 	else
 		s->limit = e.aux;
 	return 0;
+}
+
+static int name_take(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_SOCKET, .arg = {s->domain, s->type}};
+
+	return name_ask(s, &cmd);
+}
+
+/* It is to be made once more. */
+static int name_drop(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_CLOSE, .arg = {-1}};
+	struct chan_cqe e;
+	int r = remake_call(csock_core(s), s, &cmd, &e);
+
+	csock_core(s)->row[sid_index(s->sid)] = 0;
+	s->sid = s->ticket = 0;
+	return r == -ERESTART ? r : 0;
+}
+
+uint64_t csock_key(const struct csock *s)
+{
+	return (s->flags & CSOCK_JOINT) && s->opts != NULL ? s->opts->key : 0;
+}
+
+/* Another process was first. -ENOENT: none. */
+static int join(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_JOIN,
+			       .port = s->local_port,
+			       .off = csock_key(s),
+			       .arg = {s->domain, s->type}};
+
+	return cmd.off != 0 ? name_ask(s, &cmd) : -ENOENT;
 }
 
 static int options_again(struct csock *s)
@@ -180,7 +216,10 @@ static int port_share(struct csock *s)
 
 static int bind_again(struct csock *s)
 {
-	struct chan_sqe cmd = {.op = CHAN_OP_BIND, .port = s->local_port, .scope = s->bound_scope};
+	struct chan_sqe cmd = {.op = CHAN_OP_BIND,
+			       .port = s->local_port,
+			       .scope = s->bound_scope,
+			       .off = csock_key(s)};
 	struct chan_cqe e;
 	int r = transport_may_bind(s->local, &cmd.port, s->type == SOCK_DGRAM, vouch_bind(s));
 
@@ -258,16 +297,20 @@ static int stream_again(struct csock *s)
 }
 
 /* What its state needs, in the order of the program's calls. */
-static int state_again(struct csock *s)
+static int state_again(struct csock *s, bool joined)
 {
-	int r = options_again(s);
+	int r = joined ? 0 : options_again(s);
 
 	if (r < 0 || s->state == CSOCK_BROKEN)
 		return r;
 	if (csock_kept(s))
 		return stream_again(s);
-	if (s->flags & CSOCK_BOUND)
+	if (!joined && (s->flags & CSOCK_BOUND))
 		r = bind_again(s);
+	if (r >= 0 && csock_key(s) != 0) {
+		s->flags |= CSOCK_SHARED;
+		shared_exclusive(s);
+	}
 	if (r >= 0 && s->state == CSOCK_LISTEN)
 		r = listen_again(s);
 	if (r >= 0 && s->state == CSOCK_CONNECTED)
@@ -283,9 +326,15 @@ int csock_remake(struct csock *s)
 	if (csock_kept(s) && s->core >= client.n_cores)
 		return -ENETDOWN;
 	core_leave(s);
-	r = name_take(s);
-	if (r == 0)
-		r = state_again(s);
+	do {
+		bool joined = (r = join(s)) == 0;
+
+		if (r == -ENOENT)
+			r = name_take(s);
+		if (r == 0)
+			r = state_again(s, joined);
+		/* Another process was first, just now. */
+	} while (r == -EEXIST && name_drop(s) == 0);
 	return r;
 }
 
@@ -332,7 +381,7 @@ static int group_again(struct csock *s)
 
 static bool at_once(const struct csock *s)
 {
-	if ((s->flags & CSOCK_JOINT) && s->items == NULL && s->waiters == NULL)
+	if ((s->flags & CSOCK_JOINT) && csock_key(s) == 0 && s->items == NULL && s->waiters == NULL)
 		return false;
 	return s->state == CSOCK_LISTEN || (s->flags & CSOCK_BOUND) != 0 ||
 	       s->type == SOCK_DGRAM || csock_kept(s);

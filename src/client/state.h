@@ -270,7 +270,8 @@ _Static_assert(sizeof(struct csock) == 192, "three lines");
 #define OPTS_MAX 64
 struct opts {
 	unsigned n;
-	int voucher; /* for the port that it has (vouch.c), -1: none */
+	int voucher;  /* for the port that it has (vouch.c), -1: none */
+	uint64_t key; /* 0, or which other processes that hold the socket know, too (remake.c) */
 	struct opt {
 		uint32_t len;
 		int16_t level, name;

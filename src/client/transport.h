@@ -209,6 +209,8 @@ void lost_unhold(struct gone *g);
 int client_remake(void) must_check;
 /* Waits until there is a service. 0, -EINTR, -EBADF (the stack stops). */
 int client_attached(void) must_check;
+/* The key of a socket that was shared at a service that is gone; 0. */
+uint64_t csock_key(const struct csock *s);
 /* Waits so long for it, if it is gone: client.lost tells. Inside. */
 void client_await(int64_t deadline);
 /* The same, and the socket is one of its; -EBADF also when it was closed, or its error. */

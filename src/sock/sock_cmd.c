@@ -45,6 +45,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_LISTENS] = cmd_listens,
 	[CHAN_OP_EXCLUSIVE] = cmd_exclusive,
 	[CHAN_OP_REVIVE] = cmd_revive,
+	[CHAN_OP_JOIN] = cmd_join,
 	[CHAN_OP_SOURCE] = cmd_source,
 };
 
@@ -56,7 +57,7 @@ static bool op_is_send(unsigned op)
 static bool op_has_sock(unsigned op)
 {
 	return op != CHAN_OP_NOP && op != CHAN_OP_SOCKET && op != CHAN_OP_DUMP &&
-	       op != CHAN_OP_ADDRS && op != CHAN_OP_LISTENS;
+	       op != CHAN_OP_ADDRS && op != CHAN_OP_LISTENS && op != CHAN_OP_JOIN;
 }
 
 /* Closed, as far as its application knows. */

@@ -191,6 +191,8 @@ int cmd_bind(struct sock_cmd *c)
 		return -EACCES;
 	err = sock_check_local(k, &a);
 	if (err == 0)
+		err = join_offer(k, c->q->port, c->q->off);
+	if (err == 0)
 		err = udp ? udp_sock_bind(k, &a, c->q->port) : port_bind(k, &a, c->q->port);
 	if (err != 0)
 		grant_port_free(c->s, udp, c->q->port);

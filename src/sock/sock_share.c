@@ -259,7 +259,7 @@ bool share_leave(struct sock *k)
 	k->conn = NULL;
 	k->udp = NULL;
 	k->flags &= (uint16_t)~SOCKF_BOUND;
-	if (sh->n == 1)
+	if (share_is_sole(sh))
 		sock_news(sh->holder[0], NEWS_DATA | NEWS_ACCEPT);
 	else if (alone_told(k) && share_has_more(sh->holder[0]))
 		share_readable(sh->holder[0]);
@@ -343,7 +343,7 @@ int cmd_exclusive(struct sock_cmd *c)
 	if (k->share == NULL)
 		return 0; /* it is being told so */
 	k->exclusive = c->q->arg[0] != 0;
-	if (!k->exclusive && k->share->n > 1 && share_has_more(k))
+	if (!k->exclusive && !share_is_sole(k->share) && share_has_more(k))
 		share_readable(k);
 	return 0;
 }
@@ -409,7 +409,7 @@ bool share_tell_sole(struct sock *k)
 		return false;
 	if (!lease_tell_end(k))
 		return false;
-	if (sh->n > 1) {
+	if (!share_is_sole(sh)) {
 		k->news &= (uint16_t) ~(NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
 		if (lease_holder(sh) != k)
 			k->news &= (uint16_t)~NEWS_DATA;
@@ -545,7 +545,7 @@ int cmd_read(struct sock_cmd *c)
 	int res = -EAGAIN;
 
 	/* It has just become the only holder: it is told so, and gets everything. */
-	if (k->share == NULL || k->share->n == 1)
+	if (!sock_is_shared(k))
 		return -EAGAIN;
 	reader = lease_holder(k->share);
 	if (!lease_tell_end(k))
@@ -564,7 +564,7 @@ int cmd_accept(struct sock_cmd *c)
 {
 	struct sock *k = c->k;
 
-	if (k->share == NULL || k->share->n == 1)
+	if (!sock_is_shared(k))
 		return -EAGAIN;
 	if (k->kind != SOCK_LISTEN)
 		return -EINVAL;

@@ -44,7 +44,8 @@ static inline struct rte_mbuf *queue_all(struct pkt_queue *q)
 }
 
 struct sock_desc {
-	uint32_t n; /* 1: the last one is still to be told */
+	uint32_t n;   /* see share_is_sole() */
+	uint64_t key; /* by which others find it (sock_join.c); 0: they don't */
 	bool told;
 	uint32_t turn;	      /* whose it is to be woken, modulo n: see tell_one() */
 	struct sock **holder; /* the first is the one that the protocols know */
@@ -61,6 +62,18 @@ struct sock_desc {
 	const struct sock *reader; /* who has read last, `turns` times in a row; perhaps gone */
 	uint16_t turns, turns_due; /* so many bring a lease */
 };
+
+/* Is there one holder, and will there be no other? He is still to be told. */
+static inline bool share_is_sole(const struct sock_desc *sh)
+{
+	return sh->n == 1 && sh->key == 0;
+}
+
+/* Is nothing pushed, but asked for? */
+static inline bool sock_is_shared(const struct sock *k)
+{
+	return unlikely(k->share != NULL) && !share_is_sole(k->share);
+}
 
 /* A description for a socket that is to get other holders. 0, -ENOMEM. */
 int share_begin(struct sock *k) must_check;
@@ -79,6 +92,11 @@ bool share_tell_sole(struct sock *k);
 void share_sync(struct sock *k);
 /* Is it worth asking? */
 bool share_has_more(struct sock *k);
+
+/* ---- sock_join.c ---- */
+/* k is about to be bound: it can be joined. 0 is no key. 0, -EEXIST: another is there, -ENOMEM. */
+int join_offer(struct sock *k, uint16_t port, uint64_t key) must_check;
+int cmd_join(struct sock_cmd *c);
 
 int cmd_share(struct sock_cmd *c);
 int cmd_unread(struct sock_cmd *c);

@@ -149,7 +149,7 @@ bool tcp_sock_tell_accept(struct sock *k)
 
 void tcp_sock_accept_news(struct sock *k)
 {
-	if (unlikely(k->share != NULL && k->share->n > 1))
+	if (sock_is_shared(k))
 		share_readable(k);
 	else
 		sock_news(k, NEWS_ACCEPT);
@@ -371,7 +371,7 @@ void tcp_sock_event(struct sock *k, uint32_t events)
 {
 	uint16_t news = 0;
 
-	if (unlikely(k->share != NULL && k->share->n > 1)) {
+	if (sock_is_shared(k)) {
 		share_tcp_event(k, events);
 		return;
 	}

@@ -116,7 +116,7 @@ static bool wait_for_room(struct sock *k, const struct udp_dgram *d)
 	if (u->queue == NULL || u->count == SOCK_UDP_WAIT_MAX)
 		return false;
 	u->queue[(u->head + u->count++) % SOCK_UDP_WAIT_MAX] = *d;
-	if (k->share != NULL && k->share->n > 1)
+	if (sock_is_shared(k))
 		share_readable(k);
 	else
 		sock_news(k, NEWS_DATA);

@@ -178,6 +178,40 @@ def an_executed_program_has_the_socket_as_its_streams():
         p.end()
 
 
+PREFORK = """import fcntl, os, socket, sys
+l = socket.create_server(("%s", 7))
+for i in range(3):
+    if os.fork() == 0:
+        os.setgid(33)
+        os.setuid(33)
+        lock = open(sys.argv[1], "w")
+        while True:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            c, _ = l.accept()
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            while data := c.recv(1000):
+                c.sendall(data)
+            c.close()
+print("listening", flush=True)
+os.wait()
+"""
+
+
+@case
+def who_takes_turns_in_accept_does_so_at_the_next_service():
+    """As Apache's processes: what one of them would get while another has its turn, nobody takes."""
+    put("turn", "", mode=0o666)
+    p = App(world.PYTHON, "-c", PREFORK % ZS4, path("turn"), ready="listening")
+    echoes()
+    for _ in range(2):
+        world.replace_service()
+        check_echo(world.until("somebody listens", connected), pattern(5000))
+        for i in range(20):
+            check_echo(connect(ZS4, timeout=20), pattern(5000, i))
+        echoes(9)
+    p.end()
+
+
 TALK = """import socket
 s = socket.create_connection(("%s", 7))
 print("there", flush=True)

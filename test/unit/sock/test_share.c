@@ -533,6 +533,91 @@ static void who_was_told_and_waits_no_more_is_replaced(void **state)
 	app_down(&other);
 }
 
+/* ---- joining (src/sock/sock_join.c) ---- */
+
+#define KEY 0x1234567890abcdefull
+
+/* Of an application that nobody reads for. */
+static struct chan_cqe ask(struct host *h, struct chan_sqe q)
+{
+	struct chan_cqe e;
+
+	q.token = 5;
+	submit(h, q);
+	step(1);
+	app_read(h);
+	assert_true(take_result(h, 5, &e));
+	return e;
+}
+
+static struct chan_sqe joining(int domain, int type, uint64_t key)
+{
+	return (struct chan_sqe){
+		.op = CHAN_OP_JOIN, .port = 80, .off = key, .arg = {domain, type}};
+}
+
+static int bind_with_key(struct host *h, uint32_t sid)
+{
+	struct chan_sqe q = with_addr(CHAN_OP_BIND, sid, &B->addr, 80);
+
+	q.off = KEY;
+	return ask(h, q).res;
+}
+
+static bool accepts(struct host *h, uint32_t sid)
+{
+	struct chan_cqe e;
+
+	return ask(h, (struct chan_sqe){.op = CHAN_OP_ACCEPT, .sid = sid}).res == 0 &&
+	       take(h, CHAN_EV_ACCEPT, sid, &e);
+}
+
+/* Nobody is its only holder, whoever comes and goes. */
+static void who_knows_the_key_joins(void **state)
+{
+	uint32_t l = make_socket(B, AF_INET, SOCK_STREAM);
+	struct chan_cqe e;
+
+	assert_int_equal(bind_with_key(B, l), 0);
+	assert_int_equal(do_listen(B, l, 8), 0);
+	comes();
+	assert_true(told(B));
+	app_up(&child, (struct sock_app_cfg){.id = CHILD});
+	e = ask(&child, joining(AF_INET, SOCK_STREAM, KEY));
+	assert_int_equal(e.res, 0);
+	assert_true(told(&child));
+	assert_true(accepts(&child, e.sid));
+	assert_false(accepts(B, l));
+	app_down(&child);
+	comes();
+	assert_true(told(B));
+	assert_true(accepts(B, l));
+	app_read(B);
+	assert_false(take(B, CHAN_EV_SOLE, l, &e));
+}
+
+static void others_do_not_join(void **state)
+{
+	uint32_t l = make_socket(B, AF_INET, SOCK_STREAM), second;
+
+	assert_int_equal(bind_with_key(B, l), 0);
+	app_up(&child, (struct sock_app_cfg){.id = CHILD});
+	assert_int_equal(ask(&child, joining(AF_INET, SOCK_STREAM, KEY + 1)).res, -ENOENT);
+	assert_int_equal(ask(&child, joining(AF_INET, SOCK_STREAM, 0)).res, -ENOENT);
+	assert_int_equal(ask(&child, joining(AF_INET, SOCK_DGRAM, KEY)).res, -ENOENT);
+	assert_int_equal(ask(&child, joining(AF_INET6, SOCK_STREAM, KEY)).res, -ENOENT);
+	assert_int_equal(ask(&child, joining(AF_INET, SOCK_SEQPACKET, KEY)).res, -ENOENT);
+	/* One that is there is joined, and not made once more. */
+	second = ask(&child, (struct chan_sqe){.op = CHAN_OP_SOCKET,
+					       .arg = {AF_INET, SOCK_STREAM}})
+			 .sid;
+	assert_int_equal(bind_with_key(&child, second), -EEXIST);
+	app_up(&other, (struct sock_app_cfg){.id = CHILD + 1, .owner = 4711});
+	assert_int_equal(ask(&other, joining(AF_INET, SOCK_STREAM, KEY)).res, -ENOENT);
+	app_down(&child);
+	app_down(&other);
+}
+
 static int setup_linked(void **state)
 {
 	b_cfg = (struct sock_app_cfg){.id = CHILD - 1, .domain = DOMAIN};
@@ -564,6 +649,8 @@ int main(void)
 		TEST(the_turn_goes_round),
 		TEST(who_was_told_and_goes_is_replaced),
 		TEST(who_was_told_and_waits_no_more_is_replaced),
+		TEST(who_knows_the_key_joins),
+		TEST(others_do_not_join),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
