@@ -89,7 +89,7 @@ world.await_port(80, program=front)
 
 def master(name="front"):
     with open(path(f"{name}.pid")) as f:
-        return int(f.read())
+        return int(f.read() or 0)  # it may be there, and not be written yet
 
 
 def get(where, host=ZS4, port=80, method="GET", body=None, tls=False, timeout=20):
