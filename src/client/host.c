@@ -8,6 +8,7 @@
 #include "client/host.h"
 
 #define ADDRS_MAX      256u
+#define JUST_GONE_NS   500000000 /* for another service to come */
 #define ADDRS_FRESH_NS 1000000000
 
 int host_socket_at(int fd, int domain, int type, int protocol)
@@ -187,6 +188,18 @@ bool host_is_shared(void)
 	return r;
 }
 
+static __thread bool impatient __attribute__((tls_model("initial-exec")));
+
+void host_wait_for_service(bool yes)
+{
+	impatient = !yes;
+}
+
+bool host_is_impatient(void)
+{
+	return impatient;
+}
+
 bool host_alive(void)
 {
 	bool r;
@@ -194,6 +207,8 @@ bool host_alive(void)
 	client_lock();
 	if (client.running && client.lost)
 		client_drain();
+	else if (client.running && service_is_dead())
+		client_await(now_ns() + JUST_GONE_NS); /* once: from then on it is lost */
 	r = client.running && !client.lost;
 	client_unlock();
 	return r;

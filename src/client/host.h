@@ -96,8 +96,13 @@ void host_accept_left(int fd);
 int host_epoll_kernel(int epfd, bool has);
 
 /* Is there a stack to ask for new things? False while the service is gone: calls for them would
- * wait until it is back. Looks for it, if nobody else does. */
+ * wait until it is back. Looks for it, if nobody else does; when it has just gone, for half a
+ * second. */
 bool host_alive(void);
+/* Does the calling thread wait for a service that is gone? It must not while it holds a lock of the
+ * host's: its calls then say -ENETDOWN. */
+void host_wait_for_service(bool yes);
+bool host_is_impatient(void);
 
 /* Has the kernel the stack's addresses, too? Then a port that is ours is taken there. */
 bool host_is_shared(void);

@@ -24,6 +24,7 @@
 #include <sys/epoll.h>
 
 #include "client/client_priv.h"
+#include "client/host.h"
 
 #define LOOK_NS_MIN 20000
 #define LOOK_NS_MAX 1000000
@@ -50,7 +51,7 @@ int client_attached(void)
 	int r = 0;
 
 	while (unlikely(client.lost) && r == 0)
-		r = absent_wait(FOREVER);
+		r = host_is_impatient() ? -ENETDOWN : absent_wait(FOREVER);
 	return r;
 }
 

@@ -23,16 +23,20 @@ void number_lock(void)
 {
 	enter(); /* a handler may want it, too */
 	pthread_mutex_lock(&lock);
+	/* Every thread would wait with this one. */
+	host_wait_for_service(false);
 }
 
 void number_unlock(void)
 {
+	host_wait_for_service(true);
 	pthread_mutex_unlock(&lock);
 	leave(0);
 }
 
 void number_unlock_child(void)
 {
+	host_wait_for_service(true);
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	leave(0);
 }

@@ -133,15 +133,13 @@ static int places(struct wish *w, bool *own, bool *near)
 	return n < 0 ? n : 0;
 }
 
-int whose(struct wish *w)
+static int whose_by_address(struct wish *w)
 {
 	enum rule_answer a = rules_ask(run_rules(), &w->c);
 	bool own = false, near = false;
 
-	if (a == RULE_NONE && w->loopback)
-		return loopback_whose(w);
 	w->why = TOLD_NO_STACK;
-	if (a != RULE_LEAVE && (start_need() < 0 || !host_alive() || places(w, &own, &near) < 0))
+	if (a != RULE_LEAVE && (start_need() < 0 || places(w, &own, &near) < 0))
 		return -ENETDOWN;
 	a = rules_ask(run_rules(), &w->c);
 	w->why = a == RULE_LEAVE ? TOLD_RULE : TOLD_TAKEN_RULE;
@@ -155,6 +153,20 @@ int whose(struct wish *w)
 		return WHOSE_OURS;
 	w->why = w->c.connect ? TOLD_NOT_SUBNET : TOLD_NOT_ADDRESS;
 	return WHOSE_KERNEL;
+}
+
+/* While there is no service it is as with the last one, and what would be ours gets ENETDOWN. */
+int whose(struct wish *w)
+{
+	int r;
+
+	if (w->loopback && rules_ask(run_rules(), &w->c) == RULE_NONE)
+		return loopback_whose(w);
+	r = whose_by_address(w);
+	if ((r != WHOSE_OURS && r != WHOSE_BOTH) || host_alive())
+		return r;
+	w->why = TOLD_NO_STACK;
+	return -ENETDOWN;
 }
 
 void no_link_rule(int fd, const struct rule_case *c)

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import socket
+import subprocess
 import threading
 
 import world
@@ -209,6 +210,60 @@ def who_takes_turns_in_accept_does_so_at_the_next_service():
         for i in range(20):
             check_echo(connect(ZS4, timeout=20), pattern(5000, i))
         echoes(9)
+    p.end()
+
+
+AWAY = """import errno, os, socket, sys, threading, time
+ours, theirs = ("%s", 7), ("10.6.0.1", 9)
+kernel = socket.create_server(theirs)
+mine = socket.create_server(ours)
+socket.create_connection(ours).close()
+turns = 0
+
+def busy():
+    global turns
+    while True:
+        socket.socket(socket.AF_UNIX).close()
+        socket.socket(socket.AF_INET).setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        turns += 1
+        time.sleep(0.01)
+
+def reach(to, blocks):
+    with socket.socket() as s:
+        s.setblocking(blocks)
+        return errno.errorcode.get(s.connect_ex(to), "yes")
+
+threading.Thread(target=busy, daemon=True).start()
+print("ready", flush=True)
+for _ in sys.stdin:
+    before = turns
+    print(reach(theirs, True), *(reach(ours, b) for b in (True, False, True)), flush=True)
+    while turns < before + 5:
+        time.sleep(0.01)
+    print("busy", flush=True)
+"""
+
+
+@case
+def while_there_is_no_service_a_program_goes_on():
+    """What was the kernel's still is, what would be ours ends at once, and no other thread waits for that."""
+    if world.kernel:
+        return
+    world.net.far_sh("ip link set lo up; ip addr add 10.6.0.1/32 dev lo")
+    p = App(world.PYTHON, "-c", AWAY % ZS4, ready="ready", stdin=subprocess.PIPE)
+
+    def asked(n):
+        p.process.stdin.write(b"\n")
+        p.process.stdin.flush()
+        world.until("it answers", lambda: p.output().count("busy") == n)
+        return p.output().splitlines()[-2].split()
+    check(asked(1) == ["yes", "yes", "EINPROGRESS", "yes"], p.output())
+    world.service.process.kill()
+    world.service.wait(20)
+    for n in (2, 3):
+        check(asked(n) == ["yes", *["ENETDOWN"] * 3], p.output() + p.errors())
+    world.serve()
+    world.until("it is served again", lambda n=iter(range(4, 100)): asked(next(n))[1] == "yes")
     p.end()
 
 
