@@ -47,11 +47,25 @@ static int choose_cores(struct node *n, const struct embed_cfg *cfg, const struc
 	return 0;
 }
 
+int node_cfg_check(const struct embed_cfg *cfg, const struct svc_err *err)
+{
+	if (svc_count(cfg->vdevs) + svc_count(cfg->pci) == 0)
+		return svc_fail(err, -EINVAL,
+				"no port: give --vdev SPEC (for example "
+				"net_af_packet0,iface=eth0) or --port PCI");
+	if (svc_count(cfg->addrs) == 0)
+		return svc_fail(err, -EINVAL,
+				"no address: give --addr IP/LEN, for example 10.0.0.2/24");
+	return 0;
+}
+
 int node_begin(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 	       const struct svc_err *err)
 {
-	int rc = choose_cores(n, cfg, err);
+	int rc = node_cfg_check(cfg, err);
 
+	if (rc == 0)
+		rc = choose_cores(n, cfg, err);
 	if (rc == 0 && cfg->capture != NULL) {
 		rc = capture_open(cfg->capture, 0, &n->capture);
 		if (rc < 0)

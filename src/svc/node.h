@@ -66,6 +66,8 @@ struct node {
 /* Opening goes from the bottom up. Each step says in err what failed and leaves the rest to
  * node_close(), which may follow any of them and gives back what there is. cfg is borrowed. */
 
+/* -EINVAL: cfg lacks what no node can be without, a port and an address. */
+int node_cfg_check(const struct embed_cfg *cfg, const struct svc_err *err) must_check;
 /* Which CPUs, DPDK's environment. mem_bytes: for dev_mem_alloc(), for each core. */
 int node_begin(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 	       const struct svc_err *err) must_check;

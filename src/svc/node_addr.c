@@ -74,9 +74,6 @@ int node_addrs_add(struct node *n, const struct embed_cfg *cfg, const struct svc
 {
 	int rc = 0;
 
-	if (svc_count(cfg->addrs) == 0)
-		return svc_fail(err, -EINVAL,
-				"no address: give --addr IP/LEN, for example 10.0.0.2/24");
 	for (unsigned i = 0; i < n->n; i++) {
 		struct stack *s = n->core[i].stack;
 		bool have[2] = {false, false};

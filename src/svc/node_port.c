@@ -42,13 +42,8 @@ int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 		.n_queues = (uint16_t)n->n,
 		.telemetry = n->telemetry,
 	};
-	int rc;
+	int rc = dev_eal_init(&ec, err->text, err->len);
 
-	if (svc_count(cfg->vdevs) + svc_count(cfg->pci) == 0)
-		return svc_fail(err, -EINVAL,
-				"no port: give --vdev SPEC (for example "
-				"net_af_packet0,iface=eth0) or --port PCI");
-	rc = dev_eal_init(&ec, err->text, err->len);
 	n->eal_up = rc == 0;
 	return rc;
 }

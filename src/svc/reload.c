@@ -6,8 +6,10 @@
  * named, in the one line that says what happened.
  *
  * All or nothing: a file that says something impossible, as far as it alone tells (conf_check.c),
- * changes nothing; when a stack refuses what the file may say, what was done before is undone. So
- * what can fail comes first, and addresses that only go, with their connections, go last.
+ * changes nothing; nor does one that zstackd would not start with because it has no port or no
+ * address, as an editor leaves it that truncates before it writes; when a stack refuses what the
+ * file may say, what was done before is undone. So what can fail comes first, and addresses that
+ * only go, with their connections, go last.
  *
  * Programs that are attached stay so, with what they have bound, whatever their user may now.
  * What zstack addr and route added is in no file, and stays; what the file says and is so already,
@@ -234,7 +236,8 @@ void service_reload(struct service *s)
 	if (next == NULL)
 		return;
 	svc_notify("RELOADING=1");
-	if (conf_parse(s->argc, s->argv, next, &err) != 0 || apply(s, next, &err) < 0)
+	if (conf_parse(s->argc, s->argv, next, &err) != 0 ||
+	    node_cfg_check(&next->node, &err) < 0 || apply(s, next, &err) < 0)
 		svc_log("reload: %s; nothing was changed", why);
 	conf_free(next);
 	free(next);

@@ -387,6 +387,25 @@ def reload_of_a_file_with_one_impossible_line_changes_nothing():
 
 
 @case
+def reload_of_a_file_without_what_a_start_needs_changes_nothing():
+    """As one that is being written may be for a moment. The ports are of the command line here."""
+    run("addr", "add", "10.7.0.46/24")
+    before = state()
+    with connect(ZS4, 7007) as c:
+        for content in ("", "[node]\n", "[domain all]\nusers = 0\n", f"# addr = {ZS4}/24\n"):
+            with open(conf, "w") as f:
+                f.write(content)
+            said = reload()
+            check("reload: no address: " in said and "nothing was changed" in said, said)
+            check(state() == before, f"{state()} instead of {before}")
+            check(ask("apps", user=OTHER), "the user may not attach any more")
+        check(echo(c, b"still here") == b"still here", "the connection broke")
+    configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64")
+    check("0 added, 0 removed; 0 domains changed" in reload(), "something was changed")
+    run("addr", "del", "10.7.0.46")
+
+
+@case
 def reload_takes_an_address_with_another_length_and_what_the_tool_did():
     run("addr", "add", "10.7.0.46/24")
     configure(f"addr = {ZS4}/24", f"addr = {ZS6}/64", "addr = 10.7.0.46/24", "addr = 10.7.0.47/24")
