@@ -72,7 +72,8 @@ int cmd_addr(struct tool *t, int argc, char **argv)
 			    "Address                                      Port        MTU State",
 			    print_addr);
 	if (argc != 3 || (!add && strcmp(argv[1], "del") != 0))
-		return usage("addr: write addr, addr add IP/LEN[@PORT[.VLAN]] or addr del IP/LEN");
+		return usage("addr: write addr, addr add IP/LEN[@PORT[.VLAN]] or addr del "
+			     "IP[/LEN[@PORT[.VLAN]]]");
 	ask_for = json_pack("{s:s, s:s}", "do", add ? "addr-add" : "addr-del", "addr", argv[2]);
 	return ask(t, ask_for, nothing, t) < 0 ? 1 : 0;
 }

@@ -101,6 +101,7 @@ int node_addrs_add(struct node *n, const struct embed_cfg *cfg,
 /* While the stacks run: on all of them, or on none. -errno with a sentence in err. */
 int node_addr_add(struct node *n, const char *text, uint16_t mtu,
 		  const struct svc_err *err) must_check;
+/* IP[/LEN[@PORT[.VLAN]]]: what is said must be so, or there is no such address: -ENOENT. */
 int node_addr_del(struct node *n, const char *text, const struct svc_err *err) must_check;
 /* prefix: IP/LEN or "default". */
 int node_route_add(struct node *n, const char *prefix, const char *via,

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "stack/look.h"
 #include "svc/node.h"
 #include "wire/eth.h"
 
@@ -92,7 +93,8 @@ struct change {
 	void (*undo)(struct node_core *c, void *arg);
 	const char *text;
 	uint16_t mtu;
-	struct ip_addr addr;
+	struct svc_addr addr;
+	bool any_len, any_place; /* of addr only the rest was said */
 	struct stack_route route;
 	const struct svc_err *err;
 	int rc;
@@ -121,11 +123,28 @@ static void addr_add(struct node_core *c, void *arg)
 	ch->rc = add_addr(c->node, c->stack, ch->text, ch->mtu, ch->err);
 }
 
+static bool is_meant(const struct stack *s, const struct ip_ifaddr *ia, const struct change *ch)
+{
+	const struct eth_if *at = stack_if_at(s, ia->ifindex);
+
+	return ip_addr_eq(&ia->addr, &ch->addr.addr) &&
+	       (ch->any_len || ia->prefix_len == ch->addr.prefix_len) &&
+	       (ch->any_place ||
+		(at != NULL && at->port == ch->addr.port && at->vlan == ch->addr.vlan));
+}
+
 static void addr_del(struct node_core *c, void *arg)
 {
 	struct change *ch = arg;
+	const struct ip_ifaddr *ia;
 
-	ch->rc = stack_addr_del(c->stack, &ch->addr);
+	ch->rc = -ENOENT;
+	for (unsigned i = 0; (ia = stack_addr_at(c->stack, i)) != NULL; i++) {
+		if (is_meant(c->stack, ia, ch)) {
+			ch->rc = stack_addr_del(c->stack, &ch->addr.addr);
+			return;
+		}
+	}
 }
 
 static void route_add(struct node_core *c, void *arg)
@@ -145,24 +164,22 @@ static void route_del(struct node_core *c, void *arg)
 int node_addr_add(struct node *n, const char *text, uint16_t mtu, const struct svc_err *err)
 {
 	struct change ch = {.undo = addr_del, .text = text, .mtu = mtu, .err = err};
-	struct svc_addr a;
-	int rc = svc_addr_parse(text, &a, err->text, err->len);
+	int rc = svc_addr_parse(text, &ch.addr, err->text, err->len);
 
-	ch.addr = a.addr;
 	return rc < 0 ? rc : on_all(n, addr_add, &ch);
 }
 
 int node_addr_del(struct node *n, const char *text, const struct svc_err *err)
 {
 	struct change ch = {.err = err};
-	struct svc_addr a;
-	int rc = ip_addr_parse(text, &a.addr); /* its length need not be said */
+	int rc = ip_addr_parse(text, &ch.addr.addr);
 
+	ch.any_len = rc == 0;
+	ch.any_place = strchr(text, '@') == NULL;
 	if (rc < 0)
-		rc = svc_addr_parse(text, &a, err->text, err->len);
+		rc = svc_addr_parse(text, &ch.addr, err->text, err->len);
 	if (rc < 0)
 		return rc;
-	ch.addr = a.addr;
 	rc = on_all(n, addr_del, &ch);
 	return rc < 0 ? svc_fail(err, rc, "--addr %s: there is no such address", text) : 0;
 }

@@ -81,12 +81,21 @@ static int add(struct plan *p, const char *key, const char *text, int line)
 	return 0;
 }
 
+/* Whatever length zstack addr has given it since. */
+static int addr_del(struct service *s, const char *text, const struct svc_err *err)
+{
+	char ip[ADDR_TEXT_MAX];
+
+	snprintf(ip, sizeof(ip), "%.*s", (int)strcspn(text, "/"), text);
+	return service_addr_del(s, ip, err);
+}
+
 /* That it is not there is what was wanted. */
 static void take(struct plan *p, bool gateway, const char *text)
 {
 	struct svc_err ignored = {(char[8]){0}, 8};
 
-	if ((gateway ? gateway_del : service_addr_del)(p->s, text, &ignored) < 0)
+	if ((gateway ? gateway_del : addr_del)(p->s, text, &ignored) < 0)
 		return;
 	p->done[p->n_done++] = (struct step){gateway ? gateway_add : service_addr_add, text};
 	p->r->removed++;

@@ -181,8 +181,17 @@ def addresses_come_and_go():
             data = pattern(10000)
             check(echo(d, data) == data, "the echo by the new address differs")
         refused("addr", "add", f"{extra}/24", says="is there already")
+        for other in (f"{extra}/16", f"{extra}/24@1", f"{extra}/24@0.7", f"{extra}/25@0"):
+            refused("addr", "del", other, says="no such address")
+        check(f"{extra}/24" in {a["addr"] for a in ask("addr")}, "another address than the one that was named is gone")
         run("addr", "del", extra)
         refused("addr", "del", extra, says="no such address")
+        for place in ("", "@0", "@0.7"):
+            run("addr", "add", f"{extra}/24{place}")
+            run("addr", "del", f"{extra}/24{place}")
+        run("addr", "add", f"{extra}/24@0.7")
+        refused("addr", "del", f"{extra}/24@0", says="no such address")
+        run("addr", "del", f"{extra}/24")
         check(echo(c, b"still here") == b"still here", "a connection of another address broke")
     refused("addr", "add", "10.7.0/24", says="write IP/LEN")
     refused("addr", "add", "10.7.0.98/24@7", says="there is no port 7")
