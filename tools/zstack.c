@@ -138,6 +138,31 @@ double now_s(void)
 
 /* ---- main ---- */
 
+#define FILTER_OF_SS                                                                               \
+	"words of state NAME, src IP, dst IP, host IP, sport N, dport N, port N, program NAME"
+#define FILTER_OF_CAPTURE "words of any, arp, ip, ip6, icmp, icmp6, tcp, udp, host IP, port N"
+
+/* Of one command; run says more, of itself. */
+static int help_of(const struct command *c)
+{
+	printf("usage: zstack [--json] [--socket PATH] %s%s%s\n"
+	       "%s; zstack(1) says more, zstack --help names the other commands\n",
+	       c->name, *c->args != '\0' ? " " : "", c->args, c->help);
+	if (c->run == cmd_ss)
+		puts("FILTER: " FILTER_OF_SS);
+	if (c->run == cmd_capture)
+		puts("FILTER: " FILTER_OF_CAPTURE);
+	return 0;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || (i == 1 && strcmp(argv[i], "-h") == 0))
+			return true;
+	return false;
+}
+
 static int help(void)
 {
 	puts("usage: zstack [--json] [--socket PATH] COMMAND [ARGUMENT]...\n"
@@ -150,10 +175,8 @@ static int help(void)
 		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].args);
 		printf("  %-56s %s\n", left, commands[i].help);
 	}
-	puts("\nFILTER of ss: words of state NAME, src IP, dst IP, host IP, sport N, dport N, "
-	     "port N, program NAME\n"
-	     "FILTER of capture: words of any, arp, ip, ip6, icmp, icmp6, tcp, udp, host IP, "
-	     "port N\n"
+	puts("\nFILTER of ss: " FILTER_OF_SS "\n"
+	     "FILTER of capture: " FILTER_OF_CAPTURE "\n"
 	     "run --help tells its options\n"
 	     "--json: one JSON object a line. --socket: where zstackd answers (ZSTACK_SOCKET, "
 	     "else " ATTACH_PATH ").");
@@ -201,6 +224,21 @@ static int json_anywhere(struct tool *t, int argc, char **argv)
 	return n;
 }
 
+static int command(const struct command *c, struct tool *t, int argc, char **argv)
+{
+	int status;
+
+	if (c->run != cmd_run) { /* what stands behind it is another program's */
+		argc = json_anywhere(t, argc, argv);
+		if (c->help != NULL && asks_for_help(argc, argv))
+			return help_of(c);
+	}
+	status = c->run(t, argc, argv);
+	if (t->fd >= 0)
+		close(t->fd);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	const char *env = getenv("ZSTACK_SOCKET");
@@ -211,16 +249,8 @@ int main(int argc, char **argv)
 	at = options(&t, argc, argv, &status);
 	if (at < 0)
 		return status;
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		if (strcmp(commands[i].name, argv[at]) != 0)
-			continue;
-		argc -= at;
-		if (commands[i].run != cmd_run) /* what stands behind it is another program's */
-			argc = json_anywhere(&t, argc, argv + at);
-		status = commands[i].run(&t, argc, argv + at);
-		if (t.fd >= 0)
-			close(t.fd);
-		return status;
-	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, argv[at]) == 0)
+			return command(&commands[i], &t, argc - at, argv + at);
 	return usage("%s: no such command", argv[at]);
 }

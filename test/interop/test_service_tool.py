@@ -313,7 +313,15 @@ def wrong_arguments_are_one_sentence():
         _, err = run(*args, status=2)
         check(err.startswith("zstack: ") and "--help" in err, f"{args}: {err!r}")
     refused("addr", "add", "x" * 600, says="too long")
-    check("usage: zstack" in run("--help")[0], "no help")
+    usage = run("--help")[0]
+    check("usage: zstack" in usage, "no help")
+    commands = re.findall(r"^  ([a-z]+) ", usage, re.M)
+    check(len(commands) == 10, f"{commands}")
+    for c in commands:
+        for args in ([c, "--help"], ["--json", c, "--help"]):
+            out, err = run(*args)
+            check(out.startswith("usage: zstack ") and c in out.splitlines()[0].split() and err == "", f"{args}: {out!r} {err!r}")
+    check(run("addr", "add", "--help")[0] == run("addr", "-h")[0] != "", "help differs by its place")
     p = subprocess.run([tool, "--socket", "/nonexistent", "ss"], text=True, stderr=subprocess.PIPE)
     check(p.returncode == 1 and "no zstackd answers" in p.stderr, p.stderr)
 
