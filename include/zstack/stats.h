@@ -18,7 +18,8 @@ struct zs_stats {
 	/* Bytes of payload copied, by who had to. A program that uses only <zstack/zc.h> has 0 in
 	 * the first. */
 	uint64_t api_copied_bytes;	/* zs_read(), zs_write() and the like; zero-copy calls
-					 * across cores */
+					 * across cores, and of less than 512 bytes from a program
+					 * of this node to the wire */
 	uint64_t pressure_copied_bytes; /* received payload compacted because buffers ran short */
 	uint64_t device_copied_bytes;	/* for a port that can't send the memory as it is, and small
 					 * payload of copying calls put beside its headers */

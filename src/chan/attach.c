@@ -126,6 +126,7 @@ static size_t least(uint16_t type)
 	case ATTACH_LINKED:
 	case ATTACH_LINK_END:
 	case ATTACH_LINK_BAD:
+	case ATTACH_LINK_FREE:
 		return sizeof(struct attach_linked);
 	case ATTACH_REGION:
 	case ATTACH_REGION_IS:

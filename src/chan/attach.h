@@ -25,6 +25,7 @@
  *	                  <--   LINK: memory that it shares with another program (link.h)
  *	LINKED            -->   mapped, or not wanted; when both have said so it is used
  *	                  <--   LINK_END: the other is gone
+ *	LINK_FREE         -->   nothing of the other's memory is held, or named, any more
  *	LINK_BAD          -->   the other does what it may not
  *	REGION            -->   memory of a third program, which a neighbour passes on
  *	                  <--   REGION_IS
@@ -69,7 +70,7 @@
 #endif
 
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
-#define ATTACH_VERSION 4
+#define ATTACH_VERSION 5
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
 #define ATTACH_FDS_MAX (3 + 4 * 16)
 #define ATTACH_MSG_MAX 512
@@ -98,6 +99,7 @@ enum attach_type {
 	ATTACH_REGION,
 	ATTACH_REGION_IS,
 	ATTACH_DROP,
+	ATTACH_LINK_FREE,
 };
 
 struct attach_head {
@@ -199,7 +201,7 @@ struct attach_link {
 	uint64_t bytes, arena_bytes;
 };
 
-/* LINKED, LINK_END, LINK_BAD. */
+/* LINKED, LINK_END, LINK_BAD, LINK_FREE. */
 struct attach_linked {
 	struct attach_head head;
 	uint32_t id;

@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 7
+#define CHAN_VERSION 8
 
 /* ---- names ---- */
 
@@ -57,7 +57,7 @@ enum chan_region {
 	CHAN_REGION_PKT = 1,   /* 1 + pool index: packet regions of the domain, read-only */
 	CHAN_REGION_MAX = 16,
 	/* In DGRAM alone: in the arena of application off >> 32, to which there is a link, at the
-	 * lower half of off. */
+	 * lower half of off. (What is sent out of such an arena is named in the same way.) */
 	CHAN_REGION_NEIGHBOUR = 0xffff,
 };
 
@@ -112,7 +112,8 @@ enum chan_op {
 	CHAN_OP_CONNECT,
 	/* off, len in the arena (0 < len <= CHAN_SEND_MAX), token, flags CHAN_SEND_*. The bytes
 	 * must not change until the token is back. UDP: a datagram, or a piece, for the connected
-	 * peer. */
+	 * peer. off >> 32 != 0: in the arena, of the same core, of that application, to which there
+	 * is a link, or was, as long as LINK_FREE was not said. */
 	CHAN_OP_SEND,
 	/* loan, off and len relative to the lent bytes: sends what was received as it is. Token as
 	 * for SEND. The loan stays held until it is returned in ret, which may be at once. UDP:
@@ -257,7 +258,7 @@ struct chan_sqe {
 	uint32_t sid;
 	uint32_t ticket; /* of the socket, from 0: order of execution (DESIGN §3.10) */
 	uint32_t len;
-	uint64_t off;	/* in the arena */
+	uint64_t off;	/* in the arena; SEND, SENDTO: upper half 0, or whose */
 	uint32_t token; /* sends: below the number of tokens; commands: echoed in the result */
 	uint32_t loan;
 	union {

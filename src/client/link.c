@@ -176,6 +176,16 @@ void links_read(void)
 
 /* ---- going ---- */
 
+/* The service keeps the other's memory until then, for us to send out of it. */
+static void tell_free(const struct plink *l)
+{
+	struct attach_linked m = {.id = l->id};
+
+	if (!client.lost && l->id != 0)
+		(void)!attach_send(client.transport.service.sock, ATTACH_LINK_FREE, &m, sizeof(m),
+				   NULL, 0);
+}
+
 void link_release(struct plink *l)
 {
 	if (l->state != LINK_ENDED || l->in > 0 || l->n_ret > 0 || l->out > 0 || l->reads)
@@ -186,6 +196,7 @@ void link_release(struct plink *l)
 	close_fds(l);
 	mapping_unmap(&l->memory);
 	l->state = LINK_FREE;
+	tell_free(l);
 }
 
 void link_end(struct plink *l, bool gone)
@@ -230,12 +241,12 @@ void link_break(struct plink *l)
 	link_say_ended(&l->end);
 	l->deaf = true;
 	close_fds(l);
-	link_tokens_home(l);
-	link_flush(l);
-	link_release(l);
 	if (!client.lost && !l->kept)
 		(void)!attach_send(client.transport.service.sock, ATTACH_LINK_BAD, &bad,
 				   sizeof(bad), NULL, 0);
+	link_tokens_home(l);
+	link_flush(l);
+	link_release(l);
 }
 
 void links_blind(void)
@@ -247,7 +258,8 @@ void links_blind(void)
 
 		if (l->state == LINK_FREE)
 			continue;
-		l->bell_fd = l->pid_fd = -1; /* not ours any more */
+		l->bell_fd = l->pid_fd = -1; /* not ours any more, nor is the way to the service */
+		l->id = 0;
 		while (l->streams != NIL)
 			stream_break(&client.sock[l->streams], -ECONNRESET);
 		link_end(l, false);

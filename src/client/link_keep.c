@@ -190,6 +190,9 @@ void links_lose(void)
 			keep_no_more(l);
 		else if (l->state == LINK_UP)
 			keep(l);
+		/* The next service may call another one so. */
+		if (!l->kept)
+			l->id = 0;
 	}
 	if (k != NULL)
 		regions_lose();

@@ -5,13 +5,15 @@
  * block of our arena, which the other side reads where it lies, as it does what the zero-copy calls
  * send. What we received from a third it is told by its place, too.
  *
- * From link_may_write() to end(), which is short, the other side may be waiting for us (link_cut()).
+ * From link_may_write() to end(), which is short, the other side may be waiting for us
+ * (link_cut()).
  */
 #include "client/iov.h"
 #include "client/link.h"
 
 #define RESERVE	      8u    /* entries for who is not a send of data: link_say() */
-#define RECORD_CHARGE 1024u /* beside its bytes, so that the small ones of one do not fill a link */
+#define RECORD_CHARGE 1024u /* beside its bytes, so that the small ones of one do not fill a link  \
+			     */
 
 bool link_room(const struct csock *s, uint32_t n)
 {
@@ -242,6 +244,26 @@ static bool name(const struct plink *l, const struct buf_ref *r, uint32_t *regio
 		return false;
 	}
 	return *off <= UINT32_MAX;
+}
+
+/* Where it lies in memory of the neighbour's that the service lets us send out of: until the link
+ * is released, and nothing of it is before this was given back. */
+bool link_wire_name(const struct buf_ref *r, uint64_t *off)
+{
+	const struct core *c = r->core;
+	const struct link_row *row = link_row(c, r->what);
+	const struct plink *l = &client.links->link[row->link];
+	const struct link_map *m;
+
+	if (row->region == REGION_NOBODY || l->id == 0)
+		return false;
+	m = &client.links->region[row->region];
+	if (m->id != link_region(l->app, c->id))
+		return false;
+	*off = (uint64_t)(c->loan[r->what].base - (const uint8_t *)m->at.at) + r->off;
+	if (l->app != client.transport.service.app)
+		*off |= (uint64_t)l->app << 32;
+	return true;
 }
 
 bool link_can_name(const struct csock *s, const struct buf_ref *r)

@@ -83,6 +83,8 @@ int link_send_block(struct csock *s, struct iov_it *it, uint32_t n, int flags);
 int link_send_record(struct csock *s, struct iov_it *it);
 /* May this buffer be named to the neighbour? */
 bool link_can_name(const struct csock *s, const struct buf_ref *r);
+/* The same to the service, of what came over a link: how. */
+bool link_wire_name(const struct buf_ref *r, uint64_t *off) must_check;
 /* Then link_send_buf() or link_write_nothing(), at once. False: it goes by TCP now. */
 bool link_may_write(struct csock *s) must_check;
 void link_send_buf(struct csock *s, uint32_t len, const struct buf_ref *r, uint32_t cookie);

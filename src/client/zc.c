@@ -2,8 +2,11 @@
  *
  * Sockets without a copy: what is received is handed out where it lies, what is sent goes by its
  * place. The one thing that is copied is a buffer that is not of the socket's channel, since that
- * can only name its own memory: of another core, or lent by a service that is gone; it is counted
- * like any copy.
+ * can only name its own memory, and a neighbour's: of another core, or lent by a service that is
+ * gone, or passed on by a neighbour who had it of a third; it is counted like any copy.
+ *
+ * So is what is small and came from a neighbour, when it goes to the wire: whoever is slow there
+ * would hold a block of the neighbour's, and one of the link's places, for the sake of some bytes.
  */
 #include <string.h>
 
@@ -11,7 +14,8 @@
 #include "client/iov.h"
 #include "zstack/zstack.h"
 
-#define PIECES_MAX 48 /* of a datagram sent: 64 KB as it arrives in fragments */
+#define NEIGHBOUR_MIN 512u /* bytes, from which on a neighbour's are sent where they lie */
+#define PIECES_MAX    48   /* of a datagram sent: 64 KB as it arrives in fragments */
 
 /* ---- receiving ---- */
 
@@ -207,14 +211,19 @@ static struct chan_sqe *push_buf(struct csock *s, const struct zs_buf *b, const 
 		c->token[q->token].cookie = cookie;
 		c->cookie[cookie].sends++;
 	}
-	*op = kind == TOKEN_LOAN ? CHAN_OP_SEND_LOAN : CHAN_OP_SEND;
-	if (kind == TOKEN_LOAN)
-		q->loan = c->loan[r->what].name;
+	*op = CHAN_OP_SEND;
 	if (kind == TOKEN_EMPTY) {
 		buf_put(r);
 		return q;
 	}
 	q->off = r->off;
+	if (kind == TOKEN_LOAN && likely(!loan_is_link(c, r->what))) {
+		q->loan = c->loan[r->what].name;
+		*op = CHAN_OP_SEND_LOAN;
+	} else if (kind == TOKEN_LOAN) {
+		BUG_ON(!link_wire_name(r, &q->off));
+		core_wants_tokens(c); /* the neighbour may wait for it */
+	}
 	buf_to_send(r);
 	return q;
 }
@@ -238,12 +247,19 @@ static void cookie_give_back(struct core *c, uint32_t row)
 	c->cookie_free = row;
 }
 
-/* What a neighbour sent can be named to a neighbour, and not to the service. */
-static inline bool way_can_name(const struct csock *s, const struct buf_ref *r)
+/* What a neighbour sent, to the service. */
+static slow_path bool wire_can_name(const struct buf_ref *r, uint32_t len)
+{
+	uint64_t off;
+
+	return len >= NEIGHBOUR_MIN && link_wire_name(r, &off);
+}
+
+static inline bool way_can_name(const struct csock *s, const struct buf_ref *r, uint32_t len)
 {
 	if (unlikely(s->flags & CSOCK_LINK))
 		return link_can_name(s, r);
-	return !r->lent || !loan_is_link(r->core, r->what);
+	return !r->lent || !loan_is_link(r->core, r->what) || wire_can_name(r, len);
 }
 
 /* A buffer that the way can't name becomes one of ours. */
@@ -252,7 +268,7 @@ static int make_nameable(struct csock *s, const struct zs_buf *b, struct buf_ref
 	struct buf_ref copy;
 	int err;
 
-	if (likely(!buf_is_foreign(r, csock_core(s)) && way_can_name(s, r)))
+	if (likely(!buf_is_foreign(r, csock_core(s)) && way_can_name(s, r, b->len)))
 		return 0;
 	err = adopt(s, b, &copy);
 	if (err < 0)
@@ -409,7 +425,7 @@ static int dgram_adopt(struct csock *s, const struct zs_buf *bufs, int n, struct
 	for (i = 0; i < n; i++) {
 		copy[i] = refs[i];
 		if (bufs[i].len == 0 || (!buf_is_foreign(&refs[i], csock_core(s)) &&
-					 way_can_name(s, &refs[i])))
+					 way_can_name(s, &refs[i], bufs[i].len)))
 			continue;
 		err = adopt(s, &bufs[i], &copy[i]);
 		if (err < 0)

@@ -72,7 +72,7 @@ enum {
 	PKT_F_DF = 1 << 5,	   /* tx: do not fragment (IPv4 DF) */
 	PKT_F_L4_CSUM = 1 << 6,	   /* tx: L4 checksum still to be completed, by port or software */
 	PKT_F_TSO = 1 << 7,	   /* tx: m is larger than one segment, m->tso_segsz is set */
-	PKT_F_SHARED = 1 << 8,	   /* rx: the kernel takes what nobody here claims: no RST, no ICMP */
+	PKT_F_SHARED = 1 << 8, /* rx: the kernel takes what nobody here claims: no RST, no ICMP */
 };
 
 /* A packet on its way through one poll, with what has been learned of it. Lives on the poll's
@@ -262,6 +262,28 @@ static inline struct rte_mbuf *pkt_attach(const struct pkt_pools *pools, void *a
 	m->data_len = len;
 	m->pkt_len = len;
 	return m;
+}
+
+/* What gone() will be called with when the last reference to the memory outside that a segment
+ * refers to is dropped; NULL: it refers to none, or another function is called. */
+static inline void *pkt_ext_arg(const struct rte_mbuf *seg, void (*gone)(void *addr, void *arg))
+{
+	return RTE_MBUF_HAS_EXTBUF(seg) && seg->shinfo->free_cb == gone ? seg->shinfo->fcb_opaque
+									: NULL;
+}
+
+/* A segment that refers to memory outside refers to other memory from here on, where the same bytes
+ * are, by a reference that the caller has there; its old one is dropped. */
+static inline void pkt_ext_move(struct rte_mbuf *seg, void *addr, rte_iova_t iova,
+				struct pkt_ext *e)
+{
+	uint16_t len = seg->data_len;
+	uint32_t pkt_len = seg->pkt_len;
+
+	rte_pktmbuf_detach_extbuf(seg);
+	rte_pktmbuf_attach_extbuf(seg, addr, iova, len, &e->info);
+	seg->data_len = len;
+	seg->pkt_len = pkt_len;
 }
 
 static inline rte_iova_t pkt_iova(const struct rte_mbuf *m, uint32_t off)

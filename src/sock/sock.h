@@ -125,6 +125,15 @@ void socks_born(struct sock_app *a);
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2]);
 /* There is none any more, and none is wanted. */
 void socks_link_down(struct sock_app *a, struct sock_app *b);
+/* Before socks_link_down() what each received of the other may be on its way to the wire, and more of
+ * it in its ring: so each may send out of the other's memory until it says that it has given back
+ * all of it. of: the other's id. */
+void socks_unview(struct sock_app *a, uint32_t of);
+/* Sends of an application, known by its map, that was detached and lie in others' memory. */
+uint32_t socks_abroad(const struct socks *s, const struct chan_map *map);
+/* Copies what of them TCP has still to deliver, so that they end: of some connections from *cursor
+ * on, which is 0 at the start, and again after the last. */
+void socks_bring_home(struct socks *s, const struct chan_map *map, uint32_t *cursor);
 /* From here on the ends of connections that go over a link are not told of their end: it is the
  * service's, not theirs, and they go on without it. */
 void socks_end(struct socks *s);
@@ -160,6 +169,8 @@ struct socks_counters {
 	uint64_t loop_lent_bytes;   /* … that the receiver sees where they lie */
 	/* Received where the application can't look: another trust domain's, or a port's own. */
 	uint64_t domain_copied_bytes;
+	/* Sent out of the memory of a neighbour that gets it back, since its sender is gone. */
+	uint64_t home_copied_bytes;
 	/* Shared streams that were given to who alone reads them, and taken away by others. */
 	uint64_t leases, leases_ended;
 };

@@ -2,8 +2,8 @@
  *
  * An attached application: its end of the channel, from attach to the day when the last buffer of
  * its memory comes home. Its sockets die at once when it is gone (H31); sent data that a connection
- * or a driver still refers to lives in its arena, so the application's record stays on the list of
- * the dying until no token is in flight.
+ * or a driver still refers to lives in its arena, or in a neighbour's (sock_view.c), so the
+ * application's record stays on the list of the dying until nothing there is in flight.
  */
 #include <stdlib.h>
 
@@ -77,6 +77,7 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 	a->domain = cfg->domain;
 	a->zone = cfg->zone;
 	app_link_init(a);
+	app_view_init(a);
 	list_init(&a->waiting);
 	list_init(&a->link);
 	chan_attach(&a->end, map, &hdr);
@@ -126,6 +127,7 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 			b->parent = NULL;
 	}
 	app_link_fini(a);
+	app_view_fini(a);
 	listeners_reap(a, orderly);
 	for (uint32_t i = 0; i < a->socks.used; i++) {
 		if (slab_is_live(&a->socks, i))
@@ -137,7 +139,16 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 	list_del(&a->link);
 	s->n_apps -= !a->keeps;
 	shares(s);
-	list_add_tail(a->tokens.count == 0 ? &s->reaped : &s->dying, &a->link);
+	list_add_tail(&s->dying, &a->link);
+	app_reap(a);
+}
+
+void app_reap(struct sock_app *a)
+{
+	if (!a->dying || a->tokens.count != 0 || a->guests != 0 || a->viewers != 0)
+		return;
+	list_del(&a->link);
+	list_add_tail(&a->s->reaped, &a->link);
 }
 
 const struct chan_map *socks_reaped(struct socks *s)

@@ -71,6 +71,13 @@ bool sock_sees(struct sock_app *a, struct rte_mbuf *m)
 	return find_anywhere(a, m, &out) && out.region != CHAN_REGION_ARENA;
 }
 
+bool sock_has(struct sock_app *a, struct rte_mbuf *m)
+{
+	struct sock_lent out;
+
+	return find(a, m, &out);
+}
+
 /* Into a buffer of the application's own domain. */
 static slow_path bool bring(struct sock_app *a, struct rte_mbuf **m)
 {

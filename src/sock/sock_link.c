@@ -347,8 +347,12 @@ static void peer_link(struct sock_app *a, const struct sock_app *b, uint32_t lin
 
 void socks_link_up(struct sock_app *a, struct sock_app *b, const uint32_t id[2])
 {
+	static const uint32_t none[2];
+
 	if (!peers_meet(a, b))
 		return;
+	if (id[0] != 0 && !app_views_meet(a, b))
+		id = none;
 	peer_link(b, a, id[1], id[0]);
 	peer_link(a, b, id[0], id[1]);
 	/* Connections between the two find how it is now. */

@@ -190,7 +190,7 @@ static const char *const sock_names[] = {
 	"sock_events_delayed",	  "sock_loans",		  "sock_loans_bad_return",
 	"sock_tokens_bad",	  "sock_doorbells",	  "sock_pressure_copied_bytes",
 	"sock_loop_copied_bytes", "sock_loop_lent_bytes", "sock_domain_copied_bytes",
-	"sock_leases",		  "sock_leases_ended"};
+	"sock_home_copied_bytes", "sock_leases",	  "sock_leases_ended"};
 _Static_assert(sizeof(struct socks_counters) == array_size(sock_names) * sizeof(uint64_t),
 	       "read as an array");
 

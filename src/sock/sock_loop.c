@@ -48,11 +48,16 @@ static void count(struct sock *k, struct sock *to)
 		app_link_ask(to->app, k->app);
 }
 
-/* May more of what k sends be lent? */
-static bool may_lend(const struct sock *k)
+/* May more of what k sends be lent? What it has of a neighbour itself is nobody else's to keep. */
+static bool may_lend(const struct sock *k, struct rte_mbuf *m)
 {
-	return k->unacked <= k->limit / 2 && k->app->refs <= k->app->refs_max / 4 &&
-	       !(k->flags & SOCKF_NO_LINK);
+	if (k->unacked > k->limit / 2 || k->app->refs > k->app->refs_max / 4 ||
+	    (k->flags & SOCKF_NO_LINK))
+		return false;
+	for (; m != NULL; m = m->next)
+		if (!sock_has(k->app, m))
+			return false;
+	return true;
 }
 
 /* Will it be told of it at once, as it is? */
@@ -113,7 +118,7 @@ void udp_loop(struct sock *k, const struct pkt *p, struct rte_mbuf **m, bool *on
 
 		if (*only)
 			count(k, to);
-		if (*only && next == NULL && may_lend(k) && may_be_lent(to, *m))
+		if (*only && next == NULL && may_lend(k, *m) && may_be_lent(to, *m))
 			hand_over(s, pcb, p, m);
 		else if (!group || udp_group_member(to, &p->dst))
 			deliver(s, pcb, p, *m);

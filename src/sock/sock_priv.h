@@ -147,8 +147,12 @@ struct sock_send {
 	uint32_t sid; /* of sock at the time of the send */
 	uint32_t token;
 	uint32_t bytes;
-	uint32_t pieces;       /* mbufs that refer to it */
-	struct rte_mbuf *lent; /* SEND_LOAN: the buffer that is held, else NULL */
+	uint16_t pieces; /* mbufs that refer to it */
+	bool abroad;	 /* it lies in the arena of another: `of` */
+	union {
+		struct rte_mbuf *lent; /* SEND_LOAN: the buffer that is held, else NULL */
+		struct sock_app *of;
+	};
 };
 _Static_assert(sizeof(struct sock_send) == 64, "one cache line");
 
@@ -216,9 +220,13 @@ struct sock_app {
 	bool unborn;	   /* a child that is not there yet: nobody would take a link */
 	unsigned domain;   /* 0: it has no links */
 	struct list peers; /* sock_link.c */
+	struct list views; /* sock_view.c: whose arenas it may send out of */
+	uint32_t viewers;  /* applications that may send out of its own */
+	uint32_t guests;   /* sends in flight, of others, that lie there */
+	uint32_t abroad;   /* and of it, that lie in others' */
 	uint64_t leases;   /* a bit for each that is in use, sock_lease.c */
 	uint8_t lease_gen;
-	bool dying;	  /* detached: waits for its tokens */
+	bool dying;	  /* detached: see app_reap() */
 	struct list link; /* on socks->apps, dying or reaped */
 };
 
@@ -296,6 +304,9 @@ static inline struct chan_cqe *app_event(struct sock_app *a)
 	return &a->event[a->n_events++];
 }
 
+/* One that is dying has its memory to itself again: none of its sends is in flight, nor of others
+ * out of it, and none may come. */
+void app_reap(struct sock_app *a);
 unsigned app_take_returns(struct sock_app *a, unsigned budget);
 /* Makes what was written visible, and wakes the application. */
 void app_flush(struct sock_app *a);
@@ -376,6 +387,8 @@ struct sock_lent {
 bool sock_lend(struct sock *k, struct rte_mbuf **m, struct sock_lent *out) must_check;
 /* May the application be lent the buffer as it is? */
 bool sock_sees(struct sock_app *a, struct rte_mbuf *m);
+/* Does it lie in the application's own regions? */
+bool sock_has(struct sock_app *a, struct rte_mbuf *m);
 /* Under pressure: payload of several buffers goes into fewer, by copying. Takes m, returns the
  * packet to lend; *saved is how much less its buffers are charged. */
 struct rte_mbuf *sock_compact(struct sock *k, struct rte_mbuf *m, uint32_t *saved) must_check;
@@ -459,7 +472,17 @@ void revive_free(struct sock *k);
 /* Does somebody wait to be that connection, or its other end? */
 bool revive_waits(const struct socks *s, const struct tcp_key *key);
 
+/* ---- sock_view.c ---- */
+void app_view_init(struct sock_app *a);
+void app_view_fini(struct sock_app *a);
+/* Either may send out of the other's arena. False: no memory, and neither may. */
+bool app_views_meet(struct sock_app *a, struct sock_app *b) must_check;
+/* Whose arena it may send out of, by number; NULL. */
+struct sock_app *app_view(const struct sock_app *a, uint32_t id);
+
 /* ---- sock_send.c ---- */
+/* Of a segment of a send in flight; NULL: it is none. */
+struct sock_send *send_of(const struct rte_mbuf *seg);
 int cmd_send(struct sock_cmd *c);
 /* The token of a refused send goes back. */
 void send_refuse(struct sock_app *a, uint32_t token);

@@ -5,7 +5,8 @@
  * one goes (acknowledged, and no driver holds it) the token goes home through the done ring.
  *
  * A lent buffer is referred to in the same way, and held by the record meanwhile: so the
- * application may return the loan at once, and one mechanism tells when the bytes are gone.
+ * application may return the loan at once, and one mechanism tells when the bytes are gone. What a
+ * neighbour has given it over a link is sent out of the neighbour's arena (sock_view.c).
  */
 #include "sock/sock_priv.h"
 
@@ -19,26 +20,41 @@ static void done_push(struct sock_app *a, uint32_t token)
 	chan_fill(&a->end.done, token, sizeof(token));
 }
 
+/* What was another's. */
+static slow_path void let_go(struct sock_send *d)
+{
+	if (d->abroad) {
+		d->app->abroad--;
+		d->of->guests--;
+		app_reap(d->of);
+	} else {
+		pkt_seg_free(d->lent);
+	}
+	d->abroad = false;
+	d->lent = NULL;
+}
+
 /* The last reference to a send's bytes is gone. */
 static void send_gone(void *addr, void *arg)
 {
 	struct sock_send *d = arg;
 	struct sock_app *a = d->app;
 
-	if (unlikely(d->lent != NULL)) {
-		pkt_seg_free(d->lent);
-		d->lent = NULL;
-	}
+	if (unlikely(d->lent != NULL))
+		let_go(d);
 	if (likely(d->sock->sid == d->sid))
 		d->sock->unacked -= d->bytes;
 	a->refs -= d->pieces;
 	token_end(&a->tokens, d->token);
-	if (likely(!a->dying)) {
+	if (likely(!a->dying))
 		done_push(a, d->token);
-	} else if (a->tokens.count == 0) {
-		list_del(&a->link);
-		list_add_tail(&a->s->reaped, &a->link);
-	}
+	else
+		app_reap(a);
+}
+
+struct sock_send *send_of(const struct rte_mbuf *seg)
+{
+	return pkt_ext_arg(seg, send_gone);
 }
 
 void send_refuse(struct sock_app *a, uint32_t token)
@@ -88,40 +104,76 @@ static struct rte_mbuf *attach(struct socks *s, struct sock_send *d, uint8_t *at
 	return pkt_attach(s->cfg.pools, at, iova, (uint16_t)len, &d->ext);
 }
 
-/* Where the command's bytes lie. 0 or -EINVAL. */
-static int payload_at(struct sock_cmd *c, uint8_t **at, uint64_t *iova, struct rte_mbuf **lent)
+/* Where the bytes of a command lie, and whose they are, if not its application's. */
+struct payload {
+	uint8_t *at;
+	uint64_t iova;
+	struct rte_mbuf *lent; /* or NULL */
+	struct sock_app *of;   /* or NULL */
+};
+
+/* In its own arena, or in one that it sees by a link. */
+static int in_arena(const struct sock_cmd *c, struct payload *p)
 {
 	const struct chan_sqe *q = c->q;
-	uint64_t bytes = c->app->end.hdr.arena_bytes;
+	uint32_t whose = (uint32_t)(q->off >> 32), off = (uint32_t)q->off;
+	const struct sock_app *a = c->app;
 
-	*lent = NULL;
+	if (unlikely(whose != 0)) {
+		p->of = app_view(a, whose);
+		a = p->of;
+		if (a == NULL)
+			return -EINVAL;
+	}
+	if (unlikely(off > a->end.hdr.arena_bytes || q->len > a->end.hdr.arena_bytes - off))
+		return -EINVAL;
+	p->at = (uint8_t *)a->map->arena + off;
+	p->iova = (uintptr_t)p->at;
+	return 0;
+}
+
+/* 0 or -EINVAL. */
+static int payload_at(const struct sock_cmd *c, struct payload *p)
+{
+	const struct chan_sqe *q = c->q;
+
+	p->lent = NULL;
+	p->of = NULL;
 	if (unlikely(q->len == 0 || q->len > CHAN_SEND_MAX))
 		return -EINVAL;
-	if (likely(q->op != CHAN_OP_SEND_LOAN)) {
-		if (unlikely(q->off > bytes || q->len > bytes - q->off))
-			return -EINVAL;
-		*at = (uint8_t *)c->app->map->arena + q->off;
-		*iova = (uintptr_t)*at;
-		return 0;
-	}
-	*lent = loan_look(&c->app->loans, q->loan);
-	if (*lent == NULL || q->off > (*lent)->data_len || q->len > (*lent)->data_len - q->off)
+	if (likely(q->op != CHAN_OP_SEND_LOAN))
+		return in_arena(c, p);
+	p->lent = loan_look(&c->app->loans, q->loan);
+	if (p->lent == NULL || q->off > p->lent->data_len || q->len > p->lent->data_len - q->off)
 		return -EINVAL;
-	*at = pkt_data(*lent) + q->off;
-	*iova = pkt_iova(*lent, (uint32_t)q->off);
+	p->at = pkt_data(p->lent) + q->off;
+	p->iova = pkt_iova(p->lent, (uint32_t)q->off);
 	return 0;
+}
+
+/* Until let_go(). */
+static slow_path void hold(struct sock_send *d, const struct payload *p)
+{
+	if (p->of != NULL) {
+		d->abroad = true;
+		d->of = p->of;
+		d->of->guests++;
+		d->app->abroad++;
+	} else {
+		d->lent = p->lent;
+		pkt_seg_hold(d->lent);
+	}
 }
 
 struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
 {
 	struct sock_app *a = c->app;
 	const struct chan_sqe *q = c->q;
-	struct rte_mbuf *m, *lent;
+	struct payload p;
+	struct rte_mbuf *m;
 	struct sock_send *d;
-	uint8_t *at;
-	uint64_t iova;
 
-	*err = payload_at(c, &at, &iova, &lent);
+	*err = payload_at(c, &p);
 	if (unlikely(*err != 0))
 		return NULL;
 	if (unlikely(a->refs + pieces_of(q->len) > a->refs_max)) {
@@ -134,7 +186,7 @@ struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
 		return NULL;
 	d->app = a;
 	d->token = q->token;
-	m = attach(c->s, d, at, iova, q->len);
+	m = attach(c->s, d, p.at, p.iova, q->len);
 	if (unlikely(m == NULL)) {
 		token_end(&a->tokens, q->token);
 		*err = SOCK_STALL;
@@ -143,11 +195,12 @@ struct rte_mbuf *send_payload(struct sock_cmd *c, int *err)
 	d->sock = c->k;
 	d->sid = c->k->sid;
 	d->bytes = q->len;
-	d->pieces = pieces_of(q->len);
+	d->pieces = (uint16_t)pieces_of(q->len);
 	a->refs += d->pieces;
-	d->lent = lent;
-	if (unlikely(lent != NULL))
-		pkt_seg_hold(lent);
+	d->abroad = false;
+	d->lent = NULL;
+	if (unlikely(p.lent != NULL || p.of != NULL))
+		hold(d, &p);
 	c->k->unacked += q->len;
 	return m;
 }

@@ -412,6 +412,16 @@ void stack_links_stay(struct stack *s)
 	socks_end(s->socks);
 }
 
+uint32_t stack_abroad(const struct stack *s, const struct chan_map *map)
+{
+	return socks_abroad(s->socks, map);
+}
+
+void stack_bring_home(struct stack *s, const struct chan_map *map, uint32_t *cursor)
+{
+	socks_bring_home(s->socks, map, cursor);
+}
+
 bool stack_link_wanted(struct stack *s, struct sock_link_wanted *out)
 {
 	return socks_link_wanted(s->socks, out);

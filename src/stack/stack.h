@@ -105,6 +105,9 @@ struct sock_link_wanted;
 bool stack_link_wanted(struct stack *s, struct sock_link_wanted *out);
 /* The stack ends, and same-node streams do not (socks_end()). */
 void stack_links_stay(struct stack *s);
+/* As socks_abroad(), socks_bring_home(). */
+uint32_t stack_abroad(const struct stack *s, const struct chan_map *map);
+void stack_bring_home(struct stack *s, const struct chan_map *map, uint32_t *cursor);
 
 /* One turn of the loop, without sleeping: the architecture in one function. Returns how much was
  * done; 0: everything was found empty. */

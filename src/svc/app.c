@@ -78,7 +78,8 @@ void app_refuse(struct service *s, struct app *a, int err, const char *fmt, ...)
 	app_free(s, a);
 }
 
-/* Programs of a user in states from first to last. */
+/* Programs of a user in states from first to last. One that is gone, and whose memory a neighbour
+ * holds, is the neighbour's. */
 unsigned app_programs(const struct service *s, uid_t uid, enum app_state first, enum app_state last)
 {
 	unsigned n = 0;
@@ -86,9 +87,10 @@ unsigned app_programs(const struct service *s, uid_t uid, enum app_state first, 
 	LIST_EACH (l, &s->apps) {
 		const struct app *a = container_of(l, struct app, link);
 
-		n += a->uid == uid && a->state >= first && a->state <= last;
+		n += a->uid == uid && a->state >= first && a->state <= last &&
+		     (a->state != APP_LEAVING || a->n_links == 0);
 	}
-	return n;
+	return last == APP_LEAVING ? n + links_of_dead(s, uid) : n;
 }
 
 /* Who attached before it became another user, at another service, is still who it was then. */

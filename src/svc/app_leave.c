@@ -3,7 +3,8 @@
  * A program leaves. That it is gone is told by its pidfd. A connection that ends alone is no proof:
  * a program may close descriptors that it does not know. Then its mappings decide, looked at at
  * once and every second (H31): a process that no longer maps our memory, because it executed
- * another program, has left. Its memory stays until the last buffer in it came home.
+ * another program, has left. Its memory stays until the last buffer in it came home, also from
+ * programs that had a link to it (link.c).
  */
 #include <errno.h>
 #include <poll.h>
@@ -53,7 +54,6 @@ void app_detach(struct service *s, struct app *a, bool orderly, const char *why)
 		a->pidfd = -1;
 	}
 	a->state = APP_LEAVING;
-	links_leave(s, a);
 	for (unsigned i = 0; i < s->node.n; i++) {
 		struct detach_call d = {&a->chan[i], orderly};
 
@@ -62,6 +62,7 @@ void app_detach(struct service *s, struct app *a, bool orderly, const char *why)
 			node_call(&s->node.core[i], detach, &d);
 		a->chan[i].app = NULL;
 	}
+	links_leave(s, a);
 	shared_app_gone(s, a);
 }
 
@@ -148,7 +149,7 @@ void app_lost(struct service *s, struct app *a)
 
 static void look_after(struct service *s, struct app *a, int64_t now)
 {
-	if (a->state == APP_LEAVING && all_home(s, a)) {
+	if (a->state == APP_LEAVING && a->n_links == 0 && all_home(s, a)) {
 		app_free(s, a);
 		return;
 	}
@@ -173,7 +174,8 @@ int64_t apps_reap(struct service *s)
 	}
 	LIST_EACH (l, &s->apps) {
 		const struct app *a = container_of(l, struct app, link);
-		int64_t wait = a->state == APP_LEAVING		  ? REAP_NS
+		/* What a neighbour holds of it is told by that. */
+		int64_t wait = a->state == APP_LEAVING		  ? (a->n_links == 0 ? REAP_NS : -1)
 			       : a->state < APP_FORKED || a->lost ? LOOK_AGAIN_NS
 								  : -1;
 

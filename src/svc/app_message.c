@@ -52,6 +52,7 @@ static const struct may_say {
 	{ATTACH_REDEEM, IN(APP_READY), keeper_give},
 	{ATTACH_LINKED, IN(APP_READY), app_take_linked},
 	{ATTACH_LINK_BAD, IN(APP_READY), app_take_link_bad},
+	{ATTACH_LINK_FREE, IN(APP_READY), app_take_link_free},
 	{ATTACH_REGION, IN(APP_READY), app_take_region},
 	{ATTACH_BYE, ANY, take_bye},
 };

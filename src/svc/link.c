@@ -5,6 +5,12 @@
  * other's arenas to look at. Who has mapped it says so; when both have, the stacks offer it to the
  * connections between the two. Nobody is waited for: who does not answer has no link.
  *
+ * When one of the two is gone, the other still reads what that had sent, and may send it on to the
+ * wire, out of the memory of the dead: so the link is not forgotten, nor that memory, before it
+ * says LINK_FREE. And the dead one may have sent on what it had of the living one's: that is not
+ * told of the end, which brings its memory home, before the stacks are through with it
+ * (socks_abroad()).
+ *
  * A bell is a pair of stream sockets, one end each: it is rung and slept on, neither side can make
  * the other wait, and ringing for who is gone is no signal.
  */
@@ -20,6 +26,8 @@
 #include "svc/service.h"
 
 #define ANSWER_NS     10000000000
+#define ABROAD_NS     200000000 /* for the peers of a dead program to acknowledge what it sent */
+#define LOOK_NS	      5000000
 #define APP_LINKS_MAX 64 /* of one program; libzstack has room for as many */
 #define WANTED_MAX    256
 
@@ -38,8 +46,9 @@ static void link_free(struct service *s, struct svc_link *l)
 	free(l);
 }
 
-static void tell_end(const struct svc_link *l)
+static void tell_end(struct svc_link *l)
 {
+	l->told = true;
 	for (unsigned i = 0; i < 2; i++) {
 		struct attach_linked m = {.id = l->id[i]};
 
@@ -162,7 +171,9 @@ static void link_drop(struct service *s, struct svc_link *l)
 {
 	tell_end(l);
 	on_cores(s, l, down);
-	link_free(s, l);
+	l->over = true;
+	if (l->mapped != 3) /* neither has had anything of the other's */
+		link_free(s, l);
 }
 
 static void link_refuse(struct service *s, struct app *a, struct app *b)
@@ -214,7 +225,8 @@ static struct svc_link *link_between(const struct service *s, const struct sock_
 		struct svc_link *l = container_of(n, struct svc_link, node);
 		uint32_t a = (uint32_t)l->app[0]->id, b = (uint32_t)l->app[1]->id;
 
-		if ((a == w->app[0] && b == w->app[1]) || (a == w->app[1] && b == w->app[0]))
+		if (!l->over &&
+		    ((a == w->app[0] && b == w->app[1]) || (a == w->app[1] && b == w->app[0])))
 			return l;
 	}
 	return NULL;
@@ -309,7 +321,7 @@ void app_take_linked(struct service *s, struct app *a, struct attach_msg *m)
 	unsigned side;
 	struct svc_link *l = link_of(s, a, m->linked.id, &side);
 
-	if (l == NULL || l->mapped == 3)
+	if (l == NULL || l->mapped == 3 || l->over)
 		return;
 	if (m->linked.res != 0) {
 		s->n.links_refused++;
@@ -332,7 +344,7 @@ void app_take_link_bad(struct service *s, struct app *a, struct attach_msg *m)
 	unsigned side;
 	struct svc_link *l = link_of(s, a, m->linked.id, &side);
 
-	if (l == NULL)
+	if (l == NULL || l->over)
 		return;
 	s->n.links_bad++;
 	if (service_may_log(s))
@@ -340,6 +352,73 @@ void app_take_link_bad(struct service *s, struct app *a, struct attach_msg *m)
 			a->program, (int)a->pid, l->app[1 - side]->program,
 			(int)l->app[1 - side]->pid);
 	link_drop(s, l);
+}
+
+/* ---- the end ---- */
+
+struct unview_call {
+	const struct app *a;
+	uint32_t of;
+	unsigned core;
+};
+
+static void unview(struct node_core *core, void *arg)
+{
+	const struct unview_call *u = arg;
+
+	(void)core;
+	if (u->a->chan[u->core].app != NULL)
+		socks_unview(u->a->chan[u->core].app, u->of);
+}
+
+void app_take_link_free(struct service *s, struct app *a, struct attach_msg *m)
+{
+	unsigned side;
+	struct svc_link *l = link_of(s, a, m->linked.id, &side);
+
+	if (l == NULL || l->mapped != 3)
+		return;
+	if (!l->over)
+		link_drop(s, l);
+	l->freed |= 1u << side;
+	for (unsigned i = 0; i < s->node.n; i++)
+		node_call(&s->node.core[i], unview,
+			  &(struct unview_call){a, (uint32_t)l->app[1 - side]->id, i});
+	if ((l->freed | l->left) == 3)
+		link_free(s, l);
+}
+
+struct abroad_call {
+	struct svc_link *l;
+	const struct chan_map *map;
+	unsigned core;
+	bool bring;
+	uint32_t n;
+};
+
+static void look_abroad(struct node_core *core, void *arg)
+{
+	struct abroad_call *c = arg;
+
+	c->n = stack_abroad(core->stack, c->map);
+	if (c->n != 0 && c->bring)
+		stack_bring_home(core->stack, c->map, &c->l->cursor[c->core]);
+}
+
+/* One side's program is gone. False: sends of it lie in the other's memory. */
+static bool all_came_home(struct service *s, struct svc_link *l)
+{
+	const struct app *dead = l->app[l->left == 1 ? 0 : 1];
+	bool bring = node_now_ns() >= l->deadline_ns, all = true;
+
+	for (unsigned i = 0; i < s->node.n; i++) {
+		struct abroad_call c = {
+			.l = l, .map = &dead->chan[i].map, .core = i, .bring = bring};
+
+		node_call(&s->node.core[i], look_abroad, &c);
+		all &= c.n == 0;
+	}
+	return all;
 }
 
 /* By as many bits as the name of a region has. */
@@ -369,6 +448,35 @@ void app_take_region(struct service *s, struct app *a, struct attach_msg *m)
 	(void)!attach_send(a->sock, ATTACH_REGION_IS, &r, sizeof(r), &of->chan[core].arena.fd, 1);
 }
 
+unsigned links_of_dead(const struct service *s, uid_t uid)
+{
+	unsigned n = 0;
+
+	LIST_EACH (node, &s->links) {
+		const struct svc_link *l = container_of(node, struct svc_link, node);
+
+		n += (l->left == 1 && l->app[1]->uid == uid) ||
+		     (l->left == 2 && l->app[0]->uid == uid);
+	}
+	return n;
+}
+
+static void link_leave(struct service *s, struct svc_link *l, const struct app *a)
+{
+	for (unsigned i = 0; i < 2; i++)
+		l->left |= l->app[i] == a ? 1u << i : 0;
+	if (s->ending || l->mapped != 3 || (l->left | l->freed) == 3) {
+		if (!s->ending)
+			tell_end(l);
+		link_free(s, l);
+		return;
+	}
+	l->over = true;
+	l->deadline_ns = node_now_ns() + ABROAD_NS;
+	if (!l->told && all_came_home(s, l))
+		tell_end(l);
+}
+
 /* At the end of the service links go on without it, and are left as they are. */
 void links_leave(struct service *s, struct app *a)
 {
@@ -376,11 +484,8 @@ void links_leave(struct service *s, struct app *a)
 		struct svc_link *l = container_of(n, struct svc_link, node);
 
 		next = n->next;
-		if (l->app[0] == a || l->app[1] == a) {
-			if (!s->ending)
-				tell_end(l);
-			link_free(s, l);
-		}
+		if (l->app[0] == a || l->app[1] == a)
+			link_leave(s, l, a);
 	}
 }
 
@@ -392,6 +497,13 @@ int64_t links_tick(struct service *s)
 		struct svc_link *l = container_of(n, struct svc_link, node);
 
 		next = n->next;
+		if (l->over && !l->told) {
+			if (all_came_home(s, l))
+				tell_end(l);
+			else
+				again = LOOK_NS;
+			continue;
+		}
 		if (l->mapped == 3)
 			continue;
 		if (now >= l->deadline_ns) {

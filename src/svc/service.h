@@ -103,7 +103,7 @@ struct app {
 	unsigned domain;
 	char program[64];
 	bool no_links;	  /* it does not want any */
-	unsigned n_links; /* of it there are */
+	unsigned n_links; /* of it there are, those that are over included */
 	struct app_chan chan[EMBED_CORES_MAX];
 };
 
@@ -115,7 +115,14 @@ struct svc_link {
 	struct region memory; /* struct link_shm */
 	int bell[2];	      /* a pair of sockets: each side's */
 	unsigned mapped;      /* bit for each side that has said so */
-	int64_t deadline_ns;  /* until both have */
+	int64_t deadline_ns;  /* until both have; of one that is over: to wait for what is abroad */
+	/* It carries nothing any more. Who is alive may still hold memory of the other, and send it
+	 * on; bits of sides: */
+	bool over;
+	bool told;	/* the one that is alive, that it is over */
+	unsigned left;	/* its program is gone */
+	unsigned freed; /* it holds nothing of the other's */
+	uint32_t cursor[EMBED_CORES_MAX]; /* see stack_bring_home() */
 };
 
 struct service {
@@ -266,10 +273,13 @@ int links_open(struct service *s) must_check;
 /* The service ends, and what goes by links does not. */
 void links_stay(struct service *s);
 void links_close(struct service *s);
-/* All of an app's end. */
+/* All of an app's end, which was detached from the stacks. */
 void links_leave(struct service *s, struct app *a);
+/* To programs that are gone, held by those of a user. */
+unsigned links_of_dead(const struct service *s, uid_t uid);
 void app_take_linked(struct service *s, struct app *a, struct attach_msg *m);
 void app_take_link_bad(struct service *s, struct app *a, struct attach_msg *m);
+void app_take_link_free(struct service *s, struct app *a, struct attach_msg *m);
 void app_take_region(struct service *s, struct app *a, struct attach_msg *m);
 /* What both sides say that they sent over a link, as a sees it; false: it is none of a's. */
 struct link_count {

@@ -63,6 +63,12 @@ uint64_t tcp_conn_sent_at(const struct tcp_conn *c)
 	return c->sndq.end_off;
 }
 
+void tcp_send_each(struct tcp_conn *c, void (*fn)(void *arg, struct rte_mbuf *m), void *arg)
+{
+	for (struct rte_mbuf *m = c->sndq.head; m != NULL; m = m->next)
+		fn(arg, m);
+}
+
 void tcp_send_push(struct tcp *t, struct tcp_conn *c)
 {
 	if (c->sndq.end_off <= c->sent.nxt)

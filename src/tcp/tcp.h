@@ -308,6 +308,9 @@ uint64_t tcp_conn_recv_at(const struct tcp_conn *c);
 void tcp_recv_charge(struct tcp *t, struct tcp_conn *c, uint32_t charge);
 /* All receiving connections together hold so much that windows shrink: take no more for them. */
 bool tcp_recv_short(const struct tcp *t);
+/* Calls fn for each segment of payload that was sent and not acknowledged, or not sent yet. It may
+ * change where the bytes lie, and not how many there are. */
+void tcp_send_each(struct tcp_conn *c, void (*fn)(void *arg, struct rte_mbuf *m), void *arg);
 /* What waits for more (TCP_SEND_MORE, Nagle) waits no longer. */
 void tcp_send_push(struct tcp *t, struct tcp_conn *c);
 /* What waits because of TCP_SEND_MORE waits no longer; Nagle's rule holds. */

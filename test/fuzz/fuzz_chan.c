@@ -2,8 +2,10 @@
  *
  * An application that writes what it likes into its channel: commands, returned buffers, ring
  * indices (H32, H33, H34), while allocations fail (H22). Its peer is an engine that sends back what
- * it gets; datagrams bounce. Whatever it does, nothing is read outside of its arena (of exactly its
- * size, so that the sanitizer sees it), and in the end every buffer and every token has come home.
+ * it gets; datagrams bounce. A neighbour of it, out of whose arena it may send at times, writes
+ * over that at any moment, dies and comes again. Whatever they do, nothing is read outside of the
+ * arenas (of exactly their size, so that the sanitizer sees it), or after one was unmapped, and in
+ * the end every buffer and every token has come home.
  *
  * The input is a row of steps: a byte for the kind, then what the kind needs. Names are chosen so
  * that most of them exist.
@@ -20,6 +22,8 @@
 #define STEPS_MAX 400
 #define NAMES	  8
 #define ARENA	  65536u
+#define US	  1u /* numbers of the applications */
+#define NEAR	  2u
 
 static struct {
 	struct ip *ip;
@@ -30,6 +34,8 @@ static struct {
 	struct sock_app *app;
 	struct chan_map map;
 	struct chan_end end; /* the application's */
+	struct chan_map near_map;
+	struct sock_app *near; /* the neighbour; NULL while it is dead */
 	struct drop_counters drops;
 	uint32_t loan[NAMES]; /* heard of */
 	unsigned next_loan;
@@ -96,30 +102,47 @@ static void protocols_up(void)
 	expect(tcp_listen(f.peer, &(struct tcp_listen){.lport = 80, .backlog = 8}, &f.echo) == 0);
 }
 
-static void channel_up(void)
+static const struct chan_geometry geometry = {.sq_size = 16,
+					      .cq_size = 16,
+					      .ret_size = 16,
+					      .done_size = 16,
+					      .max_loans = 16,
+					      .max_tokens = 16,
+					      .max_sockets = NAMES,
+					      .arena_bytes = ARENA};
+
+static struct sock_app *attach(struct chan_map *m, uint32_t id)
 {
-	struct chan_geometry g = {.sq_size = 16,
-				  .cq_size = 16,
-				  .ret_size = 16,
-				  .done_size = 16,
-				  .max_loans = 16,
-				  .max_tokens = 16,
-				  .max_sockets = NAMES,
-				  .arena_bytes = ARENA};
 	uintptr_t range[2] = {UINTPTR_MAX, 0};
-	struct chan_hdr hdr;
+	struct sock_app *a;
 
 	rte_mempool_obj_iter(lab_pools.rx, widen, range);
-	f.map.region[CHAN_REGION_PKT].base = (const void *)range[0];
-	f.map.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
-	f.map.base = aligned_alloc(4096, chan_bytes(&g));
-	memset(f.map.base, 0, chan_bytes(&g));
-	f.map.arena = calloc(1, ARENA);
-	f.map.arena_bytes = ARENA;
-	f.map.app_bell_fd = f.map.stack_bell_fd = -1;
-	chan_format(f.map.base, &g);
-	expect(socks_attach(f.socks, &(struct sock_app_cfg){.map = &f.map}, &f.app) == 0);
-	expect(chan_check(f.map.base, chan_bytes(&g), &hdr) == 0);
+	*m = (struct chan_map){.app_bell_fd = -1, .stack_bell_fd = -1};
+	m->region[CHAN_REGION_PKT].base = (const void *)range[0];
+	m->region[CHAN_REGION_PKT].bytes = range[1] - range[0];
+	m->base = aligned_alloc(4096, chan_bytes(&geometry));
+	memset(m->base, 0, chan_bytes(&geometry));
+	m->arena = calloc(1, ARENA);
+	m->arena_bytes = ARENA;
+	chan_format(m->base, &geometry);
+	expect(socks_attach(f.socks, &(struct sock_app_cfg){.map = m, .id = id}, &a) == 0);
+	return a;
+}
+
+static void unmap(struct chan_map *m)
+{
+	free(m->base);
+	free(m->arena);
+	*m = (struct chan_map){.base = NULL};
+}
+
+static void channel_up(void)
+{
+	struct chan_hdr hdr;
+
+	f.app = attach(&f.map, US);
+	f.near = attach(&f.near_map, NEAR);
+	expect(chan_check(f.map.base, chan_bytes(&geometry), &hdr) == 0);
 	chan_attach(&f.end, &f.map, &hdr);
 }
 
@@ -290,6 +313,8 @@ static void command(struct choices *c)
 	q.token = choose8(c);
 	q.len = choose16(c) + (q.flags & 1);
 	q.off = q.flags & 2 ? (uint64_t)choose32(c) << (q.flags & 32) : choose8(c);
+	if (q.flags & 64)
+		q.off = (uint64_t)NEAR << 32 | choose16(c);
 	if (q.op == CHAN_OP_SEND_LOAN)
 		q.loan = a_loan(c);
 	if (q.op == CHAN_OP_SOCKET) {
@@ -342,9 +367,43 @@ static void lie(struct choices *c)
 			atomic_fetch_xor(chan_word(r, i, bytes), CHAN_MARK);
 }
 
+static void neighbour(struct choices *c)
+{
+	uint8_t b = choose8(c);
+
+	switch (b % 4) {
+	case 0:
+		if (f.near != NULL)
+			socks_link_up(f.app, f.near, (const uint32_t[]){5, 5});
+		break;
+	case 1:
+		if (b & 16)
+			socks_unview(f.app, NEAR);
+		break;
+	case 2:
+		if (f.near_map.arena !=
+		    NULL) /* also that of the dead is mapped by whoever has it */
+			memset(f.near_map.arena, b, ARENA);
+		break;
+	default:
+		if (f.near != NULL && (b & 16))
+			socks_detach(f.socks, f.near, b & 32);
+		if (b & 16)
+			f.near = NULL;
+		if (socks_reaped(f.socks) == &f.near_map) {
+			unmap(&f.near_map);
+			f.near = attach(&f.near_map, NEAR);
+		}
+	}
+}
+
 static void step(struct choices *c)
 {
-	switch (choose8(c) % 12) {
+	switch (choose8(c) % 14) {
+	case 12:
+	case 13:
+		neighbour(c);
+		break;
 	case 0:
 		give_back(a_loan(c));
 		break;
@@ -372,20 +431,30 @@ static void step(struct choices *c)
 
 static void down(bool orderly)
 {
+	const struct chan_map *home;
+	uint32_t cursor = 0;
+	unsigned n = 0;
+
 	lab_fail_at(-1);
 	socks_detach(f.socks, f.app, orderly);
 	datagrams();
+	socks_bring_home(f.socks, &f.map, &cursor);
+	expect(cursor == 0 && socks_abroad(f.socks, &f.map) == 0);
+	if (f.near != NULL)
+		socks_detach(f.socks, f.near, false);
 	expect(f.socks->lent == 0 && f.socks->n_socks == 0);
 	tcp_check_all(f.tcp);
 	tcp_destroy(f.tcp);
 	tcp_destroy(f.peer);
-	expect(socks_reaped(f.socks) == &f.map);
+	while ((home = socks_reaped(f.socks)) != NULL)
+		n += home == &f.map || home == &f.near_map;
+	expect(n == 2);
 	socks_destroy(f.socks);
 	udp_destroy(f.udp);
 	ip_destroy(f.ip);
 	expect(lab_in_use() == 0);
-	free(f.map.base);
-	free(f.map.arena);
+	unmap(&f.map);
+	unmap(&f.near_map);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -100,6 +100,9 @@ void command(struct peer *p, struct choices *c)
 	q.token = choose8(c);
 	q.len = choose16(c);
 	q.off = choose32(c);
+	if (choose8(c) % 8 == 0)
+		q.off |= (uint64_t)(choose8(c) & 1 ? honest.app : evil[choose8(c) % EVIL_MAX].app)
+			 << 32;
 	q.loan = choose32(c);
 	q.port = choose8(c) & 1 ? UDP_PORT : choose16(c);
 	if (q.op == CHAN_OP_SOCKET) {

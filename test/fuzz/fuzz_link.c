@@ -3,7 +3,8 @@
  * Same-node links (docs/design/013) with a hostile program at the other side: it writes anything at
  * any time into the memory that it shares with libzstack (H32), gives back what it was not given or
  * twice (H33), keeps everything (H34), changes what it sent (H39), floods the bell, and dies in the
- * middle (H31); while the honest program sends, receives, lends, passes on, closes and forks.
+ * middle (H31); while the honest program sends, receives, lends, passes on, to the wire too, closes
+ * and forks.
  * Beside it is an honest neighbour, whose stream must come through byte for byte whatever happens
  * to the other one; in the end no token, row, loan, region or descriptor is missing.
  *
@@ -39,6 +40,7 @@ struct neighbour {
 };
 
 static struct neighbour side[2];
+static int wire;    /* a connection that has no link */
 static int control; /* the service's end of the control connection */
 static struct zs_buf held[HELD_MAX];
 static unsigned n_held;
@@ -134,13 +136,37 @@ static uint8_t byte_at(uint32_t at)
 
 static void pass_on(void);
 
+/* What the hostile one sent, to the wire: the service is told where it lies, which is in that one's
+ * memory, or was copied to ours; and perhaps keeps it for a while. */
+static void to_wire(uint32_t len)
+{
+	fake.keep_tokens = len & 1;
+	if ((len & 2) && !client.lost)
+		fake_ack(core0, core0->n_held);
+	if (n_held == 0 || zs_send_zc(wire, &held[n_held - 1], 1, 0, MSG_DONTWAIT) != 1)
+		return;
+	n_held--;
+	zs_process(0);
+	for (unsigned i = 0; i < core0->n_log; i++) {
+		const struct chan_sqe *q = &core0->log[i];
+
+		if (q->op == CHAN_OP_SEND)
+			expect((q->off >> 32 == 0 || q->off >> 32 == side[EVIL].app) &&
+			       (uint32_t)q->off + q->len <=
+				       (q->off >> 32 ? ARENA : core0->map.arena_bytes));
+	}
+}
+
 static void use_evil(struct choices *c)
 {
 	struct neighbour *n = &side[EVIL];
 	uint32_t len = choose16(c);
 	int k;
 
-	switch (choose8(c) % 9) {
+	switch (choose8(c) % 10) {
+	case 9:
+		to_wire(len);
+		break;
 	case 0:
 		(void)!zs_send(n->fd, piece, len, choose8(c) % 8 == 0 ? MSG_OOB : 0);
 		break;
@@ -410,6 +436,7 @@ static void lose(void)
 	client_lock();
 	client_lose(&(struct mapping){NULL, 0});
 	client_unlock();
+	core0->n_held = 0;
 }
 
 static void step(struct choices *c)
@@ -449,6 +476,7 @@ static void step(struct choices *c)
 
 static void up(void)
 {
+	uint32_t name;
 	int pair[2];
 
 	fake_start(1, false);
@@ -462,6 +490,7 @@ static void up(void)
 	link_comes(&side[GOOD], 4);
 	connect_to(&side[EVIL]);
 	connect_to(&side[GOOD]);
+	wire = fake_connection(SOCK_NONBLOCK, &name);
 	good_check(100);
 }
 
@@ -480,6 +509,8 @@ static void everything_is_back(void)
 static void down(void)
 {
 	release_all();
+	fake_ack(core0, core0->n_held);
+	zs_close(wire);
 	for (unsigned i = 0; i < 2; i++)
 		zs_close(side[i].fd);
 	for (unsigned i = 0; i < client.links->n; i++)

@@ -11,12 +11,12 @@
  *	link_app sink PORT [OWN]		takes without copying, checks; once
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
  *	link_app pour PORT BYTES		sends, and stops now and then in the kernel; once
- *	link_app heir ADDR PORT BYTES AT	by a link takes AT, leaves the rest to a child and waits
- *	link_app source ADDR PORT BYTES		sends without copying when told to; once
- *	link_app refused ADDR PORT		prints what connect() says
- *	link_app switch ADDR PORT		ZSO_SAME_NODE comes too late
- *	link_app plain ADDR PORT		rounds on a socket that has had it off from the first
- *	link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
+ *	link_app heir ADDR PORT BYTES AT	by a link takes AT, leaves the rest to a child and
+ *waits link_app source ADDR PORT BYTES		sends without copying when told to; once link_app
+ *refused ADDR PORT		prints what connect() says link_app switch ADDR PORT
+ *ZSO_SAME_NODE comes too late
+ *	link_app plain ADDR PORT		rounds on a socket that has had it off from the
+ *first link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -443,34 +443,116 @@ static void relay(const char *port, const char *addr, const char *port2)
 	printf("ok\n");
 }
 
-static void source(const char *addr, const char *port, uint64_t bytes)
+/* Passes on so much, and leaves the rest to a child, which outlives it. */
+static void bequeath(const char *port, const char *addr, const char *port2, uint64_t bytes)
 {
-	int fd = dial(addr, port);
-	struct pollfd told = {.fd = 0, .events = POLLIN};
-	uint64_t sent = 0;
+	int l = listener(port), from = zs_accept(l, NULL, NULL), to = dial(addr, port2);
+	static uint8_t tail[CHUNK_MAX];
+	pid_t parent = getpid();
 	struct zs_buf b;
-	char end;
+	uint64_t sent = 0;
 
-	printf("connected\n");
+	must(from, "accept");
+	for (; sent < bytes; sent += b.len) {
+		must(zs_recv_zc(from, &b, 1, 0), "recv_zc");
+		must(zs_send_zc(to, &b, 1, 0, 0), "send_zc");
+	}
+	report();
+	if (fork() != 0) {
+		zs_close(from);
+		printf("forked after %llu\n", (unsigned long long)sent);
+		for (;;)
+			pause();
+	}
+	while (getppid() == parent)
+		poll(NULL, 0, 1);
+	fill(tail, sent, sizeof(tail));
+	must(zs_send(to, tail, sizeof(tail), 0), "send");
+	exit(0);
+}
+
+static void await_word(const char *said)
+{
+	struct pollfd told = {.fd = 0, .events = POLLIN};
+
+	printf("%s\n", said);
 	while (poll(&told, 1, 0) == 0)
 		zs_process(10000000);
+}
+
+/* One buffer of the stream, of so many bytes. Its length or -errno. */
+static int pour_buf(int fd, uint64_t at, uint32_t n)
+{
+	struct zs_buf b;
+	int r;
+
+	while ((r = zs_buf_alloc(fd, n, &b)) == -ENOBUFS)
+		zs_process(1000000);
+	if (r < 0)
+		return r;
+	fill(b.data, at, n);
+	r = zs_send_zc(fd, &b, 1, 0, 0);
+	if (r < 0)
+		zs_buf_release(&b, 1);
+	return r < 0 ? r : (int)n;
+}
+
+static uint32_t some_length(uint32_t least)
+{
+	return least + (uint32_t)rand() % (ZS_BUF_MAX - least + 1);
+}
+
+static void source(const char *addr, const char *port, uint64_t bytes, uint32_t least)
+{
+	int fd = dial(addr, port);
+	uint64_t sent = 0;
+	char end;
+
+	await_word("connected");
 	while (sent < bytes) {
-		uint32_t n = 1 + (uint32_t)rand() % ZS_BUF_MAX;
-		int r;
+		uint32_t n = some_length(least);
 
 		n = n < bytes - sent ? n : (uint32_t)(bytes - sent);
-		while ((r = zs_buf_alloc(fd, n, &b)) == -ENOBUFS)
-			zs_process(1000000);
-		must(r, "buf_alloc");
-		fill(b.data, sent, n);
-		r = zs_send_zc(fd, &b, 1, 0, 0);
-		must(r, "send_zc");
+		must(pour_buf(fd, sent, n), "send_zc");
 		sent += n;
 	}
 	must(zs_shutdown(fd, SHUT_WR), "shutdown");
 	must(zs_recv(fd, &end, 1, 0), "recv");
 	report();
 	printf("ok\n");
+}
+
+#define BLOCKS_MAX 4096
+
+/* Blocks of the largest size, as many as there are; at most n. */
+static unsigned take_all(struct zs_buf *b, unsigned n)
+{
+	unsigned got = 0;
+
+	while (got < n && zs_buf_alloc(-1, ZS_BUF_MAX, &b[got]) == 0)
+		memset(b[got++].data, 0xee, ZS_BUF_MAX);
+	return got;
+}
+
+/* Sends until the other end is gone; then writes over all of its memory, as it gets it back. */
+static void spoil(const char *addr, const char *port)
+{
+	static struct zs_buf b[BLOCKS_MAX];
+	unsigned all = take_all(b, BLOCKS_MAX), got = 0;
+	int fd, r;
+	uint64_t sent = 0;
+
+	must(zs_buf_release(b, (int)all), "release");
+	fd = dial(addr, port);
+	await_word("connected");
+	while ((r = pour_buf(fd, sent, some_length(512))) > 0)
+		sent += (uint64_t)r;
+	printf("over after %llu\n", (unsigned long long)sent);
+	while ((got += take_all(b + got, all - got)) < all)
+		zs_process(1000000);
+	printf("all is ours\n");
+	must(zs_buf_release(b, (int)all), "release");
+	report();
 }
 
 /* ---- with itself ---- */
@@ -568,7 +650,12 @@ int main(int argc, char **argv)
 	else if (strcmp(what, "relay") == 0 && argc > 4)
 		relay(argv[2], argv[3], argv[4]);
 	else if (strcmp(what, "source") == 0 && argc > 4)
-		source(argv[2], argv[3], strtoull(argv[4], NULL, 0));
+		source(argv[2], argv[3], strtoull(argv[4], NULL, 0),
+		       argc > 5 ? (uint32_t)atoi(argv[5]) : 1);
+	else if (strcmp(what, "bequeath") == 0 && argc > 5)
+		bequeath(argv[2], argv[3], argv[4], strtoull(argv[5], NULL, 0));
+	else if (strcmp(what, "spoil") == 0 && argc > 3)
+		spoil(argv[2], argv[3]);
 	else if (strcmp(what, "switch") == 0 && argc > 3)
 		switching(argv[2], argv[3]);
 	else if (strcmp(what, "plain") == 0 && argc > 3)
