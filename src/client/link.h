@@ -112,6 +112,8 @@ struct lsock {
 	bool kept;	     /* it goes on without a service */
 	uint8_t due;	     /* DUE_…: to be said when there is room */
 	uint32_t next_offer; /* a link's, for when it has left this one; 0 */
+	uint32_t places; /* of the link that it has, if it is still the socket of this serial */
+	uint32_t serial;
 	uint32_t bye; /* closed while it was all on that link, of this name: the service tells */
 };
 

@@ -64,8 +64,14 @@ static void refused(struct csock *s)
 
 static void back(struct plink *l, struct core *c, uint32_t i)
 {
+	const struct csock *s = link_token_sock(&c->token[i]);
+	struct lsock *ls = s != NULL ? lsock_of(s) : NULL;
+
 	l->out--;
 	l->out_lent -= c->token[i].kind == TOKEN_LOAN;
+	/* A word of link_say()'s has no place of its own. */
+	if (likely(ls != NULL && ls->serial == s->serial && c->token[i].len > 0))
+		ls->places--;
 	token_home(c, i);
 }
 

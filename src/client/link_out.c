@@ -11,16 +11,27 @@
 #include "client/iov.h"
 #include "client/link.h"
 
-#define RESERVE	      8u    /* entries for who is not a send of data: link_say() */
-#define RECORD_CHARGE 1024u /* beside its bytes, so that the small ones of one do not fill a link  \
-			     */
+#define RESERVE 8u /* entries for who is not a send of data: link_say() */
+/* Beside the bytes of a record, so that the small ones of one do not fill a link. */
+#define RECORD_CHARGE 1024u
+
+/* Places of a link are all its streams', and one whose receiver doesn't read gives none back. The
+ * first half is for whoever comes first; of the second a stream gets no more than an eighth of what
+ * is left, so that even after dozens of such there is something for the next. */
+static bool has_share(const struct csock *s, const struct plink *l, uint32_t n)
+{
+	const struct lsock *ls = lsock_of(s);
+	uint32_t left = LINK_RETURNS - l->out, has = ls->serial == s->serial ? ls->places : 0;
+
+	return l->out + n <= LINK_RETURNS && has + n <= (left + 7) / 8;
+}
 
 bool link_room(const struct csock *s, uint32_t n)
 {
 	struct plink *l = link_of(s);
 
 	return l->state == LINK_UP && link_room_for(&l->end, n + RESERVE) >= n + RESERVE &&
-	       l->out + n <= LINK_RETURNS;
+	       (likely(l->out + n <= LINK_RETURNS / 2) || has_share(s, l, n));
 }
 
 bool link_may_write(struct csock *s)
@@ -51,7 +62,7 @@ static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, 
 				uint32_t what)
 {
 	struct core *c = csock_core(s);
-	const struct lsock *ls = lsock_of(s);
+	struct lsock *ls = lsock_of(s);
 	struct link_entry *q = link_slot(&l->end);
 	uint32_t charge = likely(!csock_records(s)) ? len : len + RECORD_CHARGE;
 	uint32_t t = token_take(c);
@@ -72,6 +83,11 @@ static struct link_entry *begin(struct csock *s, struct plink *l, uint32_t len, 
 	q->flags = 0;
 	l->out++;
 	l->out_lent += kind == TOKEN_LOAN;
+	if (unlikely(ls->serial != s->serial)) {
+		ls->serial = s->serial;
+		ls->places = 0;
+	}
+	ls->places++;
 	s->inflight += charge;
 	client.stats.tx_bytes += len;
 	return q;

@@ -60,8 +60,12 @@ static void enter(struct csock *s, unsigned link)
 {
 	struct lsock *ls = lsock_of(s);
 
-	*ls = (struct lsock){
-		.gen = ls->gen + 1, .link = (uint8_t)link, .wait_head = NIL, .wait_tail = NIL};
+	*ls = (struct lsock){.gen = ls->gen + 1,
+			     .link = (uint8_t)link,
+			     .wait_head = NIL,
+			     .wait_tail = NIL,
+			     .places = ls->places,
+			     .serial = ls->serial};
 	stream_enter(s, &client.links->link[link]);
 }
 

@@ -246,6 +246,54 @@ static void full_ring_is_no_room_until_something_comes_back(void **state)
 	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
 }
 
+static uint32_t kept[LINK_RETURNS]; /* what the other side has read and not given back */
+static unsigned n_kept;
+
+/* Sends single bytes until it can't; the other side reads and keeps them. How many. */
+static unsigned sends_all_it_can(int to)
+{
+	unsigned n = 0, before;
+
+	do {
+		before = n;
+		while (zs_send(to, "x", 1, 0) == 1)
+			n++;
+		while (link_next(&far) != NULL) {
+			kept[n_kept++] = link_next(&far)->token;
+			link_take(&far);
+		}
+	} while (n > before);
+	return n;
+}
+
+/* H34. A link's places are all its streams'. */
+static void who_is_not_read_leaves_places_to_the_others(void **state)
+{
+	int other[20], first = fd;
+	unsigned n;
+
+	n_kept = 0;
+	sends();
+	assert_int_equal(sends_all_it_can(fd), LINK_RETURNS / 2);
+	for (unsigned i = 0; i < 20; i++) {
+		other[i] = fake_connection(SOCK_NONBLOCK, &sid);
+		fd = other[i];
+		sends();
+		n = sends_all_it_can(fd);
+		assert_in_range(n, 1, LINK_RETURNS / 16);
+	}
+	fd = first;
+	assert_in_range(n_kept, LINK_RETURNS * 9 / 10, LINK_RETURNS - 1);
+	for (unsigned i = 0; i < n_kept; i++)
+		link_give_back(&far, kept[i]);
+	zs_process(0);
+	assert_int_equal(zs_send(fd, "x", 1, 0), 1);
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(zs_send(other[i], "x", 1, 0), 1);
+		zs_close(other[i]);
+	}
+}
+
 /* As a reset in answer to data. */
 static void a_stream_that_is_not_there_resets_its_sender(void **state)
 {
@@ -976,6 +1024,7 @@ int main(void)
 		T(who_never_finishes_an_entry_is_not_waited_for),
 		T(what_can_not_be_given_back_ends_it_for_all),
 		T(full_ring_is_no_room_until_something_comes_back),
+		T(who_is_not_read_leaves_places_to_the_others),
 		T(a_stream_that_is_not_there_resets_its_sender),
 		T(entries_for_nobody_go_back_marked),
 		T(what_comes_back_rings_for_who_waits_for_it),
