@@ -6,7 +6,8 @@
  * middle (H31); while the honest program sends, receives, lends, passes on, to the wire too, closes
  * and forks.
  * Beside it is an honest neighbour, whose stream must come through byte for byte whatever happens
- * to the other one; in the end no token, row, loan, region or descriptor is missing.
+ * to the other one; in the end no token, row, loan, region or descriptor is missing. What goes
+ * between the program and the hostile one is a stream, or records.
  *
  * The service is played, and honest: test/unit/client/fake.c.
  */
@@ -40,8 +41,9 @@ struct neighbour {
 };
 
 static struct neighbour side[2];
-static int wire;    /* a connection that has no link */
-static int control; /* the service's end of the control connection */
+static int wire;     /* a connection that has no link */
+static int control;  /* the service's end of the control connection */
+static bool records; /* not a stream */
 static struct zs_buf held[HELD_MAX];
 static unsigned n_held;
 static uint8_t piece[PIECE_MAX];
@@ -103,9 +105,22 @@ static void link_comes(struct neighbour *n, uint32_t id)
 	attach_close_fds(&m);
 }
 
+static int record_connection(uint32_t *sid)
+{
+	struct sockaddr_in to = fake_addr(80);
+	int fd = zs_socket(AF_INET, SOCK_SEQPACKET, 0);
+
+	expect(fd >= 0);
+	*sid = core0->next_sid - 1;
+	expect(zs_connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0);
+	expect(zs_fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+	return fd;
+}
+
 static void connect_to(struct neighbour *n)
 {
-	n->fd = fake_connection(SOCK_NONBLOCK, &n->sid);
+	n->fd = records && n == &side[EVIL] ? record_connection(&n->sid)
+					    : fake_connection(SOCK_NONBLOCK, &n->sid);
 	n->sent = n->got = 0;
 	say(n, CHAN_EV_LINK_OFFER, n->id, 0);
 	(void)!zs_recv(n->fd, piece, 1, 0);
@@ -211,7 +226,7 @@ static void share(struct neighbour *n)
 
 	client_lock();
 	s = sock_of(n);
-	if (s != NULL && (s->flags & CSOCK_LINKED) && !csock_kept(s))
+	if (s != NULL && (s->flags & CSOCK_LINKED) && !csock_kept(s) && !csock_records(s))
 		(void)link_leave(s);
 	client_unlock();
 }
@@ -321,6 +336,10 @@ static void evil_entry(struct choices *c)
 	if (how & 8) { /* a word of its own */
 		q->len = 0;
 		q->flags = 1u << choose8(c) % 6;
+	}
+	if (records && (how & 0x18) == 0x10) {
+		q->len = 0;
+		q->flags |= LINK_EMPTY;
 	}
 	if (how >= 0xe0) {
 		unsigned which = choose8(c) % 7;
@@ -549,6 +568,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct choices c = {data, size};
 	unsigned before = descriptors();
 
+	records = choose8(&c) % 4 == 0;
 	up();
 	for (unsigned n = 0; c.left > 0 && n < STEPS_MAX; n++) {
 		step(&c);
