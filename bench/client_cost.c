@@ -2,7 +2,7 @@
  *
  * What libzstack itself costs: cycles for zs_epoll_wait, receive and send of one 64-byte
  * request-response, the stack's side of the channel played by the least that will do. Its cycles
- *are measured by themselves and taken off.
+ * are measured by themselves and taken off.
  *
  *	client_cost [batches]
  *

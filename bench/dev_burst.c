@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What src/dev costs above the PMD: cycles per packet of dev_tx_burst() and dev_rx_burst(), and of
- *the calls of rte_ethdev that are inside them, on one core that plays both ends.
+ * the calls of rte_ethdev that are inside them, on one core that plays both ends.
  *
  *	dev_burst ring | memif | memif_zero_copy | virtio
  *

@@ -2,7 +2,7 @@
  *
  * What the TCP engine costs without a link: two engines back to back in one thread, joined by their
  * seam (tcp.h) alone. The segments of one are handed to the other as they are, checksums
- *unverified: memory, copies and checksums are the link's and are measured with it.
+ * unverified: memory, copies and checksums are the link's and are measured with it.
  *
  *	engine [--no-huge] [rr|bulk|scale|idle]...
  *

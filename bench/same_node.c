@@ -12,7 +12,7 @@
  *	rtt_ns, rtt_least_ns	64 bytes there and back: the median of batches of 100, and the least
  *	mb_64 … mb_1048576	bytes one way, in messages of that size: MB/s
  *	rate_1 … rate_1000	64 bytes there and back on so many connections at once, by epoll:
- *per s
+ *				per second
  *
  * Buffers of zc are filled by nobody and read by nobody: it is their passing on that is measured.
  * Bench programs are no tests: nothing here fails.

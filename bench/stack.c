@@ -9,8 +9,8 @@
  *
  * Prints cycles of the time-stamp counter per request and response. With --idle the connections are
  * opened, accepted, watched by an epoll set, and that is all: prints the memory of each, in all
- *rooms together. bench/rooms runs it under callgrind and says how the instructions fall to the
- *rooms.
+ * rooms together. bench/rooms runs it under callgrind and says how the instructions fall to the
+ * rooms.
  */
 #define _GNU_SOURCE
 #include <errno.h>

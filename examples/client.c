@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * TCP client. With HOST PORT, standard input goes to the peer and what it answers to standard
- *output; with a URL, the file that it names does. How much, and how fast, is told at the end.
+ * output; with a URL, the file that it names does. How much, and how fast, is told at the end.
+ *
  *	client --vdev net_af_packet0,iface=veth0 --addr 10.0.0.2/24 HOST PORT
  *	client ... http://HOST[:PORT]/PATH              IPv6 addresses in brackets
  */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * TCP proxy: every connection to PORT is continued to HOST TO_PORT. The buffers that payload
- *arrives in on one side are sent out of the other: no processor reads or copies it, which the
- *counters prove at the end and on SIGUSR1. proxy --vdev net_af_packet0,iface=veth0
- *--addr 10.0.0.2/24 PORT HOST TO_PORT
+ * arrives in on one side are sent out of the other: no processor reads or copies it, which the
+ * counters prove at the end and on SIGUSR1.
+ *
+ *	proxy --vdev net_af_packet0,iface=veth0 --addr 10.0.0.2/24 PORT HOST TO_PORT
  *
  * What one side can't take yet is held, and while anything is held nothing more is received: so
- *each sender feels the other side's window. The end of a stream is passed on as such (half-close),
- *a reset as a reset.
+ * each sender feels the other side's window. The end of a stream is passed on as such (half-close),
+ * a reset as a reset.
  */
 #include "common.h"
 

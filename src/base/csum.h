@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The Internet checksum (RFC 1071): a one's-complement sum of 16-bit words. Partial sums are
- *uint32_t of at most 17 bits, over words as this machine loads them: RFC 1071 §2(B) lets the bytes
- *of every word be swapped as long as the result is stored the same way, so nothing here swaps bytes
- *and csum_finish() goes into the packet as it is.
+ * uint32_t of at most 17 bits, over words as this machine loads them: RFC 1071 §2(B) lets the bytes
+ * of every word be swapped as long as the result is stored the same way, so nothing here swaps bytes
+ * and csum_finish() goes into the packet as it is.
  *
  *	sum = csum_pseudo(0, src, dst, v6, proto, len);
  *	hdr->csum.v = csum_finish(csum_add(sum, l4, len));   the field was 0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Both changes come down to one: the ranges from i up to j, those that [lo, hi) concerns, give way
- *to at most two others.
+ * to at most two others.
  *
  *	add      i ├──┤   ├──┤ j         remove   i ├────┤   ├────┤ j
  *	           [lo ──── hi)                       [lo ───── hi)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Objects of one size, named by a 32-bit index. Address space for all of them is reserved at once,
- *so an object never moves; memory is touched only as objects are first used. Indices are given out
- *last freed first, which is the one most likely still in the cache. Everything is O(1).
+ * so an object never moves; memory is touched only as objects are first used. Indices are given out
+ * last freed first, which is the one most likely still in the cache. Everything is O(1).
  *
  *	objects  │ 0 │ 1 │ 2 │ … touched up to `used` …│        reserved        │ max
  *	links    │ SLAB_LIVE, or the next free index    │

@@ -3,10 +3,10 @@
  * A hierarchical timing wheel (Varghese and Lauck, 1987): arming, cancelling and expiring are O(1).
  *
  * Time is cut into ticks of 131 µs. Eight levels of 64 slots cover every tick of a 64-bit clock. A
- *node lies on the level of the highest 6-bit digit in which its tick differs from the current one,
- *in the slot of that digit: so all of a lower level comes before all of a higher one, and the
- *earliest slot is found by two bit scans. A slot whose time comes has its nodes spread over the
- *levels below; a node moves at most seven times.
+ * node lies on the level of the highest 6-bit digit in which its tick differs from the current one,
+ * in the slot of that digit: so all of a lower level comes before all of a higher one, and the
+ * earliest slot is found by two bit scans. A slot whose time comes has its nodes spread over the
+ * levels below; a node moves at most seven times.
  *
  *	digit      7      …      2        1        0
  *	now        0             5        3       61
@@ -14,7 +14,7 @@
  *	node B     0             5        9        2    level 1, slot 9
  *
  * Moving a deadline to later is lazy: only the field is written, and the node finds its new place
- *when its old one comes up. A connection that pushes its deadline at every packet touches no list.
+ * when its old one comes up. A connection that pushes its deadline at every packet touches no list.
  *
  * Promises: a node is never returned before its deadline, and is returned by the first wheel_expire
  * at WHEEL_TICK_NS or more past it (within the budget). wheel_next may be early, never late.
@@ -87,8 +87,8 @@ void wheel_cancel(struct wheel *w, struct wheel_node *n);
 uint64_t wheel_next(const struct wheel *w);
 
 /* The next node that is due, out of the wheel and with its deadline still in it, or NULL when there
- *is none or *budget, which counts every node looked at, is used up. now_ns must not go back; a
- *smaller one is taken as the last. The caller may arm and cancel any node between two calls.
+ * is none or *budget, which counts every node looked at, is used up. now_ns must not go back; a
+ * smaller one is taken as the last. The caller may arm and cancel any node between two calls.
  *
  *	unsigned budget = 64;
  *	while ((n = wheel_expire(w, now, &budget)))

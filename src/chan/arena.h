@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The application's allocator over its payload region. Blocks are named by their offset, which is
- *what a command carries. All bookkeeping is private memory of the application: the service never
- *trusts it, and nothing written into a payload can destroy it.
+ * what a command carries. All bookkeeping is private memory of the application: the service never
+ * trusts it, and nothing written into a payload can destroy it.
  *
  *	┌ span 0: 256 × 256 B ┬ span 1: 32 × 2 KiB ┬ span 2: 4 × 16 KiB ┬ span 3: 1 × 64 KiB ┬ …
  */

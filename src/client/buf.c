@@ -11,9 +11,8 @@
  *	└────────┴────────┴───────────────┴────────────────────────────────┘
  *
  * A loan's name has the generation of the service's table in it, and the epoch says which service's
- * (lost.c); a block's generation is ours. So a handle
- *that is used after its last hold ended fails, unless the same place was taken thousands of times
- *since (H33).
+ * (lost.c); a block's generation is ours. So a handle that is used after its last hold ended fails,
+ * unless the same place was taken thousands of times since (H33).
  */
 #include "client/client_priv.h"
 

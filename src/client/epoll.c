@@ -9,7 +9,7 @@
  *	ONESHOT    takes it off and forgets what was asked for, until EPOLL_CTL_MOD
  *
  * A level-triggered item that is reported goes to the end, so that a caller with room for few
- *events gets round to all.
+ * events gets round to all.
  *
  * EPOLLEXCLUSIVE: news go to one of the sets that sleep, not to all (epitem.c), and to one of the
  * programs that hold the socket (shared.c).

@@ -4,15 +4,14 @@
  *
  *	errors	of datagrams that were sent, of a socket with IP_RECVERR: who says so, of which
  *		datagram, and the first bytes of that. As in Linux the socket has an error
- *(SO_ERROR) as long as one of them is first in the queue.
+ *		(SO_ERROR) as long as one of them is first in the queue.
  *	sends	with MSG_ZEROCOPY, of a socket with SO_ZEROCOPY, that are complete
  *		(Documentation/networking/msg_zerocopy.rst). They were copied, so they are complete
- *at once, and the notice says so (SO_EE_CODE_ZEROCOPY_COPIED): a program that asks takes that for
- *its answer. Sends are numbered from 0; one notice is for all that have not been told.
- *<zstack/zc.h> has what copies nothing.
- *
+ *		at once, and the notice says so (SO_EE_CODE_ZEROCOPY_COPIED): a program that asks
+ *		takes that for its answer. Sends are numbered from 0; one notice is for all that
+ *		have not been told. <zstack/zc.h> has what copies nothing.
  *	stamps	of datagrams that are gone, of a socket with SO_TIMESTAMPING: the time at which
- *their memory came back, without the packet (as with SOF_TIMESTAMPING_OPT_TSONLY).
+ *		their memory came back, without the packet (as with SOF_TIMESTAMPING_OPT_TSONLY).
  *
  * A queue that is full loses what is new. It is made when it is first needed, and is its process's:
  * who has the socket too (fork) has another.

@@ -11,7 +11,7 @@
  *
  * Everything is guarded by the lock of lock.h; "called inside" means with it held. Memory of the
  * data path is arrays, made when the stack starts and indexed by the channel's own names; nothing
- *is allocated later but sets and what is in them.
+ * is allocated later but sets and what is in them.
  *
  * A service that is gone (lost.c) takes its names with it: sids, loans, tokens. Sockets keep their
  * rows, without a sid; buffers that are still held move to rows that no service names, and the

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Taking sent buffers back (DESIGN §3.8). A zero-copy send completes when its buffer is
- *acknowledged and no driver holds it, so buffers must come home also when traffic stops. Three
- *ways, found in the sources of DPDK 22.11 and tested row by row:
+ * acknowledged and no driver holds it, so buffers must come home also when traffic stops. Three
+ * ways, found in the sources of DPDK 22.11 and tested row by row:
  *
  *	memif (zero-copy), af_xdp   every burst begins or ends with cleaning: send a burst of none
  *	virtio                      cleans when a packet finds too few descriptors: offer one of
- *more segments than any ring has. The PMD cleans, then refuses it before it looks at its buffers
+ *	                            more segments than any ring has. The PMD cleans, then refuses it
+ *	                            before it looks at its buffers
  *	NICs                        rte_eth_tx_done_cleanup(), where there is one
  *
  * Whether all is home is known by one more reference on the last packet of the last burst (the

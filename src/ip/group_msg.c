@@ -2,7 +2,7 @@
  *
  * IGMP and MLD messages: reports made, queries and other hosts' reports read (RFC 3376 §4,
  * RFC 2236 §2, RFC 3810 §5, RFC 2710 §3). Each leaves with a router alert and never crosses a
- *router.
+ * router.
  *
  *	IPv4  header with option 148 │ IGMP            TTL 1
  *	IPv6  header │ hop-by-hop    │ ICMPv6          hop limit 1, from link-local or ::

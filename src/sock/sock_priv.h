@@ -2,8 +2,7 @@
  *
  * Private to src/sock: the objects. One core owns all of them.
  *
- *	struct socks ── struct sock_app (a channel) ── struct sock ── a connection, listener or
- *endpoint
+ *	struct socks ── struct sock_app (a channel) ── struct sock ── a connection, a listener …
  *
  * Words:
  *   news      what a socket has to tell its application, bit by bit; told in the order of the bits

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The kernel's side of a shared port (docs/design/012): what nobody here claims goes to an
- *interface of the kernel's that has our addresses, and what the kernel sends there leaves by the
- *port.
+ * interface of the kernel's that has our addresses, and what the kernel sends there leaves by the
+ * port.
  *
  *	port ──► switchboard ──► a socket of ours
  *	              │ refused as "not ours", TCP without connection, UDP without socket, ping
@@ -10,8 +10,8 @@
  *	            queue ──► kernel ──► the port's queue, as it is
  *
  * Who is meant is not asked in front: a packet takes our road, and the protocol that refuses it
- *says why (p->drop). Some of the reasons mean "of nobody here": kernel_wants(). What concerns both,
- *news of neighbours and of groups and datagrams to groups, is copied.
+ * says why (p->drop). Some of the reasons mean "of nobody here": kernel_wants(). What concerns both,
+ * news of neighbours and of groups and datagrams to groups, is copied.
  *
  * A frame costs a system call, in which the kernel receives it and answers. Anybody can send frames
  * of nobody, so they have a part of the time only, unless there is nothing else to do (H24).

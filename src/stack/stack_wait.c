@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Sleeping (DESIGN §3.12). Everything that can make work is armed first, then all rings are looked
- *at once more, and only then does the thread sleep: so nothing that comes in between is missed.
+ * at once more, and only then does the thread sleep: so nothing that comes in between is missed.
  *
  *	a frame         the port's interrupt or socket, else a timer of at most 1 ms
  *	the kernel      the descriptor of its side of a shared port

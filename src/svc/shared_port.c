@@ -3,7 +3,7 @@
  * A port that one of our programs has is taken in the kernel, too: by a socket that is bound to it
  * at each of the shared addresses and does nothing else. It has no SO_REUSEADDR and never listens,
  * so a bind of the kernel's programs fails with EADDRINUSE, and what reaches the kernel by chance
- *is refused.
+ * is refused.
  *
  *	program: GRANT ──► reserve() ──► grants on all cores ──► GRANTED ──► program: BIND
  *	core: last socket gone, or BIND failed ──► ports_bell ──► collect() ──► released

@@ -12,7 +12,7 @@
  *
  * DEVIATION(RFC 8985 §6.2 step 5): the deadline is that of the earliest segment that may be lost,
  * not of the latest, because the walk ends there; each expiry then finds at least one.
- *DEVIATION(RFC 8985 §6.2 step 4): segments that were SACKed are counted in bytes of full segments.
+ * DEVIATION(RFC 8985 §6.2 step 4): segments that were SACKed are counted in bytes of full segments.
  *
  * Not done: the echoed time-stamp as evidence of which transmission arrived (step 2's other test).
  */

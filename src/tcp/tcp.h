@@ -12,7 +12,7 @@
  *	tcp_output, tcp_output_done        segments to send, and how many of them the port took
  *
  * One struct tcp is owned and touched by one core. Connections are named by pointer between calls
- *of the same core; a connection stays valid until the user gives its reference up by tcp_close() or
+ * of the same core; a connection stays valid until the user gives its reference up by tcp_close() or
  * tcp_abort().
  */
 #ifndef ZS_TCP_TCP_H

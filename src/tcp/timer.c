@@ -4,16 +4,16 @@
  * happened; only this file knows the policy.
  *
  *	sending    one of: RTO (RFC 6298), tail loss probe and reordering (RFC 8985 §7, §6.2),
- * persist (RFC 9293 §3.8.6.1), push (what cork or the silly window rule held back) receiving
- *delayed ACK (RFC 9293 §3.8.6.3) life       keepalive (§3.8.4), FIN-WAIT-2 without a user,
- *TIME-WAIT (§3.6.1)
+ *	           persist (RFC 9293 §3.8.6.1), push (what cork or the silly window rule held back)
+ *	receiving  delayed ACK (RFC 9293 §3.8.6.3)
+ *	life       keepalive (§3.8.4), FIN-WAIT-2 without a user, TIME-WAIT (§3.6.1)
  *
  * The earliest of the three is in the wheel, or an earlier time: what moves to later, or is
- *stopped, costs one store, and is found out when the wheel comes to where it was.
+ * stopped, costs one store, and is found out when the wheel comes to where it was.
  *
  * How long a peer may leave us without an answer: R2 of §3.8.3 (cfg.retries_us, or the user's
  * time-out of RFC 5482), measured from the last progress. A connection without a user gets
- *ORPHAN_US at most, also when the peer keeps answering that its window is closed (H16).
+ * ORPHAN_US at most, also when the peer keeps answering that its window is closed (H16).
  */
 #include "tcp/tcp_priv.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * One of the two programs of a conformance scenario: reads a line with a call, makes it, answers
- *with a line that says what came of it. Descriptors have names, addresses are the actors' own
- *names, so that what the kernel and Z-Stack answer can be compared line by line.
+ * with a line that says what came of it. Descriptors have names, addresses are the actors' own
+ * names, so that what the kernel and Z-Stack answer can be compared line by line.
  *
  *	actor kernel OWN PEER
  *	actor zstack OWN PEER OPTIONS OF THE STACK

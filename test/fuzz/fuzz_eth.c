@@ -3,7 +3,7 @@
  * Ethernet, VLAN, ARP and neighbour discovery. The input is a row of
  *	kind, length, bytes
  * where the bytes go over a good frame of that kind from some offset on, or time passes, or the
- *host sends to a neighbour.
+ * host sends to a neighbour.
  */
 #include "fuzz.h"
 

@@ -12,11 +12,12 @@
  *	link_app relay PORT ADDR PORT2		hands on without copying; once
  *	link_app pour PORT BYTES		sends, and stops now and then in the kernel; once
  *	link_app heir ADDR PORT BYTES AT	by a link takes AT, leaves the rest to a child and
- *waits link_app source ADDR PORT BYTES		sends without copying when told to; once link_app
- *refused ADDR PORT		prints what connect() says link_app switch ADDR PORT
- *ZSO_SAME_NODE comes too late
- *	link_app plain ADDR PORT		rounds on a socket that has had it off from the
- *first link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
+ *						waits
+ *	link_app source ADDR PORT BYTES		sends without copying when told to; once
+ *	link_app refused ADDR PORT		prints what connect() says
+ *	link_app switch ADDR PORT		ZSO_SAME_NODE comes too late
+ *	link_app plain ADDR PORT		rounds on a socket that has had it off from the first
+ *	link_app self ADDR PORT N BYTES		talks to itself: in one thread, then echo and talk
  */
 #include <fcntl.h>
 #include <poll.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * A program attached to zstackd that does what the lines of its standard input say, and answers
- *each with one line: 0 or -errno, and of what was opened its number and local port.
+ * each with one line: 0 or -errno, and of what was opened its number and local port.
  *
  *	listen ADDR PORT    udp ADDR PORT       bound sockets
  *	connect ADDR PORT   send ADDR PORT      sockets that nobody bound; send: one datagram

@@ -3,9 +3,10 @@
  * A server with many threads, for test_threads.py. Whoever made a socket has no special part in it:
  *
  *	echo N    N threads accept from one listener, made by a thread that has ended; each serves
- *its connection with blocking calls turns     four threads write one stream in turn, and the last
- *closes it; whoever accepted it has ended sleeper   the thread that made listener and connection
- *sleeps for ever; another serves
+ *	          its connection with blocking calls
+ *	turns     four threads write one stream in turn, and the last closes it; whoever accepted it
+ *	          has ended
+ *	sleeper   the thread that made listener and connection sleeps for ever; another serves
  */
 #include <err.h>
 #include <errno.h>

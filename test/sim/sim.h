@@ -7,8 +7,8 @@
  *	              ◀── … ─ stage ─ stage ──                        direction 1
  *
  * A stage does one thing to a packet: delay it, lose it, let it wait for a slow line. A link is a
- *row of stages (sim_link.c). Applications are flows: how much each side sends, how it reads and how
- *it ends (sim_app.c). A scenario is a row of a table (sim_scenario.c).
+ * row of stages (sim_link.c). Applications are flows: how much each side sends, how it reads and how
+ * it ends (sim_app.c). A scenario is a row of a table (sim_scenario.c).
  */
 #ifndef ZS_SIM_H
 #define ZS_SIM_H

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * One engine and a peer made of hand-written segments, for the tests of the engine's core. Numbers
- *are relative to the streams' beginnings: SYN is 0, the first byte of data 1. What the engine sends
+ * are relative to the streams' beginnings: SYN is 0, the first byte of data 1. What the engine sends
  * is compared as whole lines:
  *
  *	rx((struct in){.flags = "S", .seq = 0, .mss = 1460});
  *	expect("SA 0:0 ack 1 win 65535 mss 1460");
  *
  * Payload in both directions is byte_at(position), so that misplaced bytes are noticed. A test ends
- *with every buffer at home.
+ * with every buffer at home.
  */
 #ifndef ZS_TEST_TCP_TEST_H
 #define ZS_TEST_TCP_TEST_H
