@@ -55,6 +55,11 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 	return own_dup(fd);
 }
 
+int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return real.bind(fd, addr, len);
+}
+
 int __wrap_close(int fd)
 {
 	if (fd_kind(fd) == FD_OWN)
@@ -88,9 +93,19 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout)
 	return (int)real.syscall(SYS_epoll_pwait, epfd, events, n, timeout, NULL, SIGSET_BYTES);
 }
 
+int __wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return real.getsockname(fd, addr, len);
+}
+
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
 	return real.getsockopt(fd, level, name, value, len);
+}
+
+int __wrap_listen(int fd, int backlog)
+{
+	return real.listen(fd, backlog);
 }
 
 int __wrap_poll(struct pollfd *fds, nfds_t n, int timeout)
