@@ -322,16 +322,18 @@ def a_killed_worker_is_replaced():
     load(f"http://{ZS4}/one.txt")
 
 
+def pid_that_answers(port):
+    with contextlib.closing(http.client.HTTPConnection(ZS4, port, timeout=20)) as c:
+        c.request("GET", "/one.txt")
+        return c.getresponse().headers["X-Pid"]
+
+
 @case
 def all_workers_serve():
     pids = set()
 
     def pid():
-        def one(n):
-            with contextlib.closing(http.client.HTTPConnection(ZS4, 80, timeout=20)) as c:
-                c.request("GET", "/one.txt")
-                pids.add(c.getresponse().headers["X-Pid"])
-        together(32, one)
+        together(32, lambda n: pids.add(pid_that_answers(80)))
         return len(pids) > 1
     until("more than one worker has answered", pid)
 
@@ -371,6 +373,9 @@ def master_and_workers_outlive_the_service():
             for _ in range(20):
                 same(get("/one.txt", port=port), "one.txt")
 
+    # What a worker that is forked without a service has is nothing: all must be up.
+    pids = set()
+    until("all workers serve", lambda: pids.add(pid_that_answers(8080)) or len(pids) == 3)
     world.replace_service()
     answers()
     old = workers()
