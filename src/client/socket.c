@@ -273,7 +273,10 @@ static int socket_accept(struct csock *s, struct csock **out, int flags)
 		if (r < 0)
 			return r == -ETIMEDOUT ? -EAGAIN : r;
 	}
-	return accept_take(csock_reader(s), out, flags);
+	r = accept_take(csock_reader(s), out, flags);
+	/* The next connection is for those who go on waiting. */
+	shared_exclusive_left(s);
+	return r;
 }
 
 int zs_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)

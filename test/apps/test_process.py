@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 
 import world
 from world import ZS4, App, build, case, check, check_echo, connect, path, pattern, put, recv_all, together
@@ -187,7 +188,8 @@ for i in range(3):
         os.setuid(33)
         lock = open(sys.argv[1], "w")
         while True:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if sys.argv[2] == "turns":
+                fcntl.flock(lock, fcntl.LOCK_EX)
             c, _ = l.accept()
             fcntl.flock(lock, fcntl.LOCK_UN)
             while data := c.recv(1000):
@@ -199,10 +201,24 @@ os.wait()
 
 
 @case
+def who_serves_one_is_not_given_the_next():
+    """Three sleep in accept(); who got a connection sleeps over that one, and the others have their turns."""
+    put("turn", "", mode=0o666)
+    p = App(world.PYTHON, "-c", PREFORK % ZS4, path("turn"), "together", ready="listening")
+    with connect(ZS4) as busy:
+        check(world.peer.echo(busy, b"x", half_close=False) == b"x", "the first")
+        for i in range(8):
+            with connect(ZS4, timeout=10) as s:
+                check(world.peer.echo(s, b"x", half_close=False) == b"x", f"connection {i} behind it")
+            time.sleep(0.05)
+    p.end()
+
+
+@case
 def who_takes_turns_in_accept_does_so_at_the_next_service():
     """As Apache's processes: what one of them would get while another has its turn, nobody takes."""
     put("turn", "", mode=0o666)
-    p = App(world.PYTHON, "-c", PREFORK % ZS4, path("turn"), ready="listening")
+    p = App(world.PYTHON, "-c", PREFORK % ZS4, path("turn"), "turns", ready="listening")
     echoes()
     for _ in range(2):
         world.replace_service()
