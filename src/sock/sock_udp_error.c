@@ -96,7 +96,8 @@ void socks_icmp_error(struct socks *s, const struct icmp_error *e)
 		udp_error(s, e);
 		return;
 	}
-	/* RFC 5927 §4: without a sequence number to check it is not believed. */
+	/* RFC 5927 §4, RFC 1122 §4.2.3.9: TCP checks the quoted sequence number itself; without one
+	 * it is not believed. */
 	if (e->proto != IPPROTO_TCP || !e->have_seq)
 		return;
 	struct tcp_icmp t = {

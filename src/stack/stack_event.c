@@ -9,21 +9,9 @@
 #include "wire/flow.h"
 #include "wire/icmp.h"
 
-/* RFC 5927, RFC 1122 §4.1.3.3, §4.2.3.9: TCP checks the quoted sequence number itself. */
 void stack_icmp_error(struct stack *s, const struct icmp_error *e)
 {
-	struct tcp_icmp t = {
-		.key = {.laddr = e->src, .raddr = e->dst, .lport = e->sport, .rport = e->dport},
-		.seq = e->tcp_seq,
-		.err = e->err,
-		.hard = e->hard,
-		.mtu = e->mtu,
-	};
-
-	if (e->proto != IP_PROTO_TCP)
-		socks_icmp_error(s->socks, e);
-	else if (e->have_seq)
-		tcp_icmp_error(s->tcp, &t);
+	socks_icmp_error(s->socks, e);
 }
 
 /* As if we had said it in a message: "host unreachable", "address unreachable". */
