@@ -156,12 +156,15 @@ enum chan_op {
 	 * bytes of it that were. In the stream's order. The loan is given back by this. LOAN_NONE:
 	 * the bytes came over a link, and lie at off, len in the arena, arg[0] = 1: and follow what
 	 * is still to come before the link (no LINK_RX was told). CHAN_UNREAD_MAX of a socket that
-	 * is shared. -ENOBUFS: more, or the service is short of memory. */
+	 * is shared. -ENOBUFS: more, or the service is short of memory.
+	 * UDP: of a datagram, which waits in front of all others then; so the last one first. loan, or
+	 * LOAN_NONE: it is empty; port, off, data = DGRAM's port, aux, addr and laddr;
+	 * CHAN_SEND_PART: more pieces of it follow. -ENOBUFS: it is lost. */
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
-	 * 1: only looks. The loans are copies, charged to no window. Instead of bytes a LEASE may
-	 * come, and -EAGAIN. */
+	 * 1: only looks (DGRAM: CHAN_CQ_COPY). What is lent is charged to no window. Instead of
+	 * bytes a LEASE may come, and -EAGAIN. */
 	CHAN_OP_READ,
 	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. aux as READ's. */
 	CHAN_OP_ACCEPT,
@@ -346,6 +349,7 @@ enum {
 	CHAN_CQ_MORE = 1 << 1,
 	CHAN_CQ_FATAL = 1 << 2,
 	CHAN_CQ_QUEUED = 1 << 3,
+	CHAN_CQ_COPY = 1 << 4, /* the datagram waits on in the stack */
 };
 
 struct chan_cqe {

@@ -48,19 +48,12 @@ int zs_fcntl(int fd, int cmd, ...)
 	return r;
 }
 
-/* Bytes that a read would deliver: of a stream up to the urgent mark, of datagrams the next; of
- * records all of them (Linux). */
-static int readable_bytes(struct csock *s)
+/* Of what stands in its queue. */
+static int queued_bytes(const struct csock *s)
 {
-	struct core *c;
+	const struct core *c = csock_core(s);
 	uint32_t n = 0;
 
-	if (s->state == CSOCK_LISTEN)
-		return -EINVAL;
-	if (s->unread == 0)
-		client_dry();
-	s = csock_reader(s);
-	c = csock_core(s);
 	if (s->type == SOCK_STREAM)
 		return (int)(s->flags & CSOCK_URG && s->urg_ahead < s->unread && s->urg_ahead > 0
 				     ? s->urg_ahead
@@ -71,6 +64,40 @@ static int readable_bytes(struct csock *s)
 			break;
 	}
 	return (int)n;
+}
+
+/* What others may read as well is not here: as far as a look goes. */
+static int looked_bytes(struct csock *s)
+{
+	int r = shared_read(s, INT32_MAX, true), n;
+
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	n = queued_bytes(csock_reader(s));
+	if (s->type == SOCK_DGRAM)
+		recv_drop_copies(s);
+	else if (r == 1 && s->lease == 0)
+		shared_forget(s);
+	return n;
+}
+
+static bool may_look(struct csock *s)
+{
+	return csock_reader(s)->unread == 0 && shared_asks(s) && !(s->shut & SHUT_RD_BIT) &&
+	       (s->state == CSOCK_CONNECTED || (s->type == SOCK_DGRAM && s->sid != 0));
+}
+
+/* Bytes that a read would deliver: of a stream up to the urgent mark, of datagrams the next; of
+ * records all of them (Linux). */
+static int readable_bytes(struct csock *s)
+{
+	if (s->state == CSOCK_LISTEN)
+		return -EINVAL;
+	if (s->unread == 0)
+		client_dry();
+	if (unlikely(csock_shared(s)) && may_look(s))
+		return looked_bytes(s);
+	return queued_bytes(csock_reader(s));
 }
 
 static int socket_ioctl(struct csock *s, unsigned long request, int *arg)

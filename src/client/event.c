@@ -173,6 +173,7 @@ static void on_dgram(struct core *c, const struct chan_cqe *e)
 	d->aux = e->aux;
 	d->stamp_ns = unlikely(s->flags & (CSOCK_STAMPS | CSOCK_GROUPED)) ? stamp_of(s) : 0;
 	c->loan[row].more = (e->flags & CHAN_CQ_MORE) != 0;
+	c->loan[row].copy = (e->flags & CHAN_CQ_COPY) != 0;
 	csock_queue(c, s, row);
 	if (c->loan[row].more)
 		return;

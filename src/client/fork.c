@@ -10,8 +10,8 @@
  *	parent    forgets the child's descriptors; the lock was held until here
  *	child     is as good as attached: child.c
  *
- * What the child does not get: connections being opened, datagrams that were received, buffers of
- * the zero-copy calls, same-node streams that go on without a service. A stack in the program
+ * What the child does not get: connections being opened, buffers of the zero-copy calls, same-node
+ * streams that go on without a service, datagrams of a service that is gone. A stack in the program
  * itself stays the parent's: there the child has no sockets.
  */
 #define _GNU_SOURCE
@@ -163,6 +163,86 @@ static void give_back_unread(struct csock *s)
 	give_back(s, waiting, true);
 }
 
+/* ---- datagrams ---- */
+
+/* The datagrams of a queue in the other order, each with its pieces as they are. */
+static uint32_t last_first(struct core *c, uint32_t row)
+{
+	uint32_t done = NIL;
+
+	while (row != NIL) {
+		uint32_t first = row, next;
+
+		while (c->loan[row].more && c->loan[row].next != NIL)
+			row = c->loan[row].next;
+		next = c->loan[row].next;
+		c->loan[row].more = false;
+		c->loan[row].next = done;
+		done = first;
+		row = next;
+	}
+	return done;
+}
+
+/* What a service lent that is gone, and what was only looked at, no service takes. */
+static bool goes_back(const struct core *c, uint32_t row)
+{
+	return !loan_is_gone(c, row) && !c->loan[row].copy;
+}
+
+/* The row is none any more: its buffer is the service's again. */
+static void row_given(struct core *c, uint32_t row)
+{
+	struct loan *l = &c->loan[row];
+
+	if (l->name == LOAN_NONE) {
+		loan_put(c, row);
+		return;
+	}
+	l->name = LOAN_NONE;
+	if (unlikely(l->region != 0))
+		link_region_put(l->region);
+	l->region = 0;
+}
+
+static int give_piece(struct csock *s, struct core *c, uint32_t row)
+{
+	const struct dgram *d = &c->dgram[row];
+	uint32_t serial = s->serial;
+	struct chan_sqe *q = cmd_slot(c);
+	bool more = c->loan[row].more;
+
+	if (q == NULL || s->serial != serial)
+		return -EBADF;
+	cmd_of(q, s, TOKEN_NOBODY);
+	q->loan = c->loan[row].name;
+	q->off = d->aux;
+	memcpy(q->data, d->addr, sizeof(d->addr));
+	memcpy(q->data + sizeof(d->addr), d->laddr, sizeof(d->laddr));
+	cmd_push_first(c, chan_first(CHAN_OP_UNREAD, more ? CHAN_SEND_PART : 0, d->port));
+	forking.behind = true;
+	row_given(c, row);
+	return 0;
+}
+
+/* Whoever reads first gets what nobody has read. It is put in front of what waits for them. */
+static void give_back_datagrams(struct csock *s)
+{
+	struct core *c = csock_core(s);
+	uint32_t row = last_first(c, s->head), next;
+	int err = 0;
+
+	s->head = s->tail = NIL;
+	s->unread = 0;
+	for (; row != NIL; row = next) {
+		next = c->loan[row].next;
+		if (err == 0 && goes_back(c, row))
+			err = give_piece(s, c, row);
+		else if (row >= c->own_rows || c->loan[row].name != LOAN_NONE)
+			loan_put(c, row);
+	}
+}
+
 /* Who accepts next gets what nobody has accepted: it may be another process. */
 static void give_back_accepted(struct csock *l)
 {
@@ -288,6 +368,8 @@ void fork_shared(struct csock *s)
 	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);
+	else if (s->type == SOCK_DGRAM)
+		give_back_datagrams(s);
 	else if (s->state == CSOCK_LISTEN)
 		give_back_accepted(s);
 	shared_exclusive(s);

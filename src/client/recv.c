@@ -270,39 +270,6 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 
 /* ---- datagrams ---- */
 
-int recv_wait_dgram(struct csock *s, int flags)
-{
-	int64_t deadline = recv_deadline(s);
-	bool looked = false;
-	int r;
-
-	csock_wanted(s);
-	if (unlikely(s->err != 0))
-		return csock_take_error(s);
-	while (csock_reader(s)->unread == 0) {
-		if (s->err != 0)
-			return csock_take_error(s);
-		if (s->shut & SHUT_RD_BIT)
-			return 0;
-		if (unlikely(csock_shared(s))) {
-			r = shared_read(s, 1, false);
-			if (r != -EAGAIN && r != 1)
-				return r;
-			if (r == 1 || !csock_shared(s))
-				continue;
-		}
-		if (!looked) {
-			looked = true;
-			client_dry();
-			continue;
-		}
-		r = nonblocking(s, flags) ? -EAGAIN : csock_wait(s, deadline);
-		if (r < 0)
-			return r == -ETIMEDOUT ? -EAGAIN : r;
-	}
-	return 1;
-}
-
 /* Unlinks the datagram at the head. */
 static void dgram_drop(struct core *c, struct csock *q)
 {
@@ -318,6 +285,58 @@ static void dgram_drop(struct core *c, struct csock *q)
 	if (q->head == NIL)
 		q->tail = NIL;
 	q->unread--;
+}
+
+void recv_drop_copies(struct csock *s)
+{
+	for (unsigned i = 0; i < csock_members(s); i++) {
+		struct csock *q = csock_member(s, i);
+		struct core *c = csock_core(q);
+
+		while (q->unread > 0 && c->loan[q->head].copy)
+			dgram_drop(c, q);
+	}
+}
+
+/* Is there one to be looked at, or to be read? */
+static bool has_dgram(struct csock *s, bool looks)
+{
+	if (!looks && unlikely(csock_shared(s)))
+		recv_drop_copies(s);
+	return csock_reader(s)->unread > 0;
+}
+
+int recv_wait_dgram(struct csock *s, int flags)
+{
+	int64_t deadline = recv_deadline(s);
+	bool looks = (flags & MSG_PEEK) != 0, looked = false;
+	int r;
+
+	csock_wanted(s);
+	if (unlikely(s->err != 0))
+		return csock_take_error(s);
+	while (!has_dgram(s, looks)) {
+		if (s->err != 0)
+			return csock_take_error(s);
+		if (s->shut & SHUT_RD_BIT)
+			return 0;
+		if (unlikely(csock_shared(s))) {
+			r = shared_read(s, 1, looks);
+			if (r != -EAGAIN && r != 1)
+				return r;
+			if (r == 1 || !csock_shared(s))
+				continue;
+		}
+		if (!looked) {
+			looked = true;
+			client_dry();
+			continue;
+		}
+		r = nonblocking(s, flags) ? -EAGAIN : csock_wait(s, deadline);
+		if (r < 0)
+			return r == -ETIMEDOUT ? -EAGAIN : r;
+	}
+	return 1;
 }
 
 static ssize_t recv_dgram(struct csock *s, struct recv_args *a)
@@ -349,6 +368,8 @@ static ssize_t recv_dgram(struct csock *s, struct recv_args *a)
 		dgram_drop(c, q);
 		if (s->group != NULL)
 			s->group->turn++;
+	} else if (unlikely(c->loan[q->head].copy)) {
+		dgram_drop(c, q);
 	}
 	return (ssize_t)(a->flags & MSG_TRUNC ? len : got);
 }

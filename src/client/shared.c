@@ -130,10 +130,13 @@ void shared_event(struct csock *s, const struct chan_cqe *e)
 {
 	if (s->state == CSOCK_CLOSED)
 		return;
-	if (e->ev == CHAN_EV_SOLE)
+	if (e->ev == CHAN_EV_SOLE) {
 		s->flags &= ~(uint32_t)(CSOCK_SHARED | CSOCK_HINT | CSOCK_EXCLUSIVE);
-	else
+		if (s->type == SOCK_DGRAM)
+			recv_drop_copies(s);
+	} else {
 		s->flags |= CSOCK_HINT;
+	}
 	csock_notify(s, EPOLLIN);
 }
 

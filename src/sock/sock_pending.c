@@ -10,6 +10,7 @@
  * the place (sock_link.c). What it got over the link it gives back to stand behind that.
  */
 #include "sock/sock_share.h"
+#include "sock/sock_udp.h"
 
 #define BUFS_MAX 16 /* from the connection at a time */
 
@@ -253,6 +254,8 @@ int cmd_unread(struct sock_cmd *c)
 	struct sock_desc *sh = k->share;
 	struct rte_mbuf *m = loan_look(&c->app->loans, c->q->loan);
 
+	if (k->kind == SOCK_UDP)
+		return udp_sock_unread(c);
 	if (c->q->loan == LOAN_NONE)
 		return unread_link(c);
 	if (sh == NULL || k->kind != SOCK_CONN || m == NULL || pkt_note(m) != k->sid ||

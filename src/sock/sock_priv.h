@@ -23,11 +23,11 @@
 #include "chan/loan.h"
 #include "sock/sock.h"
 
-#define SOCK_HELD_MAX	  256 /* commands of one application that came before their turn */
-#define SOCK_EVENTS	  16  /* made, and not yet in the ring */
-#define SOCK_CMD_ROOM	  3   /* events that one command may make at once */
-#define SOCK_OUT_MAX	  256 /* datagrams that wait for the stack; a power of two */
-#define SOCK_UDP_WAIT_MAX 256 /* datagrams of one socket that wait for room in its event ring */
+#define SOCK_HELD_MAX	  256	      /* commands of one application that came before their turn */
+#define SOCK_EVENTS	  16	      /* made, and not yet in the ring */
+#define SOCK_CMD_ROOM	  3	      /* events that one command may make at once */
+#define SOCK_OUT_MAX	  256	      /* datagrams that wait for the stack; a power of two */
+#define SOCK_UDP_WAIT_MAX 256	      /* received datagrams of one socket that wait */
 #define SOCK_PIECE_BYTES  (32u << 10) /* of a send, in one mbuf: its lengths have 16 bits */
 #define SOCK_UDP_BUF	  (1u << 20)  /* initial limits of a UDP socket, bytes */
 #define SOCK_BUF_MAX	  (64u << 20) /* most that SO_RCVBUF and SO_SNDBUF give */

@@ -252,6 +252,8 @@ bool share_leave(struct sock *k)
 	while (sh->holder[i] != k)
 		i++;
 	park_move(k, sh->holder[i == 0]->app);
+	if (k->kind == SOCK_UDP)
+		udp_sock_holder_left(k);
 	memmove(&sh->holder[i], &sh->holder[i + 1], (sh->n - i - 1) * sizeof(*sh->holder));
 	sh->n--;
 	hand_over(k, sh->holder[0]);
@@ -542,6 +544,7 @@ int cmd_read(struct sock_cmd *c)
 {
 	struct sock *k = c->k, *reader;
 	int32_t want = c->q->arg[0];
+	bool looks = c->q->arg[1] != 0;
 	int res = -EAGAIN;
 
 	/* It has just become the only holder: it is told so, and gets everything. */
@@ -551,13 +554,13 @@ int cmd_read(struct sock_cmd *c)
 	if (!lease_tell_end(k))
 		return SOCK_STALL;
 	if (k->kind == SOCK_CONN && want > 0)
-		res = read_conn(k, (uint32_t)want, c->q->arg[1] != 0);
+		res = read_conn(k, (uint32_t)want, looks);
 	else if (k->kind == SOCK_UDP)
-		res = udp_sock_read(k);
+		res = udp_sock_read(k, looks);
 	/* Only now: it is told whether there is more. */
 	if (unlikely(reader != NULL && reader != k))
 		sock_news(reader, 0);
-	return answer(c, res, k->kind == SOCK_CONN && c->q->arg[1] != 0);
+	return answer(c, res, looks);
 }
 
 int cmd_accept(struct sock_cmd *c)

@@ -166,8 +166,9 @@ bool sock_tell_data(struct sock *k, struct chan_cqe **last);
 bool sock_unreachable(struct sock *k);
 /* sock_event.c: lends a chain, one event for each buffer; NULL: it lies where nobody sees it. */
 struct chan_cqe *sock_announce(struct sock *k, struct rte_mbuf *m);
-/* sock_udp_in.c: lends the next datagram that waits. 1, -EAGAIN, SOCK_STALL: no room. */
-int udp_sock_read(struct sock *k);
+/* sock_udp_in.c: lends the next datagram that waits, or a copy of it. 1, -EAGAIN, SOCK_STALL: no
+ * room. */
+int udp_sock_read(struct sock *k, bool looks);
 /* sock_tcp.c: k is a new connection of l's. */
 void tcp_sock_announce(struct sock *l, struct sock *k);
 /* sock_tcp.c: announces a connection from the queue; the caller made sure of a slot and of an

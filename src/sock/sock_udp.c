@@ -48,10 +48,8 @@ void udp_sock_fini(struct sock *k)
 		udp_unbind(s->cfg.udp, k->pcb);
 	k->pcb = NULL;
 	part_drop(u);
-	for (; u->count != 0; u->count--, u->head++)
-		pkt_free(u->queue[u->head % SOCK_UDP_WAIT_MAX].m);
+	udp_queue_free(u);
 	udp_groups_leave(k);
-	free(u->queue);
 	free(u);
 	k->udp = NULL;
 }

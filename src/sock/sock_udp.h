@@ -30,8 +30,10 @@ enum { UDP_PMTU_WANT, UDP_PMTU_DONT, UDP_PMTU_DO }; /* IP_MTU_DISCOVER */
 
 struct sock_udp {
 	/* receiving */
-	struct udp_dgram *queue; /* ring of SOCK_UDP_WAIT_MAX, NULL until needed */
-	uint32_t head, count;
+	struct udp_dgram *queue; /* ring of `room`, a power of two; NULL until needed */
+	uint32_t head, count, room;
+	struct rte_mbuf *back; /* given back: pieces of a datagram whose end is to come */
+	const struct sock *back_of;
 	uint32_t charge; /* buffers that wait or are lent */
 	uint32_t rcvbuf;
 	bool shut_rd, shut_wr;
@@ -52,6 +54,27 @@ struct sock_udp {
 	struct udp_group group[UDP_GROUPS_MAX];
 	uint32_t n_groups;
 };
+
+/* ---- sock_udp_queue.c: datagrams that wait: for room, or to be asked for ---- */
+/* The first that waits; there is one. It stays the queue's. */
+static inline const struct udp_dgram *udp_queue_first(const struct sock_udp *u)
+{
+	return &u->queue[u->head & (u->room - 1)];
+}
+/* The first that waits is the caller's. */
+static inline void udp_queue_pass(struct sock_udp *u)
+{
+	u->head++;
+	u->count--;
+}
+/* Behind the others; takes d->m, or false: SOCK_UDP_WAIT_MAX wait, or no memory. */
+bool udp_queue_add(struct sock_udp *u, const struct udp_dgram *d) must_check;
+/* CHAN_OP_UNREAD of a datagram. */
+int udp_sock_unread(struct sock_cmd *c);
+/* A holder goes: what it had given back in part is lost. */
+void udp_sock_holder_left(struct sock *k);
+/* All of it is dropped. */
+void udp_queue_free(struct sock_udp *u);
 
 /* The datagram goes to sockets of this host: alone if *only is set then, else also to the link.
  * Borrows *m (NULL: empty), or takes it, which is NULL then. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Datagrams received. A datagram is told with all of its pieces or not
- * yet; what finds no room waits in a ring of the socket that is made when first needed. Waiting and
- * lent buffers together are what SO_RCVBUF limits: beyond it, datagrams are dropped and counted.
+ * Datagrams received. A datagram is told with all of its pieces or not yet; what finds no room
+ * waits in a queue of the socket (sock_udp_queue.c). Waiting and lent buffers together are what
+ * SO_RCVBUF limits: beyond it, datagrams are dropped and counted. What one of several holders asked
+ * for is read as far as the socket is concerned, and charged no more.
  */
 #include <netinet/in.h>
-#include <stdlib.h>
 
 #include "sock/sock_share.h"
 #include "sock/sock_udp.h"
@@ -44,8 +44,15 @@ static struct chan_cqe *piece_event(struct sock *k, const struct udp_dgram *d)
 	return e;
 }
 
+/* Nobody's return of it is the socket's affair. */
+static void uncharged(struct sock *k, struct rte_mbuf *m)
+{
+	pkt_note_set(m, 0);
+	k->lent--;
+}
+
 /* Lends every piece. The caller made sure of the room. Takes d->m. */
-static void tell_dgram(struct sock *k, const struct udp_dgram *d)
+static void tell_dgram(struct sock *k, const struct udp_dgram *d, bool charged, uint8_t flags)
 {
 	struct chan_cqe *e = NULL;
 	struct rte_mbuf *m = d->m;
@@ -56,14 +63,17 @@ static void tell_dgram(struct sock *k, const struct udp_dgram *d)
 
 		if (!sock_lend(k, &m, &lent)) {
 			/* Told without its bytes rather than not at all: a wrong configuration. */
-			k->udp->charge -= pkt_charge(m) + charge_of(rest);
+			k->udp->charge -= charged ? pkt_charge(m) + charge_of(rest) : 0;
 			pkt_free(m);
 			pkt_free(rest);
 			break;
 		}
+		if (!charged)
+			uncharged(k, m);
 		if (e != NULL)
-			e->flags = CHAN_CQ_MORE;
+			e->flags |= CHAN_CQ_MORE;
 		e = piece_event(k, d);
+		e->flags = flags;
 		e->res = m->data_len;
 		e->off = lent.off;
 		e->region = lent.region;
@@ -71,7 +81,7 @@ static void tell_dgram(struct sock *k, const struct udp_dgram *d)
 		m = rest;
 	}
 	if (e == NULL)
-		piece_event(k, d);
+		piece_event(k, d)->flags = flags;
 }
 
 bool udp_sock_tell(struct sock *k)
@@ -79,43 +89,57 @@ bool udp_sock_tell(struct sock *k)
 	struct sock_udp *u = k->udp;
 
 	while (u->count != 0) {
-		const struct udp_dgram *d = &u->queue[u->head % SOCK_UDP_WAIT_MAX];
+		struct udp_dgram d = *udp_queue_first(u);
 
-		if (!room_for(k, d))
+		if (!room_for(k, &d))
 			return false;
-		u->head++;
-		u->count--;
-		tell_dgram(k, d);
+		udp_queue_pass(u);
+		tell_dgram(k, &d, true, 0);
 	}
 	k->news &= (uint16_t)~NEWS_DATA;
 	return true;
 }
 
-int udp_sock_read(struct sock *k)
+/* A copy is told; the datagram waits on. */
+static int look(struct sock *k, struct udp_dgram *d)
+{
+	struct sock_app *a = k->app;
+
+	d->m = d->m != NULL ? pkt_copy_rx(a->s->cfg.pools, d->m) : NULL;
+	if (d->m == NULL && udp_queue_first(k->udp)->m != NULL)
+		return SOCK_STALL;
+	if (!room_for(k, d)) {
+		pkt_free(d->m);
+		return SOCK_STALL;
+	}
+	a->s->n.domain_copied_bytes += d->m != NULL ? d->m->pkt_len : 0;
+	tell_dgram(k, d, false, CHAN_CQ_COPY);
+	return 1;
+}
+
+int udp_sock_read(struct sock *k, bool looks)
 {
 	struct sock_udp *u = k->udp;
-	const struct udp_dgram *d = &u->queue[u->head % SOCK_UDP_WAIT_MAX];
+	struct udp_dgram d;
 
 	if (u->count == 0)
 		return -EAGAIN;
-	if (!room_for(k, d))
+	d = *udp_queue_first(u);
+	if (looks)
+		return look(k, &d);
+	if (!room_for(k, &d))
 		return SOCK_STALL;
-	u->head++;
-	u->count--;
-	tell_dgram(k, d);
+	udp_queue_pass(u);
+	u->charge -= charge_of(d.m);
+	tell_dgram(k, &d, false, 0);
 	return 1;
 }
 
 /* Keeps it for later. False: no place. */
 static bool wait_for_room(struct sock *k, const struct udp_dgram *d)
 {
-	struct sock_udp *u = k->udp;
-
-	if (u->queue == NULL)
-		u->queue = calloc(SOCK_UDP_WAIT_MAX, sizeof(*u->queue));
-	if (u->queue == NULL || u->count == SOCK_UDP_WAIT_MAX)
+	if (!udp_queue_add(k->udp, d))
 		return false;
-	u->queue[(u->head + u->count++) % SOCK_UDP_WAIT_MAX] = *d;
 	if (sock_is_shared(k))
 		share_readable(k);
 	else
@@ -171,7 +195,7 @@ void socks_udp_input(struct socks *s, struct udp_pcb *pcb, struct pkt *p)
 	}
 	u->charge += charge;
 	if (likely(k->share == NULL && u->count == 0 && room_for(k, &d))) {
-		tell_dgram(k, &d);
+		tell_dgram(k, &d, true, 0);
 	} else if (!wait_for_room(k, &d)) {
 		u->charge -= charge;
 		pkt_drop(s->cfg.drops, d.m, DROP_UDP_QUEUE_FULL);

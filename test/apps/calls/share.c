@@ -123,6 +123,153 @@ static void forked_listener(void)
 	show(accept(l, NULL, NULL) > 0);
 }
 
+/* ---- datagrams that were there at fork ---- */
+
+/* A socket with datagrams of the peer in it. */
+static int with_unread(const char *const *text, int n)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	show(bind(fd, AT(OWN, 0)));
+	for (int i = 0; i < n; i++) {
+		show(sendto(fd, text[i], strlen(text[i]), 0, AT(PEER, UECHO)));
+		show(readable(fd));
+	}
+	return fd;
+}
+
+static void receive_one(int fd, int flags)
+{
+	struct sockaddr_in from = {.sin_port = 0};
+	socklen_t len = sizeof(from);
+	char buf[16];
+	long n = show(recvfrom(fd, buf, sizeof(buf), flags, (struct sockaddr *)&from, &len));
+
+	if (n < 0)
+		return;
+	show_bytes("datagram", buf, n);
+	printf("from %s %d\n", inet_ntoa(from.sin_addr), ntohs(from.sin_port));
+	fflush(stdout);
+}
+
+/* Waits for the others' last word. */
+static void the_child_is_done(pid_t child)
+{
+	int status = -1;
+
+	show(waitpid(child, &status, 0) == child);
+	show(status);
+}
+
+/* What was there before fork() is there for whoever reads first, in its order. */
+static void forked_datagrams(void)
+{
+	static const char *const text[] = {"one", "two", "", "three", "four"};
+	int fd = with_unread(text, 5), bytes = 0;
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	pid_t child;
+
+	usleep(20000); /* the last echo */
+	receive_one(fd, 0);
+	child = fork();
+	if (child == 0) {
+		show(poll(&p, 1, 2000));
+		show(ioctl(fd, FIONREAD, &bytes));
+		show(bytes);
+		receive_one(fd, MSG_PEEK);
+		receive_one(fd, MSG_PEEK);
+		receive_one(fd, 0);
+		receive_one(fd, 0);
+		_exit(0);
+	}
+	the_child_is_done(child);
+	show(poll(&p, 1, 2000));
+	receive_one(fd, MSG_PEEK);
+	child = fork();
+	if (child == 0) {
+		receive_one(fd, 0);
+		_exit(0);
+	}
+	the_child_is_done(child);
+	receive_one(fd, MSG_DONTWAIT);
+	receive_one(fd, MSG_DONTWAIT);
+	show(sendto(fd, "five", 4, 0, AT(PEER, UECHO)));
+	show(readable(fd));
+	receive_one(fd, MSG_DONTWAIT);
+}
+
+/* As socat's UDP-LISTEN with `fork`: looks who it is, connects to it, and leaves the rest to a
+ * child. */
+static void forked_and_peeked(void)
+{
+	static const char *const text[] = {"a request"};
+	int fd = with_unread(text, 1);
+	char buf[16];
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	pid_t child;
+
+	show(recvfrom(fd, buf, sizeof(buf), MSG_PEEK, (struct sockaddr *)&from, &len));
+	show(connect(fd, (struct sockaddr *)&from, len));
+	child = fork();
+	if (child == 0) {
+		receive_one(fd, 0);
+		show(send(fd, "more", 4, 0));
+		show(readable(fd));
+		receive_one(fd, 0);
+		_exit(0);
+	}
+	show(close(fd));
+	the_child_is_done(child);
+}
+
+/* One of many pieces. */
+static void forked_and_large(void)
+{
+	static char buf[60000], got[60000];
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	pid_t child;
+
+	for (size_t i = 0; i < sizeof(buf); i++)
+		buf[i] = (char)(i * 7 + i / 256);
+	show(bind(fd, AT(OWN, 0)));
+	show(sendto(fd, buf, sizeof(buf), 0, AT(PEER, UECHO)));
+	show(readable(fd));
+	child = fork();
+	if (child == 0) {
+		show(recv(fd, got, sizeof(got), MSG_PEEK));
+		show(memcmp(buf, got, sizeof(got)));
+		memset(got, 0, sizeof(got));
+		show(recv(fd, got, sizeof(got), 0));
+		show(memcmp(buf, got, sizeof(got)));
+		_exit(0);
+	}
+	the_child_is_done(child);
+	show(recv(fd, got, sizeof(got), MSG_DONTWAIT));
+}
+
+/* FIONREAD of a connection that several hold. */
+static void forked_and_counted(void)
+{
+	int fd = tcp_to(GREET), bytes = 0;
+	char buf[16];
+	pid_t child;
+
+	show(readable(fd));
+	child = fork();
+	if (child == 0) {
+		show(ioctl(fd, FIONREAD, &bytes));
+		show(bytes);
+		show(read(fd, buf, 6));
+		_exit(0);
+	}
+	the_child_is_done(child);
+	show(ioctl(fd, FIONREAD, &bytes));
+	show(bytes);
+	show(read(fd, buf, sizeof(buf)));
+	show_bytes("got", buf, 5);
+}
+
 /* A listener that is shut down by one of its holders is none for the others. */
 static void forked_and_shut(void)
 {
@@ -461,6 +608,10 @@ const struct call_case share_cases[] = {
 	{"last_holder", last_holder},
 	{"forked_listener", forked_listener},
 	{"forked_and_shut", forked_and_shut},
+	{"forked_datagrams", forked_datagrams},
+	{"forked_and_peeked", forked_and_peeked},
+	{"forked_and_large", forked_and_large},
+	{"forked_and_counted", forked_and_counted},
 	{"interrupted", interrupted},
 	{"restarted", restarted},
 	{"jumped", jumped},

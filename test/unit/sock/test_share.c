@@ -3,8 +3,10 @@
  * Sockets that several programs hold (src/sock/sock_share.h), and those of them that have a link
  * to the other end (src/sock/sock_link.c): what is given back unread is charged as it is counted,
  * and is bounded (H34); who is told that it is alone while its ring is nearly full is told the rest
- * later, once. Which of several is told that there is something (EPOLLEXCLUSIVE).
+ * later, once. Which of several is told that there is something (EPOLLEXCLUSIVE). Datagrams that
+ * were told and not read go back in front of what waits.
  */
+#include "sock/sock_udp.h"
 #include "sock_test.h"
 
 #define CHILD  7
@@ -552,8 +554,7 @@ static struct chan_cqe ask(struct host *h, struct chan_sqe q)
 
 static struct chan_sqe joining(int domain, int type, uint64_t key)
 {
-	return (struct chan_sqe){
-		.op = CHAN_OP_JOIN, .port = 80, .off = key, .arg = {domain, type}};
+	return (struct chan_sqe){.op = CHAN_OP_JOIN, .port = 80, .off = key, .arg = {domain, type}};
 }
 
 static int bind_with_key(struct host *h, uint32_t sid)
@@ -608,14 +609,184 @@ static void others_do_not_join(void **state)
 	assert_int_equal(ask(&child, joining(AF_INET6, SOCK_STREAM, KEY)).res, -ENOENT);
 	assert_int_equal(ask(&child, joining(AF_INET, SOCK_SEQPACKET, KEY)).res, -ENOENT);
 	/* One that is there is joined, and not made once more. */
-	second = ask(&child, (struct chan_sqe){.op = CHAN_OP_SOCKET,
-					       .arg = {AF_INET, SOCK_STREAM}})
+	second = ask(&child, (struct chan_sqe){.op = CHAN_OP_SOCKET, .arg = {AF_INET, SOCK_STREAM}})
 			 .sid;
 	assert_int_equal(bind_with_key(&child, second), -EEXIST);
 	app_up(&other, (struct sock_app_cfg){.id = CHILD + 1, .owner = 4711});
 	assert_int_equal(ask(&other, joining(AF_INET, SOCK_STREAM, KEY)).res, -ENOENT);
 	app_down(&child);
 	app_down(&other);
+}
+
+/* ---- datagrams (src/sock/sock_udp_queue.c) ---- */
+
+static uint32_t hears, says; /* a socket of B at port 53, one of A */
+
+static void two_datagram_sockets(void)
+{
+	struct ip_addr any = {0};
+
+	hears = make_socket(B, AF_INET6, SOCK_DGRAM);
+	says = make_socket(A, AF_INET6, SOCK_DGRAM);
+	assert_int_equal(do_bind(B, hears, &any, 53), 0);
+}
+
+/* Of so many bytes, all of them that letter. */
+static void say(char what, uint32_t len)
+{
+	static uint32_t token;
+	struct chan_sqe q = with_addr(CHAN_OP_SENDTO, says, &B->addr, 53);
+
+	q.token = ++token;
+	q.off = token * 4096;
+	q.len = len;
+	memset((uint8_t *)A->map.arena + q.off, what, len);
+	submit(A, q);
+	step(2);
+	assert_true(took_token(A, q.token));
+}
+
+static struct chan_sqe unread_of(uint32_t sid, const struct chan_cqe *e)
+{
+	struct chan_sqe q = {.op = CHAN_OP_UNREAD, .sid = sid, .loan = e->loan, .port = e->port};
+
+	q.off = e->aux;
+	q.flags = e->flags & CHAN_CQ_MORE ? CHAN_SEND_PART : 0;
+	memcpy(q.data, e->addr, 16);
+	memcpy(q.data + 16, e->laddr, 16);
+	return q;
+}
+
+/* READ: the letter of what came, ' ' of an empty one, 0 if there is none. */
+static char reads(struct host *h, uint32_t sid, int looks, struct chan_cqe *e)
+{
+	struct chan_sqe q = {.op = CHAN_OP_READ, .sid = sid, .arg = {1, looks}};
+	struct chan_cqe r = ask(h, q);
+	char c;
+
+	if (r.res == -EAGAIN)
+		return 0;
+	assert_int_equal(r.res, 1);
+	assert_true(take(h, CHAN_EV_DGRAM, sid, e));
+	assert_int_equal((e->flags & CHAN_CQ_COPY) != 0, looks);
+	if (e->loan == LOAN_NONE)
+		return ' ';
+	c = (char)*bytes_of(h, e);
+	give_back(h, e->loan);
+	step(1);
+	return c;
+}
+
+static void same_ends(const struct chan_cqe *a, const struct chan_cqe *b)
+{
+	assert_memory_equal(a->addr, b->addr, 16);
+	assert_memory_equal(a->laddr, b->laddr, 16);
+	assert_int_equal(a->port, b->port);
+	assert_int_equal(a->aux, b->aux);
+}
+
+static void datagrams_go_back_in_front(void **state)
+{
+	struct chan_cqe e[4], r;
+
+	two_datagram_sockets();
+	say('a', 10);
+	say('b', 3000); /* two pieces */
+	say('-', 0);
+	for (int i = 0; i < 4; i++)
+		e[i] = await(B, CHAN_EV_DGRAM, hears, 5);
+	app_up(&child, (struct sock_app_cfg){.id = CHILD, .domain = DOMAIN});
+	assert_int_equal(socks_share(B->app, hears, child.app, &child_sid), 0);
+	say('c', 10);
+	assert_int_equal(ask(B, unread_of(hears, &e[3])).res, 0);
+	assert_int_equal(ask(B, unread_of(hears, &e[1])).res, 0);
+	assert_int_equal(ask(B, unread_of(hears, &e[2])).res, 0);
+	assert_int_equal(ask(B, unread_of(hears, &e[0])).res, 0);
+	assert_true(told(&child));
+	assert_int_equal(reads(&child, child_sid, 1, &r), 'a');
+	same_ends(&r, &e[0]);
+	assert_int_equal(reads(&child, child_sid, 0, &r), 'a');
+	assert_int_equal(reads(B, hears, 0, &r), 'b');
+	assert_true(r.flags & CHAN_CQ_MORE);
+	assert_true(take(B, CHAN_EV_DGRAM, hears, &r));
+	give_back(B, r.loan);
+	assert_int_equal(reads(&child, child_sid, 1, &r), ' ');
+	assert_int_equal(reads(&child, child_sid, 0, &r), ' ');
+	assert_int_equal(reads(B, hears, 0, &r), 'c');
+	assert_int_equal(reads(B, hears, 0, &r), 0);
+	step(1);
+	assert_int_equal(sock_find(B->app, hears)->udp->charge, 0);
+	app_down(&child);
+}
+
+/* What one has taken and not returned is no other's loss. */
+static void a_reader_that_dies_leaves_no_charge(void **state)
+{
+	struct chan_sqe q = {.op = CHAN_OP_READ, .arg = {1}};
+
+	two_datagram_sockets();
+	app_up(&child, (struct sock_app_cfg){.id = CHILD, .domain = DOMAIN});
+	assert_int_equal(socks_share(B->app, hears, child.app, &child_sid), 0);
+	say('a', 10);
+	q.sid = child_sid;
+	assert_int_equal(ask(&child, q).res, 1);
+	app_down(&child);
+	assert_int_equal(sock_find(B->app, hears)->udp->charge, 0);
+}
+
+static void what_is_no_datagram_does_not_go_back(void **state)
+{
+	struct chan_sqe q;
+	struct chan_cqe e;
+	uint64_t bad = B->socks->n.bad_commands;
+
+	two_datagram_sockets();
+	say('a', 10);
+	e = await(B, CHAN_EV_DGRAM, hears, 5);
+	assert_int_equal(ask(B, unread_of(hears, &e)).res, -EINVAL); /* nobody else holds it */
+	app_up(&child, (struct sock_app_cfg){.id = CHILD, .domain = DOMAIN});
+	assert_int_equal(socks_share(B->app, hears, child.app, &child_sid), 0);
+	q = unread_of(hears, &e);
+	q.loan ^= 1;
+	assert_int_equal(ask(B, q).res, -EINVAL);
+	q.loan = LOAN_NONE;
+	q.flags = CHAN_SEND_PART;
+	assert_int_equal(ask(B, q).res, -EINVAL);
+	/* An empty one is all of a datagram, not its end. */
+	q = unread_of(hears, &e);
+	q.flags = CHAN_SEND_PART;
+	assert_int_equal(ask(B, q).res, 0);
+	q.loan = LOAN_NONE;
+	q.flags = 0;
+	assert_int_equal(ask(B, q).res, -EINVAL);
+	assert_int_equal(B->socks->n.bad_commands, bad + 4);
+	for (unsigned i = 0; i < SOCK_UDP_WAIT_MAX; i++)
+		assert_int_equal(ask(B, q).res, 0);
+	assert_int_equal(ask(B, q).res, -ENOBUFS);
+	assert_int_equal(sock_find(B->app, hears)->udp->charge, 0);
+	app_down(&child);
+}
+
+/* In the middle of it: nothing is kept. */
+static void who_gives_back_a_part_and_goes(void **state)
+{
+	struct chan_cqe e, r;
+
+	two_datagram_sockets();
+	app_up(&child, (struct sock_app_cfg){.id = CHILD, .domain = DOMAIN});
+	assert_int_equal(socks_share(B->app, hears, child.app, &child_sid), 0);
+	say('b', 3000);
+	assert_int_equal(ask(&child, (struct chan_sqe){.op = CHAN_OP_READ, .sid = child_sid}).res,
+			 1);
+	assert_true(take(&child, CHAN_EV_DGRAM, child_sid, &e));
+	assert_int_equal(ask(&child, unread_of(child_sid, &e)).res, 0);
+	app_down(&child);
+	assert_int_equal(sock_find(B->app, hears)->udp->charge, 0);
+	say('c', 10);
+	r = await(B, CHAN_EV_DGRAM, hears, 5);
+	assert_int_equal(*bytes_of(B, &r), 'c');
+	give_back(B, r.loan);
+	step(1);
 }
 
 static int setup_linked(void **state)
@@ -651,6 +822,10 @@ int main(void)
 		TEST(who_was_told_and_waits_no_more_is_replaced),
 		TEST(who_knows_the_key_joins),
 		TEST(others_do_not_join),
+		TEST(datagrams_go_back_in_front),
+		TEST(a_reader_that_dies_leaves_no_charge),
+		TEST(what_is_no_datagram_does_not_go_back),
+		TEST(who_gives_back_a_part_and_goes),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
