@@ -36,11 +36,15 @@ ssize_t errqueue_recv(struct csock *s, struct iov_it *it, struct msghdr *m) must
 /* A datagram was sent to that address of its peer's: if the program is to hear of it at once, waits
  * until the stack has had it. 0, or why it could not be sent. */
 int refused_look(struct csock *s, const uint8_t to[16], uint16_t port) must_check;
+/* One was sent to a broadcast address: 0, or -EACCES. */
+int refused_broadcast(struct csock *s, const uint8_t to[16]) must_check;
 
 /* ---- host.c ---- */
 /* An address of the stack's, or of loopback, as far as is known. Inside; may ask the stack, and
  * releases the lock then. */
 bool address_is_here(const uint8_t addr[16]);
+/* Of a subnet of the stack's, or of all. May release the lock, as address_is_here(). */
+bool address_is_broadcast(const uint8_t addr[16]);
 
 /* ---- addr.c ---- */
 struct endpoint {

@@ -118,6 +118,35 @@ bool address_is_here(const uint8_t addr[16])
 	return false;
 }
 
+/* Of IPv4, all ones behind a prefix of at most 30 bits. */
+static bool is_all_of(const uint8_t addr[16], const struct chan_addr *a)
+{
+	unsigned bits = a->prefix_len;
+
+	if (bits < 96 || bits > 126 || memcmp(a->addr, addr, 16) == 0)
+		return false;
+	for (unsigned i = 96; i < 128; i++) {
+		uint8_t mask = (uint8_t)(0x80 >> i % 8);
+		uint8_t want = i < bits ? a->addr[i / 8] & mask : mask;
+
+		if ((addr[i / 8] & mask) != want)
+			return false;
+	}
+	return memcmp(a->addr, addr, 12) == 0;
+}
+
+bool address_is_broadcast(const uint8_t addr[16])
+{
+	if (likely((addr[15] & 3) != 3 || addr[10] != 0xff || addr[0] != 0))
+		return false;
+	if (client.lost || client.remaking || addresses_fresh() < 0)
+		return false;
+	for (unsigned i = 0; i < known.n; i++)
+		if (is_all_of(addr, &known.addr[i]))
+			return true;
+	return addr[12] == 255 && addr[13] == 255 && addr[14] == 255 && addr[15] == 255;
+}
+
 int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 {
 	int r;

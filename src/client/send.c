@@ -300,6 +300,13 @@ static slow_path ssize_t heard(struct csock *s, const struct endpoint *to, ssize
 	return r < 0 ? r : n;
 }
 
+static slow_path ssize_t may_broadcast(struct csock *s, const struct endpoint *to, ssize_t n)
+{
+	int r = refused_broadcast(s, to->addr);
+
+	return r < 0 ? r : n;
+}
+
 static ssize_t dgram(struct csock *s, struct send_args *a)
 {
 	struct send_ctl ctl = {.ip = 0};
@@ -319,6 +326,8 @@ static ssize_t dgram(struct csock *s, struct send_args *a)
 		r = send_dgram(s, &a->it, a->flags, a->addr != NULL ? &to : NULL, &ctl);
 	if (unlikely(s->flags & CSOCK_HEARS) && r >= 0 && (a->flags & MSG_MORE) == 0)
 		r = heard(s, a->addr != NULL ? &to : NULL, r);
+	else if (r >= 0 && a->addr != NULL && unlikely(address_is_broadcast(to.addr)))
+		r = may_broadcast(s, &to, r);
 	return r < 0 ? send_result(s, 0, (int)r) : r;
 }
 

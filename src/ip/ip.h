@@ -48,6 +48,8 @@ struct ip_ifaddr {
 int ip_addr_add(struct ip *ip, const struct ip_ifaddr *a) must_check;
 int ip_addr_del(struct ip *ip, const struct ip_addr *a);
 void ip_addr_set_tentative(struct ip *ip, const struct ip_addr *a, bool tentative, bool duplicate);
+/* 255.255.255.255, or of a subnet of ours. */
+bool ip_addr_is_broadcast(const struct ip *ip, const struct ip_addr *a);
 const struct ip_ifaddr *ip_addr_find(const struct ip *ip, const struct ip_addr *a);
 const struct ip_ifaddr *ip_addr_at(const struct ip *ip, unsigned i); /* NULL past the last */
 /* RFC 6724 in the small: the source for a destination. NULL when there is none. */

@@ -202,6 +202,11 @@ void ip_addr_set_tentative(struct ip *ip, const struct ip_addr *a, bool tentativ
 		group_report_again(ip, found->ifindex);
 }
 
+bool ip_addr_is_broadcast(const struct ip *ip, const struct ip_addr *a)
+{
+	return ip_is_broadcast(ip, a);
+}
+
 const struct ip_ifaddr *ip_addr_find(const struct ip *ip, const struct ip_addr *a)
 {
 	return addr_find(ip, a);

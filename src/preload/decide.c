@@ -42,6 +42,7 @@ static int ours_make(int fd)
 {
 	int flags = real.fcntl(fd, F_GETFL);
 	int type = int_option(fd, SO_TYPE), r;
+	const struct group_if *g;
 
 	if (flags < 0)
 		return -errno;
@@ -55,6 +56,9 @@ static int ours_make(int fd)
 	if (r < 0)
 		return r == -EMFILE ? -ENOBUFS : r;
 	options_carry(fd, fd, number_options(fd));
+	g = number_group_if(fd);
+	if (g != NULL)
+		(void)zs_setsockopt(fd, g->level, g->name, g->value, g->len);
 	return 0;
 }
 
@@ -304,6 +308,7 @@ int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "connect", addr, len) &&
 	    (w.c.udp || !kernel_bound(fd))) {
 		w.c.connect = true;
+		w.group_if = number_group_if(fd) != NULL;
 		r = whose_told(&w, fd);
 		if (r == WHOSE_OURS)
 			r = ours_alone(fd) < 0 ? -ENOBUFS : DECIDED_OURS;
@@ -322,6 +327,7 @@ int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 	number_lock();
 	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "send", addr, len) && w.c.udp) {
 		w.c.connect = true;
+		w.group_if = number_group_if(fd) != NULL;
 		r = whose_told(&w, fd);
 	}
 	if (r == WHOSE_OURS) {
@@ -338,6 +344,35 @@ int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 	return r;
 }
 
+/* Which socket it is asked of makes no difference. */
+static bool stack_takes(int fd, const struct group_if *g)
+{
+	bool takes;
+
+	if (start_need() < 0 || !host_alive() || ours_make(fd) < 0)
+		return false;
+	takes = zs_setsockopt(fd, g->level, g->name, g->value, g->len) == 0;
+	zs_close(fd);
+	return takes;
+}
+
+bool decide_group_if(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct group_if g = {.level = level, .name = name, .len = len};
+	bool takes = false;
+
+	if (len == 0 || len > sizeof(g.value))
+		return false;
+	memcpy(g.value, value, len);
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED && int_option(fd, SO_TYPE) == SOCK_DGRAM)
+		takes = stack_takes(fd, &g);
+	if (takes)
+		number_set_group_if(fd, &g);
+	number_unlock();
+	return takes;
+}
+
 /* ---- both ---- */
 
 enum decided both_whose(int fd, const struct sockaddr *addr, socklen_t len, bool send)
@@ -347,6 +382,7 @@ enum decided both_whose(int fd, const struct sockaddr *addr, socklen_t len, bool
 	if (!wish_from(&w, twin_of(fd), send ? "send" : "connect", addr, len))
 		return DECIDED_OURS;
 	w.c.connect = true;
+	w.group_if = number_group_if(fd) != NULL;
 	return whose(&w) == WHOSE_KERNEL ? DECIDED_KERNEL : DECIDED_OURS;
 }
 

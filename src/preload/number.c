@@ -14,6 +14,7 @@ struct number {
 	int32_t twin; /* and 1; 0: none */
 	uint64_t options;
 	bool blocks; /* FD_BOTH: the program has not set O_NONBLOCK */
+	struct group_if group_if;
 };
 
 static struct number numbers[FD_KINDS];
@@ -121,6 +122,21 @@ void number_twin(int fd, int twin, bool blocks)
 		n = number_next(n);
 	} while (n != fd);
 	number_set_blocks(fd, blocks);
+}
+
+const struct group_if *number_group_if(int fd)
+{
+	return numbers[fd].group_if.len != 0 ? &numbers[fd].group_if : NULL;
+}
+
+void number_set_group_if(int fd, const struct group_if *g)
+{
+	int n = fd;
+
+	do {
+		numbers[n].group_if = *g;
+		n = number_next(n);
+	} while (n != fd);
 }
 
 bool number_blocks(int fd)

@@ -165,36 +165,86 @@ static const struct option one_sided[] = {
 	{IPPROTO_IPV6, MCAST_BLOCK_SOURCE},	 {IPPROTO_IPV6, MCAST_UNBLOCK_SOURCE},
 };
 
+static bool is_group_if(int level, int name)
+{
+	return (level == IPPROTO_IP && name == IP_MULTICAST_IF) ||
+	       (level == IPPROTO_IPV6 && name == IPV6_MULTICAST_IF);
+}
+
+/* Of a socket that is both. What both know is the kernel's. */
+static void group_if_set(int fd, int level, int name, const void *value, socklen_t len, bool ours)
+{
+	struct group_if g = {.level = level, .name = name};
+
+	if (ours && len <= sizeof(g.value)) {
+		g.len = len;
+		memcpy(g.value, value, len);
+	}
+	number_lock();
+	number_set_group_if(fd, &g);
+	number_unlock();
+}
+
+static int set_both(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int twin = real.setsockopt(twin_of(fd), level, name, value, len);
+	int r = zs_setsockopt(fd, level, name, value, len);
+
+	if (is_group_if(level, name) && (r == 0 || twin == 0))
+		group_if_set(fd, level, name, value, len, twin != 0);
+	if (r < 0 && twin == 0 && option_find(one_sided, array_size(one_sided), level, name) >= 0)
+		return 0;
+	return r;
+}
+
 static int set_ours(int fd, int level, int name, const void *value, socklen_t len)
 {
-	int r, twin = -1;
+	int r;
 
 	if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
 		return len == 0 || *(const char *)value == '\0' ? 0 : -ENODEV;
 	if (fd_kind(fd) == FD_BOTH)
-		twin = real.setsockopt(twin_of(fd), level, name, value, len);
-	r = zs_setsockopt(fd, level, name, value, len);
-	if (r < 0 && twin == 0 && option_find(one_sided, array_size(one_sided), level, name) >= 0)
-		return 0;
+		r = set_both(fd, level, name, value, len);
+	else
+		r = zs_setsockopt(fd, level, name, value, len);
 	return r == -ENOPROTOOPT && len >= sizeof(int) && is_advice(level, name) ? 0 : r;
+}
+
+/* The kernel has answered. An interface that it does not know may be the stack's. */
+static int set_undecided(int fd, int level, int name, const void *value, socklen_t len, int r)
+{
+	int err = errno, i = option_find(carried, array_size(carried), level, name);
+	const struct group_if none = {.len = 0};
+	bool takes;
+
+	if (r == 0 && i >= 0) {
+		number_lock();
+		number_add_option(fd, (unsigned)i);
+		number_unlock();
+	}
+	if (likely(!is_group_if(level, name)))
+		return r;
+	if (r == 0) {
+		number_lock();
+		number_set_group_if(fd, &none);
+		number_unlock();
+	} else if ((err == EADDRNOTAVAIL || err == ENODEV) && value != NULL) {
+		CALL_ONCE(takes, decide_group_if(fd, level, name, value, len));
+		r = takes ? 0 : r;
+	}
+	errno = err;
+	return r;
 }
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	enum fd_kind kind = fd_kind(fd);
 	long r;
-	int i;
 
 	if (likely(kind < FD_SOCKET)) {
 		r = real.setsockopt(fd, level, name, value, len);
-		i = kind == FD_UNDECIDED && r == 0
-			    ? option_find(carried, array_size(carried), level, name)
-			    : -1;
-		if (i >= 0) {
-			number_lock();
-			number_add_option(fd, (unsigned)i);
-			number_unlock();
-		}
+		if (kind == FD_UNDECIDED)
+			r = set_undecided(fd, level, name, value, len, (int)r);
 		return (int)r;
 	}
 	CALL_ONCE(r, set_ours(fd, level, name, value, len));
@@ -230,10 +280,30 @@ static int get_ours(int fd, int level, int name, void *value, socklen_t *len)
 	return r;
 }
 
+/* Of an undecided socket: what the kernel does not know of. False: ask it. */
+static bool get_group_if(int fd, void *value, socklen_t *len)
+{
+	const struct group_if *g = number_group_if(fd);
+	size_t at = 0, n;
+
+	if (g == NULL)
+		return false;
+	/* Of a membership, the address of the interface. */
+	if (g->level == IPPROTO_IP && g->len >= sizeof(struct ip_mreq))
+		at = offsetof(struct ip_mreq, imr_interface);
+	n = *len < sizeof(int) ? *len : sizeof(int);
+	memcpy(value, g->value + at, n);
+	*len = (socklen_t)n;
+	return true;
+}
+
 int getsockopt(int fd, int level, int name, void *restrict value, socklen_t *restrict len)
 {
 	long r;
 
+	if (unlikely(fd_kind(fd) == FD_UNDECIDED && is_group_if(level, name)) && len != NULL &&
+	    get_group_if(fd, value, len))
+		return 0;
 	if (likely(!fd_is_ours(fd)))
 		return real.getsockopt(fd, level, name, value, len);
 	CALL_ONCE(r, get_ours(fd, level, name, value, len));

@@ -225,6 +225,16 @@ void twin_set(int fd, int twin);
 /* A socket that came from another program has this twin (-1: none), which goes where the program
  * does not see it. */
 void number_twin(int fd, int twin, bool blocks);
+/* Undecided or both: IP_MULTICAST_IF, or that of IPv6, names an interface of the stack's, so what
+ * goes to groups is ours; NULL. */
+struct group_if {
+	int level, name;
+	uint32_t len; /* 0: none */
+	uint8_t value[16];
+};
+const struct group_if *number_group_if(int fd);
+/* g->len = 0: none any more. */
+void number_set_group_if(int fd, const struct group_if *g);
 bool number_blocks(int fd);
 void number_set_blocks(int fd, bool blocks);
 /* Options that the program has set on an undecided socket: bits of option_call.c's table. */
@@ -262,6 +272,9 @@ int decide_bind(int fd, const struct sockaddr *addr, socklen_t len) must_check;
 int decide_listen(int fd) must_check;
 int decide_connect(int fd, const struct sockaddr *addr, socklen_t len) must_check;
 int decide_send(int fd, const struct sockaddr *addr, socklen_t len) must_check;
+/* It names an interface for what goes to groups. True: it is one of the stack's, which is remembered
+ * for when the socket is ours. */
+bool decide_group_if(int fd, int level, int name, const void *value, socklen_t len);
 /* It was connected in the kernel, and stays its. */
 void decide_kernel(int fd);
 /* Numbers of kind FD_BOTH: whose is this destination? */

@@ -113,6 +113,29 @@ static bool prefix_fits(const uint8_t *a, const uint8_t *b, unsigned bits)
 	return bits % 8 == 0 || ((a[bits / 8] ^ b[bits / 8]) & (0xff00 >> bits % 8) & 0xff) == 0;
 }
 
+static bool is_group(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_MULTICAST(a) ||
+	       (IN6_IS_ADDR_V4MAPPED(a) && IN_MULTICAST(ntohl(a->s6_addr32[3])));
+}
+
+static bool is_all(const struct in6_addr *a)
+{
+	return IN6_IS_ADDR_V4MAPPED(a) && a->s6_addr32[3] == INADDR_BROADCAST;
+}
+
+/* The broadcast address of the subnet of that address. */
+static bool all_of(const struct chan_addr *own, const struct in6_addr *a)
+{
+	uint32_t mine, host, asked = ntohl(a->s6_addr32[3]);
+
+	if (own->prefix_len < 96 || own->prefix_len > 126 || !IN6_IS_ADDR_V4MAPPED(a))
+		return false;
+	memcpy(&mine, own->addr + 12, sizeof(mine));
+	host = UINT32_MAX >> (own->prefix_len - 96);
+	return asked == (ntohl(mine) | host);
+}
+
 /* Where the stack stands to the address: it has it, or its subnet, or a gateway towards it. */
 static int places(struct wish *w, bool *own, bool *near)
 {
@@ -122,7 +145,8 @@ static int places(struct wish *w, bool *own, bool *near)
 
 	*own = *near = false;
 	for (int i = 0; i < n && i < ADDRS; i++) {
-		if (memcmp(a[i].addr, &w->c.addr, 16) == 0)
+		if (memcmp(a[i].addr, &w->c.addr, 16) == 0 ||
+		    (w->c.udp && all_of(&a[i], &w->c.addr)))
 			*own = true;
 		if (prefix_fits(a[i].addr, w->c.addr.s6_addr, a[i].prefix_len))
 			*near = true;
@@ -146,10 +170,10 @@ static int whose_by_address(struct wish *w)
 	if (a != RULE_NONE)
 		return a == RULE_LEAVE ? WHOSE_KERNEL : WHOSE_OURS;
 	w->why = TOLD_BOTH;
-	if (!w->c.connect && w->wildcard)
+	if (!w->c.connect && (w->wildcard || (w->c.udp && is_all(&w->c.addr))))
 		return WHOSE_BOTH;
 	w->why = TOLD_TAKEN;
-	if (w->c.connect ? near : own)
+	if (w->c.connect ? near || (w->group_if && is_group(&w->c.addr)) : own)
 		return WHOSE_OURS;
 	w->why = w->c.connect ? TOLD_NOT_SUBNET : TOLD_NOT_ADDRESS;
 	return WHOSE_KERNEL;

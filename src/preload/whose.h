@@ -11,8 +11,9 @@
 struct wish {
 	const char *verb; /* as verbose says it */
 	struct rule_case c;
-	bool wildcard; /* the address is */
-	bool loopback; /* the address is one of this host alone */
+	bool wildcard;	    /* the address is */
+	bool loopback;	    /* the address is one of this host alone */
+	bool group_if;	    /* what goes to groups is ours: number_group_if() */
 	enum chan_told why; /* whose() decided so */
 };
 

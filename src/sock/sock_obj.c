@@ -123,7 +123,7 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a)
 	if (ip_addr_is_any(a) || (k->flags & SOCKF_FREEBIND))
 		return 0;
 	if (k->kind == SOCK_UDP &&
-	    (ip_addr_is_multicast(a) || (ip_addr_is_v4(a) && a->w[3].v == UINT32_MAX)))
+	    (ip_addr_is_multicast(a) || ip_addr_is_broadcast(k->app->s->cfg.ip, a)))
 		return 0;
 	if (k->kind != SOCK_UDP && ip_addr_is_loopback(a))
 		return 0;

@@ -105,41 +105,69 @@ static int disconnect(struct sock *k)
 	return udp_connect(k->app->s->cfg.udp, k->pcb, &k->laddr, NULL, 0);
 }
 
+/* Is the datagram to leave by the interface that IP_MULTICAST_IF names? */
+static bool by_mcast_if(const struct sock *k, const struct ip_addr *dst)
+{
+	return ip_addr_is_multicast(dst) && k->udp->mcast_if >= 0;
+}
+
+/* The interface's address to send from to a group: of the group's scope, if there is one. */
+static int source_of_if(const struct sock *k, const struct ip_addr *dst, struct ip_addr *src)
+{
+	bool link = dst->b[0] == 0xff && (dst->b[1] & 15) <= 2;
+	const struct ip_ifaddr *own, *best = NULL;
+
+	for (unsigned i = 0; (own = ip_addr_at(k->app->s->cfg.ip, i)) != NULL; i++) {
+		if (own->ifindex != k->udp->mcast_if || own->tentative ||
+		    ip_addr_is_v4(&own->addr) != ip_addr_is_v4(dst))
+			continue;
+		if (best == NULL || (ip_addr_is_link_local6(&own->addr) == link &&
+				     ip_addr_is_link_local6(&best->addr) != link))
+			best = own;
+	}
+	if (best == NULL)
+		return -EADDRNOTAVAIL;
+	*src = best->addr;
+	return 0;
+}
+
+/* The address that it is bound to is one that packets come from. */
+static bool bound_to_host(const struct sock *k)
+{
+	const struct ip_addr *a = &udp_binding(k->pcb)->laddr;
+
+	return !ip_addr_is_any(a) && !ip_addr_is_multicast(a) &&
+	       !ip_addr_is_broadcast(k->app->s->cfg.ip, a);
+}
+
 /* The address to send from: bound, the destination if it is ours, of the interface for groups, or
  * by route. */
 static int choose_source(const struct sock *k, const struct ip_addr *dst, uint32_t scope,
 			 struct ip_addr *src)
 {
-	const struct sock_udp *u = k->udp;
-	struct ip *ip = k->app->s->cfg.ip;
-	const struct udp_bind *b = udp_binding(k->pcb);
-	const struct ip_ifaddr *own;
-
-	if (!ip_addr_is_any(&b->laddr) && !ip_addr_is_multicast(&b->laddr)) {
-		*src = b->laddr;
+	if (bound_to_host(k)) {
+		*src = udp_binding(k->pcb)->laddr;
 		return ip_addr_is_v4(src) == ip_addr_is_v4(dst) ? 0 : -ENETUNREACH;
 	}
 	if (sock_addr_is_own(k->app->s, dst)) {
 		*src = *dst;
 		return 0;
 	}
-	if (ip_addr_is_multicast(dst) && u->mcast_if >= 0) {
-		for (unsigned i = 0; (own = ip_addr_at(ip, i)) != NULL; i++) {
-			if (own->ifindex != u->mcast_if || own->tentative ||
-			    ip_addr_is_v4(&own->addr) != ip_addr_is_v4(dst))
-				continue;
-			*src = own->addr;
-			return 0;
-		}
-		return -EADDRNOTAVAIL;
-	}
-	return sock_source(k->app->s, dst, scope, src);
+	return by_mcast_if(k, dst) ? source_of_if(k, dst, src)
+				   : sock_source(k->app->s, dst, scope, src);
+}
+
+static int may_broadcast(const struct sock *k, const struct ip_addr *dst, bool *all)
+{
+	*all = ip_addr_is_broadcast(k->app->s->cfg.ip, dst);
+	return *all && !(k->flags & SOCKF_BROADCAST) ? -EACCES : 0;
 }
 
 int udp_sock_connect(struct sock_cmd *c)
 {
 	struct sock *k = c->k;
 	struct ip_addr dst, src;
+	bool all, bound;
 	int err;
 
 	memcpy(&dst, c->q->addr, sizeof(dst));
@@ -150,17 +178,20 @@ int udp_sock_connect(struct sock_cmd *c)
 		return err;
 	if (c->q->port == 0)
 		return -EINVAL;
-	err = autobind(k);
+	err = may_broadcast(k, &dst, &all);
+	if (err == 0)
+		err = autobind(k);
+	if (err == 0)
+		err = choose_source(k, &dst, c->q->scope, &src);
 	if (err != 0)
 		return err;
-	err = choose_source(k, &dst, c->q->scope, &src);
-	if (err != 0)
-		return err;
-	err = udp_connect(c->s->cfg.udp, k->pcb, &src, &dst, c->q->port);
+	/* What is bound to a group, or to all, hears that alone. */
+	bound = !ip_addr_is_any(&udp_binding(k->pcb)->laddr);
+	err = udp_connect(c->s->cfg.udp, k->pcb, bound ? NULL : &src, &dst, c->q->port);
 	if (err != 0)
 		return err;
 	memcpy(c->out.addr, &dst, sizeof(dst));
-	memcpy(c->out.laddr, &src, sizeof(src));
+	memcpy(c->out.laddr, &udp_binding(k->pcb)->laddr, sizeof(src));
 	c->out.port = c->q->port;
 	c->out.lport = k->lport;
 	return 0;
@@ -176,23 +207,6 @@ int udp_sock_shutdown(struct sock *k, int how)
 }
 
 /* ---- sending ---- */
-
-static bool is_broadcast(struct ip *ip, const struct ip_addr *dst)
-{
-	uint32_t d = be32_host(dst->w[3]);
-	const struct ip_ifaddr *own;
-
-	if (!ip_addr_is_v4(dst))
-		return false;
-	for (unsigned i = 0; (own = ip_addr_at(ip, i)) != NULL; i++) {
-		uint32_t host = own->prefix_len < 31 ? UINT32_MAX >> own->prefix_len : 0;
-
-		if (host != 0 && ip_addr_is_v4(&own->addr) &&
-		    d == (be32_host(own->addr.w[3]) | host))
-			return true;
-	}
-	return d == UINT32_MAX;
-}
 
 /* The own address that the application named by its last bytes. */
 static int named_source(const struct sock_cmd *c, struct ip_addr *src)
@@ -214,6 +228,7 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 {
 	const struct udp_bind *b = udp_binding(c->k->pcb);
 	uint32_t scope = 0;
+	bool all;
 	int err;
 
 	p->sport = b->lport;
@@ -232,11 +247,11 @@ static int destination(const struct sock_cmd *c, struct pkt *p)
 	err = sock_fam(c->k, &p->dst);
 	if (err < 0)
 		return err;
-	if (is_broadcast(c->s->cfg.ip, &p->dst)) {
-		if (!(c->k->flags & SOCKF_BROADCAST))
-			return -EACCES;
+	err = may_broadcast(c->k, &p->dst, &all);
+	if (err != 0)
+		return err;
+	if (unlikely(all))
 		p->flags |= PKT_F_BCAST;
-	}
 	if (unlikely(c->q->flags & CHAN_SEND_FROM)) {
 		err = named_source(c, &p->src);
 		if (err == 0 && ip_addr_is_v4(&p->src) != ip_addr_is_v4(&p->dst))

@@ -14,6 +14,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 
 #define PEER "10.7.0.1"
 #define OWN  "10.7.0.2"
+#define ALL  "10.7.0.255"
 
 /* Ports of the peer. */
 enum {
@@ -42,6 +44,8 @@ enum {
 	SINK = 9009,   /* TCP: reads nothing for 0.3 s, then all; sends how many bytes it got */
 	SLOW = 9010,   /* TCP: "one", 0.2 s, "two", then the end */
 	USEND = 9011,  /* UDP: gets "PORT\n", sends "to you" to it */
+	UALL = 9012,   /* UDP: gets "PORT\n", sends "to all" to it, of everybody */
+	UGROUP = 9013, /* UDP, a member of 239.7.7.8: says who spoke to it */
 };
 
 struct call_case {

@@ -73,6 +73,76 @@ static void connected(void)
 	show(shutdown(fd, SHUT_WR));
 }
 
+/* ---- broadcasts ---- */
+
+static int hearer_at(const char *ip, int *port)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), yes = 1;
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+	show(bind(fd, AT(ip, *port)));
+	show(getsockname(fd, (struct sockaddr *)&a, &len));
+	printf("%s\n", inet_ntoa(a.sin_addr));
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+static void hears(int fd, bool something)
+{
+	struct sockaddr_in from = {.sin_port = 0};
+	socklen_t len = sizeof(from);
+	char buf[16];
+	long n;
+
+	if (something)
+		show(readable(fd));
+	n = show(recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &len));
+	if (n > 0)
+		printf("%.*s from %s\n", (int)n, buf, inet_ntoa(from.sin_addr));
+}
+
+/* Who is bound to every address, or to this one, hears what goes to all. */
+static void broadcasts(void)
+{
+	int port = 0, yes = 1, no = 0, other = 0, from;
+	int any = hearer_at("0.0.0.0", &port), all = hearer_at(ALL, &port);
+	int one = hearer_at(OWN, &port);
+	char text[16];
+
+	from = hearer_at(OWN, &other);
+	show(sendto(from, "x", 1, 0, AT(ALL, port)));
+	show(connect(from, AT(ALL, port)));
+	show(setsockopt(from, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes)));
+	show(sendto(from, "one", 3, 0, AT(ALL, port)));
+	hears(any, true);
+	hears(all, true);
+	hears(one, false);
+	show(connect(from, AT(ALL, port)));
+	show(send(from, "two", 3, 0));
+	hears(any, true);
+	hears(all, true);
+	/* What is bound to it sends from an address all the same. */
+	show(setsockopt(all, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes)));
+	show(sendto(all, "three", 5, 0, AT(ALL, port)));
+	hears(any, true);
+	hears(all, true);
+	show(setsockopt(any, SOL_SOCKET, SO_BROADCAST, &no, sizeof(no)));
+	show(sendto(any, "four", 4, 0, AT(ALL, port)));
+	show(setsockopt(any, SOL_SOCKET, SO_BROADCAST, &yes, sizeof(yes)));
+	show(sendto(any, "four", 4, 0, AT(ALL, port)));
+	hears(any, true);
+	hears(all, true);
+	from = socket(AF_INET, SOCK_DGRAM, 0);
+	snprintf(text, sizeof(text), "%d\n", port);
+	show(sendto(from, text, strlen(text), 0, AT(PEER, UALL)) > 0);
+	hears(any, true);
+	hears(all, true);
+	hears(one, false);
+	show(bind(socket(AF_INET, SOCK_DGRAM, 0), AT("10.7.0.254", 0)));
+}
+
 /* A socket that has forgotten its peer is as new, but for what it was bound to by its program. */
 static void dissolved(void)
 {
@@ -396,6 +466,7 @@ const struct call_case dgram_cases[] = {
 	{"connected", connected},
 	{"refused", refused},
 	{"dissolved", dissolved},
+	{"broadcasts", broadcasts},
 	{"refused_here", refused_here},
 	{"messages", messages},
 	{"datagram_controls", controls},

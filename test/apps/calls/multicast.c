@@ -196,10 +196,76 @@ static void group_sources_v6(void)
 	by_family(fd, AF_INET6, GROUP6, "fd07::2", "fd07::77");
 }
 
+/* ---- sent by an interface that is named ---- */
+
+#define SPOKEN_TO "239.7.7.8" /* the peer is a member */
+
+static void answered(int fd)
+{
+	char buf[32];
+
+	show(readable(fd));
+	show_bytes("the peer heard", buf, recv(fd, buf, sizeof(buf), MSG_DONTWAIT));
+}
+
+static void show_group_if(int fd)
+{
+	struct in_addr a = {1};
+	socklen_t len = sizeof(a);
+
+	show(getsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &a, &len));
+	printf("%s %u\n", inet_ntoa(a), len);
+}
+
+static void interface_named(void)
+{
+	struct in_addr own = {inet_addr(OWN)}, other = {inet_addr(OTHER)}, none = {0};
+	struct ip_mreqn m = {.imr_address = own};
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), ttl = 3;
+
+	show_group_if(fd);
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &other, sizeof(other)));
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &own, 2));
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &ttl, sizeof(ttl)));
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof(own)));
+	show_group_if(fd);
+	show(sendto(fd, "first", 5, 0, AT(SPOKEN_TO, UGROUP)));
+	answered(fd);
+	show_group_if(fd);
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &none, sizeof(none)));
+	show_group_if(fd);
+	/* There is no route to it. */
+	show(sendto(fd, "second", 6, 0, AT(SPOKEN_TO, UGROUP)));
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &m, sizeof(m)));
+	show(sendto(fd, "third", 5, 0, AT(SPOKEN_TO, UGROUP)));
+	answered(fd);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	show(bind(fd, AT("0.0.0.0", 0)));
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &m, sizeof(struct ip_mreq)));
+	show_group_if(fd);
+	show(sendto(fd, "bound", 5, 0, AT(SPOKEN_TO, UGROUP)));
+	answered(fd);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof(own)));
+	show(bind(fd, AT("0.0.0.0", 0)));
+	show(sendto(fd, "late", 4, 0, AT(SPOKEN_TO, UGROUP)));
+	answered(fd);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	show(setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &own, sizeof(own)));
+	show(connect(fd, AT(SPOKEN_TO, UGROUP)));
+	show(getsockname(fd, (struct sockaddr *)&a, &len));
+	printf("%s\n", inet_ntoa(a.sin_addr));
+	show(getpeername(fd, (struct sockaddr *)&a, &len));
+	printf("%s\n", inet_ntoa(a.sin_addr));
+	show(send(fd, "connected", 9, 0));
+	/* The answer is not from the group. */
+	show(recv(fd, &a, sizeof(a), MSG_DONTWAIT));
+}
+
 const struct call_case multicast_cases[] = {
-	{"source_joined", source_joined},
-	{"source_blocked", source_blocked},
-	{"source_refused", source_refused},
-	{"group_sources_v6", group_sources_v6},
-	{NULL, NULL},
+	{"source_joined", source_joined},     {"source_blocked", source_blocked},
+	{"source_refused", source_refused},   {"group_sources_v6", group_sources_v6},
+	{"interface_named", interface_named}, {NULL, NULL},
 };

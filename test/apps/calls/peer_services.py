@@ -105,6 +105,15 @@ def usend(s, data, addr):
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"to you", (addr[0], int(data)))
 
 
+@udp(9012)
+def uall(s, data, addr):
+    if s.family == socket.AF_INET:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as b:
+            b.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            b.bind((peer.LINUX4, 0))
+            b.sendto(b"to all", (peer.LINUX4.rsplit(".", 1)[0] + ".255", int(data)))
+
+
 def serve_one(serve, s):
     with contextlib.suppress(OSError):
         serve(s)
@@ -125,7 +134,17 @@ def serve_udp(s, serve):
             serve(s, data, addr)
 
 
+def group():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("239.7.7.8", 9013))
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.7.7.8") + socket.inet_aton(peer.LINUX4))
+    out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    out.bind((peer.LINUX4, 0))
+    serve_udp(s, lambda s, data, addr: out.sendto(data + b" by " + addr[0].encode(), addr))
+
+
 def start():
+    threading.Thread(target=group, daemon=True).start()
     for family, addr in ((socket.AF_INET, peer.LINUX4), (socket.AF_INET6, peer.LINUX6)):
         for port, serve in TCP.items():
             listener = socket.create_server((addr, port), family=family, backlog=64)

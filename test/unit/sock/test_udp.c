@@ -525,6 +525,65 @@ static int setup_small(void **state)
 	return 0;
 }
 
+static struct ip_addr group6(uint8_t scope)
+{
+	return (struct ip_addr){.b = {0xff, scope, [15] = 7}};
+}
+
+static struct chan_cqe heard_in(const struct ip_addr *group, uint32_t token)
+{
+	struct chan_sqe q = with_addr(CHAN_OP_SENDTO, a, group, 53);
+
+	q.token = token;
+	q.len = 10;
+	fill(A, 0, 10);
+	submit(A, q);
+	return receive(B, b, 10);
+}
+
+/* RFC 6724 §5, rule 2: of the interface's addresses that of the group's scope. */
+static void group_is_spoken_to_from_the_interface_that_is_named(void **state)
+{
+	struct ip_ifaddr local = {.addr = {.b = {0xfe, 0x80, [15] = 1}}, .prefix_len = 64};
+	struct ip_addr link = group6(2), site = group6(5);
+
+	two_sockets();
+	assert_int_equal(ip_addr_add(A->ip, &local), 0);
+	assert_int_equal(set_int(A, a, IPPROTO_IPV6, IPV6_MULTICAST_IF, 1), 0);
+	assert_memory_equal(heard_in(&link, 1).addr, &local.addr, 16);
+	assert_memory_equal(heard_in(&site, 2).addr, &A->addr6, 16);
+	assert_int_equal(do_connect(A, a, &link, 53), 0);
+	do_send(A, a, 0, 10, 3);
+	assert_memory_equal(receive(B, b, 10).addr, &local.addr, 16);
+	/* An interface that has no address. */
+	assert_int_equal(set_int(A, a, IPPROTO_IPV6, IPV6_MULTICAST_IF, 2), 0);
+	assert_int_equal(do_connect(A, make_socket(A, AF_INET6, SOCK_DGRAM), &link, 53), 0);
+}
+
+static void to_all_needs_leave(void **state)
+{
+	struct ip_addr all = ip_addr_v4(be32(0x0a0000ff));
+	struct chan_sqe q;
+
+	two_sockets();
+	assert_int_equal(do_connect(A, a, &all, 53), -EACCES);
+	q = with_addr(CHAN_OP_SENDTO, a, &all, 53);
+	q.token = 1;
+	submit(A, q);
+	assert_int_equal(await(A, CHAN_EV_ERROR, a, 5).res, -EACCES);
+	assert_int_equal(set_int(A, a, SOL_SOCKET, SO_BROADCAST, 1), 0);
+	assert_int_equal(do_connect(A, a, &all, 53), 0);
+	/* A socket is bound to it, and sends from an address of the host's. */
+	a = make_socket(A, AF_INET, SOCK_DGRAM);
+	assert_int_equal(do_bind(A, a, &all, 53), 0);
+	fill(A, 0, 10);
+	q = with_addr(CHAN_OP_SENDTO, a, &B->addr, 53);
+	q.token = 2;
+	q.len = 10;
+	submit(A, q);
+	assert_memory_equal(receive(B, b, 10).addr, &A->addr, 16);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -551,6 +610,8 @@ int main(void)
 		T(v6only_socket_does_not_speak_ipv4),
 		T(shutdown_stops_either_way),
 		T(close_with_pieces_and_waiting_datagrams_frees_all),
+		T(group_is_spoken_to_from_the_interface_that_is_named),
+		T(to_all_needs_leave),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
