@@ -202,6 +202,12 @@ enum chan_op {
 	 * this one holds it, too. arg[0], arg[1] = domain, type. Result: sid, aux = send limit;
 	 * -ENOENT. sid 0, no ticket. */
 	CHAN_OP_JOIN,
+	/* UDP: all sources of a group at once. data = the group, and behind it the interface's
+	 * address of IPv4, or 0; port as SOURCE's; flags = enum chan_filter. Set: len bytes of
+	 * addresses, 16 each, at off in the arena. READ: into the scratch area at off, at most len;
+	 * result: how many there are; aux: which of the two it is. Errors as Linux's of
+	 * IP_MSFILTER. */
+	CHAN_OP_FILTER,
 	CHAN_OP_MAX,
 };
 
@@ -235,6 +241,10 @@ enum chan_source {
 };
 
 enum { CHAN_DUMP_SOCKETS, CHAN_DUMP_COUNTERS, CHAN_DUMP_NEIGH, CHAN_DUMP_ROUTES, CHAN_DUMP_PORTS };
+
+/* These alone; all but these. */
+enum chan_filter { CHAN_FILTER_READ, CHAN_FILTER_INCLUDE, CHAN_FILTER_EXCLUDE };
+#define CHAN_FILTER_MAX 64 /* sources of one */
 
 /* An address that packets may come to, IPv4 mapped. */
 struct chan_addr {

@@ -139,6 +139,12 @@ void option_command(struct chan_sqe *cmd, const struct opt *o);
 /* Asks the service, and remembers. */
 int option_set_service(struct csock *s, int level, int name, const void *value, socklen_t len);
 
+/* ---- msfilter.c ---- */
+/* IP_MSFILTER, MCAST_MSFILTER of a UDP socket: set and got by these. */
+bool filter_is(const struct csock *s, int level, int name);
+int filter_set(struct csock *s, int level, int name, const void *value, socklen_t len) must_check;
+int filter_get(struct csock *s, int level, int name, void *value, socklen_t *len) must_check;
+
 /* ---- membership.c ---- */
 /* 0 or an error; 1: not its affair. */
 int membership_set(struct csock *s, int level, int name, const void *value, socklen_t len);

@@ -3,18 +3,7 @@
  * Options about multicast groups whose values are too long for a SETOPT, or name a source (ip(7),
  * RFC 3678): they become joins of a group, or the command SOURCE.
  */
-#include <netinet/in.h>
-#include <string.h>
-
-#include "client/client_priv.h"
-
-/* One membership, as the command has it. */
-struct member {
-	uint8_t group[16], source[16];
-	uint32_t interface4; /* address of the interface, in network order, or 0 */
-	uint32_t ifindex;    /* from 1, 0: choose */
-	uint8_t what;	     /* enum chan_source; 0: of any source */
-};
+#include "client/membership.h"
 
 /* In struct opt, under the names CHAN_OPT_LEVEL and CHAN_OPT_SOURCE. */
 _Static_assert(sizeof(struct member) <= sizeof(((struct opt *)0)->value), "it is remembered");
@@ -38,15 +27,7 @@ static uint8_t source_verb(int name)
 	return 0;
 }
 
-static void mapped(uint8_t to[16], const struct in_addr *a)
-{
-	memset(to, 0, 10);
-	to[10] = to[11] = 0xff;
-	memcpy(to + 12, a, 4);
-}
-
-/* An address of the family of the level. */
-static bool address_of(int level, const struct sockaddr_storage *ss, uint8_t to[16])
+bool member_address(int level, const struct sockaddr_storage *ss, uint8_t to[16])
 {
 	struct sockaddr_in6 in6;
 	struct sockaddr_in in;
@@ -56,7 +37,7 @@ static bool address_of(int level, const struct sockaddr_storage *ss, uint8_t to[
 	memcpy(&in, ss, sizeof(in));
 	memcpy(&in6, ss, sizeof(in6));
 	if (level == IPPROTO_IP)
-		mapped(to, &in.sin_addr);
+		member_mapped(to, &in.sin_addr);
 	else
 		memcpy(to, &in6.sin6_addr, 16);
 	return true;
@@ -70,8 +51,8 @@ static int from_ip(struct member *m, const void *value, socklen_t len)
 	if (len != sizeof(r))
 		return -EINVAL;
 	memcpy(&r, value, sizeof(r));
-	mapped(m->group, &r.imr_multiaddr);
-	mapped(m->source, &r.imr_sourceaddr);
+	member_mapped(m->group, &r.imr_multiaddr);
+	member_mapped(m->source, &r.imr_sourceaddr);
 	m->interface4 = r.imr_interface.s_addr;
 	return 0;
 }
@@ -87,8 +68,8 @@ static int from_group(struct member *m, int level, const void *value, socklen_t 
 	memcpy(&g, value, sizeof(g));
 	if (m->what != 0)
 		memcpy(&r, value, sizeof(r));
-	if (!address_of(level, &g.gr_group, m->group) ||
-	    (m->what != 0 && !address_of(level, &r.gsr_source, m->source)))
+	if (!member_address(level, &g.gr_group, m->group) ||
+	    (m->what != 0 && !member_address(level, &r.gsr_source, m->source)))
 		return m->what == 0 && level == IPPROTO_IP ? -EINVAL : -EADDRNOTAVAIL;
 	m->ifindex = g.gr_interface;
 	return 0;
@@ -136,6 +117,14 @@ static bool ends(uint8_t what)
 	return what == CHAN_SOURCE_LEAVE || what == CHAN_SOURCE_UNBLOCK;
 }
 
+void member_remember(struct csock *s, const struct member *m)
+{
+	struct opt o = {.len = sizeof(*m), .level = CHAN_OPT_LEVEL, .name = CHAN_OPT_SOURCE};
+
+	memcpy(o.value, m, sizeof(*m));
+	option_remember(s, &o);
+}
+
 /* What it undoes is forgotten, what it does is remembered. */
 static void keep(struct csock *s, const struct member *m)
 {
@@ -148,8 +137,7 @@ static void keep(struct csock *s, const struct member *m)
 		option_forget(s, &o);
 		return;
 	}
-	memcpy(o.value, m, sizeof(*m));
-	option_remember(s, &o);
+	member_remember(s, m);
 }
 
 void membership_left(struct csock *s, const struct opt *o)

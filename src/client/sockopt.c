@@ -450,6 +450,8 @@ static int option_set(struct csock *s, int level, int name, const void *value, s
 	}
 	r = r == 1 ? cork_set(s, level, name, v, len) : r;
 	r = r == 1 ? membership_set(s, level, name, value, len) : r;
+	if (r == 1 && unlikely(filter_is(s, level, name)))
+		r = filter_set(s, level, name, value, len);
 	r = r == 1 ? option_set_service(s, level, name, value, len) : r;
 	if (unlikely(r == 0 && is_recverr(level, name)) && s->type == SOCK_DGRAM)
 		errqueue_recverr(s, v != 0);
@@ -484,6 +486,8 @@ static int option_get(struct csock *s, int level, int name, void *value, socklen
 		r = int_put((s->flags & flag) != 0, value, len);
 	if (v >= 0)
 		r = int_put(v, value, len);
+	if (r == 1 && unlikely(filter_is(s, level, name)))
+		r = filter_get(s, level, name, value, len);
 	return r == 1 ? service_get(s, level, name, value, len) : r;
 }
 

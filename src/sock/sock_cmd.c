@@ -47,6 +47,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_REVIVE] = cmd_revive,
 	[CHAN_OP_JOIN] = cmd_join,
 	[CHAN_OP_SOURCE] = cmd_source,
+	[CHAN_OP_FILTER] = cmd_filter,
 };
 
 static bool op_is_send(unsigned op)

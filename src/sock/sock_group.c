@@ -4,8 +4,6 @@
  * §4), as Linux has it: a membership is of any source until one is named; those that are blocked
  * are left out, those that were joined come alone. What arrives for a group that the socket has not
  * joined it gets all the same when it came from the link (IP_MULTICAST_ALL).
- *
- * Not done: whole lists at once (IP_MSFILTER, MCAST_MSFILTER).
  */
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -247,10 +245,23 @@ static int interface_at(const struct sock *k, uint32_t v4)
 	return own != NULL ? own->ifindex : -ENODEV;
 }
 
+/* Of a command that names a group, and perhaps a port or an address of IPv4. */
+static int named_interface(const struct sock_cmd *c, const struct ip_addr *group, uint32_t v4)
+{
+	int ifindex = (int)c->q->port - 1;
+
+	if (ifindex < 0 && ip_addr_is_v4(group)) {
+		ifindex = interface_at(c->k, v4);
+		if (ifindex < -1)
+			return ifindex;
+	}
+	return interface_of(c->k, group, ifindex);
+}
+
 int cmd_source(struct sock_cmd *c)
 {
 	struct ip_addr group, src;
-	int ifindex = (int)c->q->port - 1;
+	int ifindex;
 
 	if (c->k->kind != SOCK_UDP)
 		return -ENOPROTOOPT;
@@ -261,11 +272,94 @@ int cmd_source(struct sock_cmd *c)
 	if (ip_addr_is_v4(&group) != ip_addr_is_v4(&src) ||
 	    ip_addr_is_v4(&group) != (c->k->domain == AF_INET))
 		return -EINVAL;
-	if (ifindex < 0 && ip_addr_is_v4(&group)) {
-		ifindex = interface_at(c->k, c->q->len);
-		if (ifindex < -1)
-			return ifindex;
-	}
-	ifindex = interface_of(c->k, &group, ifindex);
+	ifindex = named_interface(c, &group, c->q->len);
 	return ifindex < 0 ? ifindex : source_set(c->k, &group, ifindex, &src, c->q->flags);
+}
+
+/* ---- all of them at once ---- */
+
+/* Copied once: the application may write there. False: it is no list of that family. */
+static bool list_take(const struct sock_cmd *c, bool v4, struct ip_addr *list, unsigned *n)
+{
+	uint64_t bytes = c->app->end.hdr.arena_bytes;
+	const struct chan_sqe *q = c->q;
+
+	*n = q->len / sizeof(*list);
+	if (q->len % sizeof(*list) != 0 || *n > CHAN_FILTER_MAX || q->off > bytes ||
+	    q->len > bytes - q->off)
+		return false;
+	memcpy(list, (const uint8_t *)c->app->map->arena + q->off, q->len);
+	for (unsigned i = 0; i < *n; i++)
+		if (ip_addr_is_v4(&list[i]) != v4)
+			return false;
+	return true;
+}
+
+/* ip_mc_msfilter() of Linux. */
+static int filter_set(struct sock_cmd *c, const struct ip_addr *group, int ifindex)
+{
+	bool v4 = ip_addr_is_v4(group), exclude = c->q->flags == CHAN_FILTER_EXCLUDE;
+	struct ip_addr list[CHAN_FILTER_MAX];
+	struct udp_group *g = group_find(c->k->udp, group, ifindex), is;
+	unsigned n;
+
+	if (!list_take(c, v4, list, &n)) {
+		c->s->n.bad_commands++;
+		return -EINVAL;
+	}
+	if (n > (v4 ? SOURCES_MAX_V4 : SOURCES_MAX_V6))
+		return -ENOBUFS;
+	/* Of no source is not at all. */
+	if (!exclude && n == 0)
+		return udp_group_leave(c->k, group, ifindex);
+	if (g == NULL)
+		return -EINVAL;
+	is = *g;
+	is.exclude = exclude;
+	is.n = (uint8_t)n;
+	is.source = n > 0 ? malloc(n * sizeof(list[0])) : NULL;
+	if (is.source == NULL && n > 0)
+		return -ENOBUFS;
+	if (n > 0)
+		memcpy(is.source, list, n * sizeof(list[0]));
+	return change(c->k, g, &is);
+}
+
+static int filter_get(struct sock_cmd *c, const struct ip_addr *group, int ifindex)
+{
+	const struct udp_group *g = group_find(c->k->udp, group, ifindex);
+	const struct chan_sqe *q = c->q;
+	unsigned n;
+
+	if (q->off > CHAN_SCRATCH_BYTES || q->len > CHAN_SCRATCH_BYTES - q->off) {
+		c->s->n.bad_commands++;
+		return -EFAULT;
+	}
+	if (g == NULL)
+		return -EADDRNOTAVAIL;
+	n = q->len / sizeof(g->source[0]);
+	n = n < g->n ? n : g->n;
+	if (n > 0)
+		memcpy(c->app->end.scratch + q->off, g->source, n * sizeof(g->source[0]));
+	c->out.aux = g->exclude ? CHAN_FILTER_EXCLUDE : CHAN_FILTER_INCLUDE;
+	return g->n;
+}
+
+int cmd_filter(struct sock_cmd *c)
+{
+	struct ip_addr group;
+	uint32_t v4;
+	int ifindex;
+
+	if (c->k->kind != SOCK_UDP)
+		return -ENOPROTOOPT;
+	memcpy(&group, c->q->data, sizeof(group));
+	memcpy(&v4, c->q->data + sizeof(group), sizeof(v4));
+	if (c->q->flags > CHAN_FILTER_EXCLUDE || ip_addr_is_v4(&group) != (c->k->domain == AF_INET))
+		return -EINVAL;
+	ifindex = named_interface(c, &group, v4);
+	if (ifindex < 0)
+		return ifindex;
+	return c->q->flags == CHAN_FILTER_READ ? filter_get(c, &group, ifindex)
+					       : filter_set(c, &group, ifindex);
 }

@@ -508,6 +508,7 @@ uint32_t tcp_sock_limit(const struct sock *k);
 int cmd_accepted(struct sock_cmd *c);
 
 /* ---- sock_group.c ---- */
+int cmd_filter(struct sock_cmd *c);
 int cmd_source(struct sock_cmd *c);
 
 /* ---- sock_udp.c ---- */

@@ -8,6 +8,8 @@
 #define GROUP6 "ff15::7:7"
 #define OTHER  "10.7.0.77"
 
+#define GROUP_ROOM 2048 /* bytes, for a filter */
+
 static int member(int fd, int name, const char *group, const char *source)
 {
 	struct ip_mreq_source r = {.imr_multiaddr.s_addr = inet_addr(group),
@@ -196,6 +198,180 @@ static void group_sources_v6(void)
 	by_family(fd, AF_INET6, GROUP6, "fd07::2", "fd07::77");
 }
 
+/* ---- all sources at once ---- */
+
+static int filter_by_ip(int fd, const char *group, uint32_t mode, int n, const char *const *source)
+{
+	char room[GROUP_ROOM] = {0};
+	struct ip_msfilter *f = (void *)room;
+
+	f->imsf_multiaddr.s_addr = inet_addr(group);
+	f->imsf_interface.s_addr = inet_addr(OWN);
+	f->imsf_fmode = mode;
+	f->imsf_numsrc = (uint32_t)n;
+	for (int i = 0; i < n; i++)
+		f->imsf_slist[i].s_addr = inet_addr(source[i]);
+	return setsockopt(fd, IPPROTO_IP, IP_MSFILTER, f, IP_MSFILTER_SIZE((size_t)n));
+}
+
+static void show_filter(int fd, const char *group, uint32_t room_for)
+{
+	char room[GROUP_ROOM] = {0};
+	struct ip_msfilter *f = (void *)room;
+	socklen_t len = IP_MSFILTER_SIZE(room_for);
+
+	f->imsf_multiaddr.s_addr = inet_addr(group);
+	f->imsf_interface.s_addr = inet_addr(OWN);
+	f->imsf_numsrc = room_for;
+	if (show(getsockopt(fd, IPPROTO_IP, IP_MSFILTER, f, &len)) != 0)
+		return;
+	printf("mode %u of %u, %u bytes:", f->imsf_fmode, f->imsf_numsrc, len);
+	for (uint32_t i = 0; i < f->imsf_numsrc && i < room_for; i++)
+		printf(" %s", inet_ntoa(f->imsf_slist[i]));
+	printf("\n");
+}
+
+static void filtered(void)
+{
+	static const char *const list[] = {OTHER, OWN,	 "10.7.0.78", OTHER, OTHER, OTHER,
+					   OTHER, OTHER, OTHER,	      OTHER, OTHER};
+	int port, fd = hearer(&port), from = speaker();
+
+	show(filter_by_ip(fd, GROUP, MCAST_EXCLUDE, 1, list));
+	show_filter(fd, GROUP, 4);
+	show(filter_by_ip(fd, GROUP, MCAST_INCLUDE, 0, list));
+	show(any_source(fd, IP_ADD_MEMBERSHIP));
+	show_filter(fd, GROUP, 4);
+	show(filter_by_ip(fd, GROUP, MCAST_EXCLUDE, 2, list));
+	show_filter(fd, GROUP, 4);
+	show_filter(fd, GROUP, 1);
+	show_filter(fd, GROUP, 0);
+	show_heard(fd, from, port);
+	show(filter_by_ip(fd, GROUP, MCAST_INCLUDE, 3, list));
+	show_filter(fd, GROUP, 4);
+	show_heard(fd, from, port);
+	show(filter_by_ip(fd, GROUP, MCAST_INCLUDE, 1, list));
+	show_heard(fd, from, port);
+	show(filter_by_ip(fd, GROUP, MCAST_EXCLUDE, 0, list));
+	show_filter(fd, GROUP, 4);
+	show_heard(fd, from, port);
+	show(filter_by_ip(fd, GROUP, 7, 0, list));
+	show(filter_by_ip(fd, OWN, MCAST_EXCLUDE, 0, list));
+	show(filter_by_ip(fd, GROUP, MCAST_EXCLUDE, 11, list));
+	show(setsockopt(fd, IPPROTO_IP, IP_MSFILTER, list, 8));
+	show(filter_by_ip(fd, GROUP, MCAST_INCLUDE, 0, list));
+	show(any_source(fd, IP_DROP_MEMBERSHIP));
+	show_filter(fd, GROUP, 4);
+}
+
+/* What an interface is called differs; a datagram that came by it tells. */
+static uint32_t interface_number(int family)
+{
+	int fd = socket(family, SOCK_DGRAM, 0), yes = 1;
+	char control[128], text[32] = "9";
+	struct iovec v = {text, sizeof(text)};
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	struct sockaddr_storage own = address(family, family == AF_INET ? OWN : "fd07::2");
+	struct sockaddr_storage peer = address(family, family == AF_INET ? PEER : "fd07::1");
+	struct in6_pktinfo pi6;
+	struct in_pktinfo pi;
+	struct cmsghdr *c;
+
+	((struct sockaddr_in *)&peer)->sin_port = htons(UECHO);
+	setsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6,
+		   family == AF_INET ? IP_PKTINFO : IPV6_RECVPKTINFO, &yes, sizeof(yes));
+	if (bind(fd, (struct sockaddr *)&own, sizeof(own)) != 0 ||
+	    sendto(fd, "?", 1, 0, (struct sockaddr *)&peer, sizeof(peer)) != 1 || !readable(fd) ||
+	    recvmsg(fd, &m, 0) < 0)
+		show_result("asking which interface", -1);
+	close(fd);
+	c = CMSG_FIRSTHDR(&m);
+	if (c == NULL)
+		return 0;
+	memcpy(&pi, CMSG_DATA(c), sizeof(pi));
+	memcpy(&pi6, CMSG_DATA(c), sizeof(pi6));
+	return family == AF_INET ? (uint32_t)pi.ipi_ifindex : pi6.ipi6_ifindex;
+}
+
+static struct group_filter *filter_of(char *room, int family, const char *group, uint32_t mode,
+				      const char *source)
+{
+	struct group_filter *f = (void *)room;
+
+	memset(room, 0, GROUP_ROOM);
+	f->gf_interface = interface_number(family);
+	f->gf_group = address(family, group);
+	f->gf_fmode = mode;
+	f->gf_numsrc = source != NULL;
+	if (source != NULL)
+		f->gf_slist[0] = address(family, source);
+	return f;
+}
+
+static void show_group_filter(int fd, int family, const char *group)
+{
+	char room[GROUP_ROOM], text[64] = "";
+	struct group_filter *f = filter_of(room, family, group, 0, NULL);
+	struct sockaddr_in6 *a6 = (void *)&f->gf_slist[0];
+	struct sockaddr_in *a = (void *)&f->gf_slist[0];
+	socklen_t len = GROUP_FILTER_SIZE(1);
+
+	f->gf_numsrc = 1;
+	if (show(getsockopt(fd, family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6, MCAST_MSFILTER, f,
+			    &len)) != 0)
+		return;
+	if (f->gf_numsrc > 0)
+		inet_ntop(family, family == AF_INET ? (void *)&a->sin_addr : &a6->sin6_addr, text,
+			  sizeof(text));
+	printf("mode %u of %u, %u bytes: %s\n", f->gf_fmode, f->gf_numsrc, len, text);
+}
+
+static void group_filtered(int family, const char *group, const char *own, const char *other)
+{
+	int level = family == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+	struct sockaddr_storage at = address(family, own);
+	struct group_req r = {.gr_group = address(family, group)};
+	int fd = socket(family, SOCK_DGRAM, 0);
+	char room[GROUP_ROOM];
+
+	show(bind(fd, (struct sockaddr *)&at, sizeof(at)));
+	r.gr_interface = interface_number(family);
+	show(setsockopt(fd, level, MCAST_MSFILTER,
+			filter_of(room, family, group, MCAST_EXCLUDE, other),
+			GROUP_FILTER_SIZE(1)));
+	show_group_filter(fd, family, group);
+	show(setsockopt(fd, level, MCAST_JOIN_GROUP, &r, sizeof(r)));
+	show_group_filter(fd, family, group);
+	show(setsockopt(fd, level, MCAST_MSFILTER,
+			filter_of(room, family, group, MCAST_EXCLUDE, other),
+			GROUP_FILTER_SIZE(1)));
+	show_group_filter(fd, family, group);
+	show(setsockopt(fd, level, MCAST_MSFILTER,
+			filter_of(room, family, group, MCAST_INCLUDE, own), GROUP_FILTER_SIZE(1)));
+	show_group_filter(fd, family, group);
+	show(setsockopt(fd, level, MCAST_MSFILTER,
+			filter_of(room, family, group, MCAST_INCLUDE, own), GROUP_FILTER_SIZE(0)));
+	show(setsockopt(fd, level, MCAST_MSFILTER, filter_of(room, family, own, MCAST_INCLUDE, own),
+			GROUP_FILTER_SIZE(1)));
+	show(setsockopt(fd, level, MCAST_MSFILTER,
+			filter_of(room, family, group, MCAST_INCLUDE, NULL), GROUP_FILTER_SIZE(0)));
+	show_group_filter(fd, family, group);
+	show(setsockopt(fd, level, MCAST_LEAVE_GROUP, &r, sizeof(r)));
+}
+
+static void group_filtered_v4(void)
+{
+	group_filtered(AF_INET, GROUP, OWN, OTHER);
+}
+
+static void group_filtered_v6(void)
+{
+	group_filtered(AF_INET6, GROUP6, "fd07::2", "fd07::77");
+}
+
 /* ---- sent by an interface that is named ---- */
 
 #define SPOKEN_TO "239.7.7.8" /* the peer is a member */
@@ -265,7 +441,13 @@ static void interface_named(void)
 }
 
 const struct call_case multicast_cases[] = {
-	{"source_joined", source_joined},     {"source_blocked", source_blocked},
-	{"source_refused", source_refused},   {"group_sources_v6", group_sources_v6},
-	{"interface_named", interface_named}, {NULL, NULL},
+	{"source_joined", source_joined},
+	{"source_blocked", source_blocked},
+	{"source_refused", source_refused},
+	{"group_sources_v6", group_sources_v6},
+	{"filtered", filtered},
+	{"group_filtered_v4", group_filtered_v4},
+	{"group_filtered_v6", group_filtered_v6},
+	{"interface_named", interface_named},
+	{NULL, NULL},
 };

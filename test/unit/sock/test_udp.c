@@ -525,6 +525,53 @@ static int setup_small(void **state)
 	return 0;
 }
 
+/* FILTER of n sources, which lie at `at` in A's arena. */
+static int filter_from(uint32_t sid, uint8_t what, const struct ip_addr *group, uint64_t at,
+		       uint32_t n)
+{
+	struct chan_sqe q = {.op = CHAN_OP_FILTER, .sid = sid, .flags = what, .port = 1};
+
+	memcpy(q.data, group, sizeof(*group));
+	q.off = at;
+	q.len = n * (uint32_t)sizeof(*group);
+	return call(A, q).res;
+}
+
+static void a_filter_names_all_sources_at_once(void **state)
+{
+	uint32_t b4 = make_socket(A, AF_INET, SOCK_DGRAM);
+	struct ip_addr group = ip_addr_v4(be32(0xef010101)), *list = A->map.arena;
+	uint64_t bad = A->socks->n.bad_commands, end = A->map.arena_bytes;
+	struct chan_sqe q = {.op = CHAN_OP_FILTER, .sid = b4, .port = 1, .len = 512};
+	struct chan_cqe e;
+
+	for (unsigned i = 0; i < 70; i++)
+		list[i] = v4((uint8_t)(i + 1));
+	assert_int_equal(filter_from(b4, CHAN_FILTER_EXCLUDE, &group, 0, 2), -EINVAL);
+	assert_int_equal(member(A, b4, IP_ADD_MEMBERSHIP, 0xef010101), 0);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_EXCLUDE, &group, 0, 2), 0);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, 16, 10), 0);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, 0, 11), -ENOBUFS);
+	memcpy(q.data, &group, sizeof(group));
+	e = call(A, q);
+	assert_int_equal(e.res, 10);
+	assert_int_equal(e.aux, CHAN_FILTER_INCLUDE);
+	assert_memory_equal(A->end.scratch, &list[1], 160);
+	/* What makes no sense, or lies elsewhere. */
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, 0, 65), -EINVAL);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, end - 16, 2), -EINVAL);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, UINT64_MAX - 15, 1), -EINVAL);
+	list[0] = A->addr6;
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, 0, 1), -EINVAL);
+	q.off = CHAN_SCRATCH_BYTES - 256;
+	assert_int_equal(call(A, q).res, -EFAULT);
+	assert_int_equal(A->socks->n.bad_commands, bad + 5);
+	assert_int_equal(filter_from(b4, 3, &group, 0, 1), -EINVAL);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &A->addr6, 0, 1), -EINVAL);
+	assert_int_equal(filter_from(b4, CHAN_FILTER_INCLUDE, &group, 0, 0), 0);
+	assert_int_equal(member(A, b4, IP_DROP_MEMBERSHIP, 0xef010101), -EADDRNOTAVAIL);
+}
+
 static struct ip_addr group6(uint8_t scope)
 {
 	return (struct ip_addr){.b = {0xff, scope, [15] = 7}};
@@ -612,6 +659,7 @@ int main(void)
 		T(close_with_pieces_and_waiting_datagrams_frees_all),
 		T(group_is_spoken_to_from_the_interface_that_is_named),
 		T(to_all_needs_leave),
+		T(a_filter_names_all_sources_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
