@@ -429,7 +429,7 @@ void attach_abandon(struct attached *a, struct chan_map *maps)
 		close(maps[i].app_bell_fd);
 		close(maps[i].stack_bell_fd);
 	}
-	for (unsigned i = 0; i < a->n_arenas; i++)
+	for (unsigned i = a->n_kept; i < a->n_arenas; i++)
 		close(a->arena_fd[i]);
 	/* The mappings did not come along; the service is the same. */
 	*a = (struct attached){

@@ -24,11 +24,10 @@
 
 static struct attach_msg welcome;
 
-/* A socket under its new name. It keeps its place, so whatever points to it still does. */
-static bool take_over(struct csock *s)
+/* Nothing of it is the parent's any more, and it has no name yet. It keeps its place, so whatever
+ * points to it still does. */
+void csock_is_childs(struct csock *s)
 {
-	struct core *c = csock_core(s);
-
 	s->head = s->tail = s->link = s->cookie_head = s->cookie_tail = NIL;
 	s->sid = s->unread = s->inflight = s->ticket = 0;
 	if (s->state == CSOCK_LISTEN)
@@ -40,6 +39,13 @@ static bool take_over(struct csock *s)
 	s->flags &= ~(uint32_t)(CSOCK_STARVED | CSOCK_NOSPACE | CSOCK_TOCLOSE | CSOCK_URG |
 				CSOCK_URG_READ | CSOCK_HINT | CSOCK_COOKIES | CSOCK_ERRQUEUE |
 				CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER | CSOCK_EXCLUSIVE);
+}
+
+static bool take_over(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	csock_is_childs(s);
 	if (s->child_sid == 0 || csock_name(c, s->child_sid, s) == NULL)
 		return false;
 	s->flags |= CSOCK_SHARED;
@@ -91,15 +97,19 @@ static void descriptors_inherit(void)
 	}
 }
 
-/* Rows of which the child has nothing. */
-static void rows_sweep(void)
+static bool has_name(const struct csock *s)
+{
+	return csock_find(csock_core(s), s->sid) == s;
+}
+
+void rows_sweep(bool (*stays)(const struct csock *s))
 {
 	client.free_sock = NIL;
 	for (unsigned z = 0; z < client.n_zones; z++) {
 		for (uint32_t i = 0; i < client.top[z]; i++) {
 			struct csock *s = &client.sock[z * client.zone_rows + i];
 
-			if (csock_find(csock_core(s), s->sid) == s)
+			if (stays(s))
 				continue;
 			/* One that was closed may still have had something to say over a link. */
 			s->flags &= ~(uint32_t)(CSOCK_LINKED | CSOCK_LINK | CSOCK_OFFER);
@@ -161,7 +171,7 @@ static void tables_take(const struct core *fresh)
 	}
 	client.n_tables = client.n_cores;
 	descriptors_inherit();
-	rows_sweep();
+	rows_sweep(has_name);
 }
 
 void child_born(void)
@@ -183,6 +193,13 @@ static void wait_to_be_born(struct attach_msg *m)
 	for (unsigned i = 0; i < m->n_fds; i++)
 		welcome.fd[i] = fd_take(m, i);
 	atomic_store(&lock_unborn, true);
+}
+
+void child_orphan(void)
+{
+	forget_threads();
+	if (orphan_begin() < 0)
+		child_has_none();
 }
 
 void child_begin(struct attach_msg *m)

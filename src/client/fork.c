@@ -10,6 +10,9 @@
  *	parent    forgets the child's descriptors; the lock was held until here
  *	child     is as good as attached: child.c
  *
+ * If there is no service, and none comes within a moment, the child is an orphan, which looks for
+ * the next one by itself: orphan.c.
+ *
  * What the child does not get: connections being opened, buffers of the zero-copy calls, same-node
  * streams that go on without a service, datagrams of a service that is gone. A stack in the program
  * itself stays the parent's: there the child has no sockets.
@@ -28,6 +31,7 @@
 static struct {
 	bool active; /* between prepare and parent or child */
 	bool child;  /* there is an application for it */
+	bool orphan; /* there can be none, as there is no service */
 	/* May the service not have taken a command of before yet? Their order is that of their
 	 * channel, so an answer tells of all before it. */
 	bool behind;
@@ -349,13 +353,18 @@ void fork_share(struct csock *s, uint32_t app)
 	share_end(&sh);
 }
 
+bool csock_may_have_key(const struct csock *s)
+{
+	return (s->flags & CSOCK_BOUND) &&
+	       (!csock_connects(s) || s->state == CSOCK_IDLE || s->state == CSOCK_LISTEN);
+}
+
 /* By it those who hold the socket find one another at the next service. */
-static void key_make(struct csock *s)
+void csock_key_make(struct csock *s)
 {
 	struct opts *k = s->opts;
 
-	if (!(s->flags & CSOCK_BOUND) || (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED) ||
-	    (k != NULL && k->key != 0))
+	if (!csock_may_have_key(s) || (k != NULL && k->key != 0))
 		return;
 	k = csock_opts(s, k != NULL ? k->n : 0);
 	if (k != NULL && getrandom(&k->key, sizeof(k->key), GRND_NONBLOCK) != sizeof(k->key))
@@ -364,7 +373,7 @@ static void key_make(struct csock *s)
 
 void fork_shared(struct csock *s)
 {
-	key_make(s);
+	csock_key_make(s);
 	s->flags |= CSOCK_SHARED;
 	if (s->type == SOCK_STREAM && s->state == CSOCK_CONNECTED)
 		give_back_unread(s);
@@ -401,27 +410,46 @@ static void share_all(uint32_t app)
 	share_end(&sh);
 }
 
+/* False also if the service went away meanwhile. */
+static bool child_made(void)
+{
+	uint16_t epoch = client.epoch;
+
+	if (rejoin_is_away() || attach_fork(&client.transport.service, &forking.welcome) < 0)
+		return false;
+	forking.behind = true;
+	share_all(forking.welcome.welcome.app);
+	if (forking.behind)
+		fork_fence();
+	if (client.epoch == epoch)
+		return true;
+	attach_close_fds(&forking.welcome);
+	return false;
+}
+
 static void prepare(void)
 {
-	struct transport *t = &client.transport;
+	uint16_t epoch;
+	bool away;
 
 	client_lock();
-	forking.active = client.running && t->attached;
-	forking.child = false;
-	forking.behind = true;
+	forking.active = client.running && client.transport.attached;
+	forking.child = forking.orphan = false;
 	if (!forking.active) {
 		client_unlock();
 		return;
 	}
 	/* Who does nothing but fork, as the master of a server, may not have noticed that another
 	 * service is there now. */
-	client_await(now_ns() + AWAIT_NS);
-	if (client.lost || attach_fork(&t->service, &forking.welcome) < 0)
-		return;
-	forking.child = true;
-	share_all(forking.welcome.welcome.app);
-	if (forking.behind)
-		fork_fence();
+	do {
+		epoch = client.epoch;
+		client_await(rejoin_await_until(AWAIT_NS));
+		forking.child = child_made();
+		away = rejoin_is_away() || service_is_deaf();
+	} while (!forking.child && !away && client.epoch != epoch);
+	forking.orphan = !forking.child && away && !client.frugal;
+	if (forking.orphan)
+		orphan_prepare();
 }
 
 static void parent(void)
@@ -438,7 +466,10 @@ static void parent(void)
 static void child(void)
 {
 	host_count_none();
-	child_begin(forking.active && forking.child ? &forking.welcome : NULL);
+	if (forking.active && forking.orphan)
+		child_orphan();
+	else
+		child_begin(forking.active && forking.child ? &forking.welcome : NULL);
 }
 
 void fork_hooks(void)

@@ -119,6 +119,7 @@ static void lost(struct rejoin *j, int64_t now)
 {
 	client_lose(&client.transport.service.packets);
 	j->told = false;
+	j->lost_ns = now;
 	wait_for(j, REJOIN_DIAL, now);
 }
 
@@ -345,6 +346,32 @@ bool rejoin_is_away(void)
 	enum rejoin_state state = rejoin()->state;
 
 	return state != REJOIN_ATTACHED && state != REJOIN_RESUME;
+}
+
+int64_t rejoin_await_until(int64_t patience_ns)
+{
+	const struct rejoin *j = rejoin();
+	int64_t now = now_ns();
+
+	rejoin_look(now, true);
+	return (j->state == REJOIN_DIAL ? j->lost_ns : now) + patience_ns;
+}
+
+/* What the parent has begun stays its own. */
+void rejoin_alone(void)
+{
+	struct rejoin *j = rejoin();
+
+	if (j->state == REJOIN_TALK) {
+		attach_abandon(&j->to, j->map);
+		if (j->to.pidfd >= 0)
+			close(j->to.pidfd);
+	}
+	if (client.transport.service.pidfd >= 0)
+		close(client.transport.service.pidfd);
+	j->to = (struct attached){.sock = -1, .pidfd = -1};
+	j->lost_ns = now_ns();
+	wait_for(j, REJOIN_DIAL, j->lost_ns);
 }
 
 int64_t rejoin_deadline(void)

@@ -387,7 +387,7 @@ struct rejoin {
 	enum rejoin_state state;
 	bool told;   /* why it can't be */
 	int voucher; /* of who attached first (vouch.c), -1 */
-	int64_t looked_ns, next_ns, backoff_ns;
+	int64_t looked_ns, next_ns, backoff_ns, lost_ns;
 	struct attached to;
 	struct chan_map map[EMBED_CORES_MAX];
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];

@@ -64,10 +64,28 @@ void fork_shared(struct csock *s);
 /* After the last of them. */
 void fork_fence(void);
 
+/* Has it an address that others could share, at this service or the next one? */
+bool csock_may_have_key(const struct csock *s);
+/* It has the key that all its holders are to know, if there is memory for it. */
+void csock_key_make(struct csock *s);
+
+/* ---- orphan.c: a child of fork while there is no service ---- */
+/* In the parent, before: holders of a socket know one another at the next service. */
+void orphan_prepare(void);
+/* In the child, of whose threads this is the only one: it is as if its service had just gone; or
+ * -errno, and it has nothing. */
+int orphan_begin(void) must_check;
+
 /* ---- child.c: a child of fork ---- */
+/* A socket of the parent's as the child has it first: without name, queue and waiters. */
+void csock_is_childs(struct csock *s);
+/* Frees the rows that don't stay. */
+void rows_sweep(bool (*stays)(const struct csock *s));
 /* In the child, of whose threads this is the only one: what its application is, of which it takes
  * the descriptors; its sockets have their names there (child_sid). NULL: it has none. */
 void child_begin(struct attach_msg *welcome);
+/* The same, if nobody made one, for there is no service. */
+void child_orphan(void);
 /* Under client_lock_as_is(). Has it not come to its sockets yet? */
 bool child_unborn(void);
 /* Then: a number is closed. False: it must be born for that. */
@@ -186,6 +204,11 @@ bool service_is_deaf(void);
 int64_t rejoin_sleep_until(int64_t since, int64_t now, int64_t deadline);
 /* Is there no service that could be asked? */
 bool rejoin_is_away(void);
+/* Until when to wait for it at most, if one can go on without: so long after the last one went,
+ * and for one that has been found. Looks for it. */
+int64_t rejoin_await_until(int64_t patience_ns);
+/* In a child of fork that has nothing of its parent's service: it looks for another one. */
+void rejoin_alone(void);
 static inline bool rejoin_resuming(void)
 {
 	return client.transport.rejoin.state == REJOIN_RESUME;

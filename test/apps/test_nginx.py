@@ -373,7 +373,6 @@ def master_and_workers_outlive_the_service():
             for _ in range(20):
                 same(get("/one.txt", port=port), "one.txt")
 
-    # What a worker that is forked without a service has is nothing: all must be up.
     pids = set()
     until("all workers serve", lambda: pids.add(pid_that_answers(8080)) or len(pids) == 3)
     world.replace_service()
@@ -385,6 +384,32 @@ def master_and_workers_outlive_the_service():
     os.kill(workers()[0], signal.SIGKILL)
     until("a new worker", lambda: len(workers()) == 3)
     answers()
+    load(f"http://{ZS4}/one.txt")
+
+
+@case
+def a_worker_forked_without_a_service_serves_at_the_next():
+    """The master makes it during the outage. It has its listeners, which are those of the others, and sleeps: nginx
+    writes a line for each accept() that fails."""
+    if world.kernel:
+        return
+    before = until("all workers", lambda: len(workers()) == 3 and workers())
+    world.service.process.kill()
+    world.service.wait(20)
+    os.kill(before[0], signal.SIGKILL)
+    until("a new worker", lambda: len(workers()) == 3 and before[0] not in workers())
+    new = (set(workers()) - set(before)).pop()
+    until("it sleeps", lambda: world.sleeps(new))
+    world.serve()
+    for port in (80, 8080):
+        pids = set()
+        until(f"port {port} answers", lambda port=port: world.accepts(port))
+        until(f"all workers serve port {port}",
+              lambda port=port, pids=pids: together(16, lambda n: pids.add(pid_that_answers(port))) and len(pids) == 3)
+        check(str(new) in pids, f"port {port}: {new} is not one of {pids}")
+    with open(path("front-error.log")) as log:
+        failed = [line for line in log if f" {new}#" in line and "accept" in line]
+    check(not failed, f"{len(failed)} lines: {failed[:2]}")
     load(f"http://{ZS4}/one.txt")
 
 

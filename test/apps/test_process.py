@@ -283,6 +283,101 @@ def while_there_is_no_service_a_program_goes_on():
     p.end()
 
 
+ORPHAN = """import errno, os, select, socket, sys, threading
+l = socket.create_server(("%s", 7))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("%s", 8))
+e = select.epoll()
+e.register(l, select.EPOLLIN)
+e.register(u, select.EPOLLIN)
+print("ready", flush=True)
+c, _ = l.accept()
+u.recvfrom(100)
+print("there", flush=True)
+sys.stdin.readline()
+
+def said(f, *args):
+    try:
+        return f(*args)
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+who = b"child" if os.fork() == 0 else b"parent"
+if who == b"child" and sys.argv[1] == "again" and os.fork() != 0:
+    os.wait()
+l.setblocking(False)
+u.setblocking(False)
+print(who.decode(), said(c.recv, 10), said(l.accept), said(u.recv, 10), e.poll(0), flush=True)
+l.setblocking(True)
+
+def answer():
+    while True:
+        for fd, _ in e.poll():
+            if fd == u.fileno():
+                try:
+                    u.sendto(who, u.recvfrom(100)[1])
+                except BlockingIOError:
+                    pass
+
+threading.Thread(target=answer, daemon=True).start()
+e.modify(l, 0)
+while True:
+    s, _ = l.accept()
+    s.sendall(who)
+    s.close()
+"""
+
+
+def who_accepts():
+    with contextlib.closing(connect(ZS4)) as s:
+        return recv_all(s)
+
+
+def who_answers():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.5)
+        s.sendto(b"x", (ZS4, 8))
+        return s.recv(100)
+
+
+def outlived_without_a_service(how):
+    """A child that is forked then has all that its parent has: both find the next service, and have one queue there."""
+    if world.kernel:
+        return
+    p = App(world.PYTHON, "-c", ORPHAN % (ZS4, ZS4), how, ready="ready", stdin=subprocess.PIPE)
+    with contextlib.closing(connect(ZS4)), contextlib.suppress(TimeoutError):
+        who_answers()
+        world.until("it has a connection", lambda: "there" in p.output())
+    world.service.process.kill()
+    world.service.wait(20)
+    p.process.stdin.write(b"\n")
+    p.process.stdin.flush()
+    world.until("both go on", lambda: "child" in p.output() and "parent" in p.output(), seconds=20)
+    for who in ("child", "parent"):
+        check(f"{who} ECONNRESET EAGAIN EAGAIN []" in p.output(), p.output() + p.errors())
+    world.serve()
+    seen, heard = set(), set()
+
+    def both():
+        with contextlib.suppress(OSError):
+            together(8, lambda i: seen.add(who_accepts()))
+            heard.add(who_answers())
+        return {b"child", b"parent"} <= seen and heard
+    world.until("both serve", both)
+    well(p)
+    p.end()
+
+
+@case
+def a_child_forked_without_a_service_is_served_by_the_next():
+    outlived_without_a_service("once")
+
+
+@case
+def a_child_of_such_a_child_is_too():
+    outlived_without_a_service("again")
+
+
 TALK = """import socket
 s = socket.create_connection(("%s", 7))
 print("there", flush=True)

@@ -231,6 +231,11 @@ def together(n, work):
         return list(pool.map(work, range(n)))
 
 
+def sleeps(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        return f.read().rsplit(")", 1)[1].split()[0] == "S"
+
+
 def certificate():
     """A self-signed certificate and its key, in files."""
     if not os.path.exists(path("cert.pem")):

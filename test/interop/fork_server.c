@@ -11,6 +11,7 @@
  *	heir      the parent reads, and ends with bytes unread, which the child reads
  *	reuse     no fork: one of several programs on a port, which says who it is (SO_REUSEPORT)
  *	unread    the parent has read a part of what is there; the child reads the rest
+ *	outage    forks when it is told to (SIGUSR1), and both say who they are
  *	late      connections wait to be accepted when the workers are made; the parent accepts none
  */
 #include <err.h>
@@ -254,6 +255,30 @@ static void serve_reuse(int l)
 	}
 }
 
+static void serve_outage(int l)
+{
+	sigset_t go;
+	int sig;
+
+	sigemptyset(&go);
+	sigaddset(&go, SIGUSR1);
+	sigwait(&go, &sig);
+	if (make_child() == 0) {
+		printf("child %d\n", (int)getpid());
+		fflush(stdout);
+	}
+	serve_reuse(l);
+}
+
+static void signal_hold(void)
+{
+	sigset_t go;
+
+	sigemptyset(&go);
+	sigaddset(&go, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &go, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -262,10 +287,11 @@ int main(int argc, char **argv)
 	} mode[] = {{"each", serve_each},   {"workers", serve_workers}, {"daemon", serve_daemon},
 		    {"turns", serve_turns}, {"reuse", serve_reuse},	{"unread", serve_unread},
 		    {"late", serve_late},   {"runs", serve_runs},	{"keeps", serve_keeps},
-		    {"heir", serve_heir}};
+		    {"heir", serve_heir},   {"outage", serve_outage}};
 	struct zs_config *c = zs_config_new();
 	int l;
 
+	signal_hold();
 	if (c == NULL || zs_config_args(c, &argc, argv) < 0 || argc != 2 || zs_start(c) < 0)
 		errx(1, "%s", zs_config_error(c));
 	l = server_socket(SOCK_STREAM, 7,

@@ -173,7 +173,6 @@ def workers_outlive_the_service():
     before = attached()
     with server("workers") as s:
         at_once(8)
-        # A child that is forked without a service has no sockets.
         until("all workers are there", lambda: attached() == before + 5, 60)
         service.process.kill()
         service.process.wait()
@@ -183,6 +182,28 @@ def workers_outlive_the_service():
         for _ in range(3):
             at_once(16)
         check(s.alive(), "the parent ended")
+        check(not s.errors(), s.errors())
+
+
+@case
+def a_child_forked_without_a_service_is_served_by_the_next():
+    """H38: it shares the listener with its parent there."""
+    global service
+    with server("outage") as s:
+        service.process.kill()
+        service.process.wait()
+        s.process.send_signal(signal.SIGUSR1)
+        s.await_line(r"child \d+")
+        both = {str(s.process.pid), re.search(r"child (\d+)", s.output())[1]}
+        check(s.alive(), "the parent ended")
+        service = peer.Service(net, service.path)
+        seen = set()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                seen.add(recv_all(connect(ZS4)).decode())
+            return both <= seen
+        until("both serve", serve, 30)
         check(not s.errors(), s.errors())
 
 
