@@ -21,6 +21,8 @@ int core_rejoin(unsigned id, const struct chan_map *map) must_check;
 
 /* ---- event.c ---- */
 unsigned core_drain(struct core *c);
+/* It has just got its name by JOIN: what was said of that before is so. */
+void csock_greet(struct csock *s);
 /* For tests, too: one event, checked. */
 void core_event(struct core *c, const struct chan_cqe *e);
 

@@ -274,6 +274,25 @@ static void on_writable(struct csock *s, const struct chan_cqe *e)
 		csock_notify(s, EPOLLOUT);
 }
 
+/* What was joined may have something waiting, which is said with the answer that names it, to whom
+ * has not read that yet. */
+static void early(struct core *c, const struct chan_cqe *e)
+{
+	if (e->ev == CHAN_EV_READABLE)
+		c->early = e->sid;
+	if (!client.remaking)
+		bad_event(NULL);
+}
+
+void csock_greet(struct csock *s)
+{
+	struct core *c = csock_core(s);
+
+	if (s->sid != 0 && c->early == s->sid)
+		s->flags |= CSOCK_HINT;
+	c->early = 0;
+}
+
 /* Of a socket that the service forgot an instant ago there may be nothing left to hear: CLOSE's
  * result is the last event of a sid. */
 void core_event(struct core *c, const struct chan_cqe *e)
@@ -320,7 +339,7 @@ void core_event(struct core *c, const struct chan_cqe *e)
 		if (s != NULL)
 			shared_event(s, e);
 		else
-			bad_event(s);
+			early(c, e);
 		return;
 	case CHAN_EV_LEASE:
 		if (s != NULL)

@@ -100,8 +100,10 @@ static int core_open(struct core *c, const struct chan_sqe *cmd, struct csock **
 	if (r < 0)
 		return r;
 	*out = csock_open(c, e.sid, cmd->arg[0], cmd->arg[1], e.aux);
-	if (*out != NULL)
+	if (*out != NULL) {
+		csock_greet(*out);
 		return 0;
+	}
 	client.stats.bad_events++;
 	return -EPROTO;
 }

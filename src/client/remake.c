@@ -146,6 +146,7 @@ static int name_ask(struct csock *s, const struct chan_sqe *cmd)
 	}
 	s->sid = e.sid;
 	s->ticket = 0;
+	csock_greet(s);
 	if (csock_kept(s))
 		link_limit(s, e.aux);
 	else
@@ -396,7 +397,7 @@ static void told(struct csock *s, int r)
 			s->local_port, strerror(-r));
 		csock_broken(s, r);
 	}
-	csock_notify(s, EPOLLOUT);
+	csock_notify(s, csock_hint(s) ? EPOLLIN | EPOLLOUT : EPOLLOUT);
 }
 
 static int sock_make(struct csock *s)

@@ -340,6 +340,7 @@ struct core {
 	struct reply reply[REPLIES];
 	uint32_t lent;	    /* loans that the program holds */
 	uint32_t gone_used; /* rows of the last part of `loan` */
+	uint32_t early;	    /* a sid that is worth asking and was not known yet; see csock_greet() */
 	bool remade;	    /* remake_result is here */
 	struct chan_cqe remade_result;
 };

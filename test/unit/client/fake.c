@@ -204,6 +204,11 @@ static void answer(struct fake_core *c, const struct chan_sqe *q)
 	e.res = fake.result[q->op];
 	fake.result[q->op] = 0;
 	switch (q->op) {
+	case CHAN_OP_JOIN:
+		if (e.res == 0 && fake.join_waits)
+			fake_event(c, &(struct chan_cqe){.ev = CHAN_EV_READABLE,
+							 .sid = c->next_sid});
+		/* fall through */
 	case CHAN_OP_SOCKET:
 		if (e.res == 0)
 			e.sid = c->next_sid++;

@@ -177,6 +177,28 @@ static void announced_connections_vanish(void **state)
 	assert_true(zs_accept(l, NULL, NULL) >= 0);
 }
 
+/* The other process was first, and somebody has connected since: that is told once. */
+static void joined_listener_is_asked_for_what_waits(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), err;
+	struct pollfd p = {.fd = l, .events = POLLIN};
+	struct zs_stats stats;
+	struct csock *s;
+
+	client_lock();
+	s = fd_csock(l, &err);
+	s->flags |= CSOCK_BOUND | CSOCK_JOINT;
+	csock_opts(s, 0)->key = 77;
+	client_unlock();
+	fake.join_waits = true;
+	restart(1);
+	assert_int_equal(fake_last(&fake.core[0], CHAN_OP_JOIN)->off, 77);
+	assert_int_equal(zs_poll(&p, 1, 0), 1);
+	assert_int_equal(p.revents, POLLIN);
+	assert_int_equal(zs_stats(&stats, sizeof(stats)), 0);
+	assert_int_equal(stats.bad_events, 0);
+}
+
 static void connection_is_reset_behind_its_data(void **state)
 {
 	int fd = fake_connection(0, &sid);
@@ -434,6 +456,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(listener_is_made_again_with_its_options),
+		T(joined_listener_is_asked_for_what_waits),
 		T(announced_connections_vanish),
 		T(connection_is_reset_behind_its_data),
 		T(options_of_a_broken_connection_are_asked_of_a_new_socket),
