@@ -39,9 +39,9 @@ static int which_twin(const struct adoption *a, const struct stat *st)
 /* The first number of a socket gets it, the others are joined to that. */
 static void place(struct exec_file *f, int i, int fd)
 {
-	number_fresh(fd);
-	if (exec_place((unsigned)i, fd) < 0)
+	if (number_room(fd) < 0 || exec_place((unsigned)i, fd) < 0)
 		return;
+	number_fresh(fd);
 	if (f->fd >= 0)
 		number_join(f->fd, fd);
 	else

@@ -54,7 +54,7 @@ static int accept_one(int fd, struct sockaddr *addr, socklen_t *len, int flags, 
 			host_accept_left(fd);
 	}
 	if (r >= 0) {
-		number_begin(r, ours ? FD_SOCKET : FD_KERNEL);
+		(void)!number_begin(r, ours ? FD_SOCKET : FD_KERNEL); /* there is room */
 		count_socket(ours ? TOLD_ACCEPTED : TOLD_KERNEL_ACCEPTED);
 	}
 	return r;

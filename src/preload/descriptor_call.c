@@ -46,13 +46,15 @@ extern typeof(close) hook_close __attribute__((alias("close")));
 static int copied(int from, int to)
 {
 	enum fd_kind kind = fd_kind(from);
-	int r = 0;
+	int r;
 
 	if (kind == FD_KERNEL)
 		return to;
 	number_lock();
-	number_fresh(to);
-	if (kind != FD_UNDECIDED && kind != FD_EVENTS)
+	r = number_room(to);
+	if (r == 0)
+		number_fresh(to);
+	if (r == 0 && kind != FD_UNDECIDED && kind != FD_EVENTS)
 		r = host_dup(from, to);
 	if (r == 0) {
 		number_join(from, to);
@@ -93,6 +95,10 @@ static int dup_over(int from, int to, int flags)
 		return (int)result(-EBADF);
 	if (to < 0)
 		return (int)result(-EBADF);
+	/* What `to` was stays when it can't be done. */
+	r = fd_kind(from) != FD_KERNEL && (unsigned)to < FD_KINDS ? number_room(to) : 0;
+	if (r < 0)
+		return (int)result(r);
 	CALL_ONCE(r, number_drop(to));
 	(void)r;
 	to = real.dup3(from, to, flags);

@@ -15,22 +15,27 @@
 
 /* ---- making, changing ---- */
 
+static int created(int fd)
+{
+	long r;
+
+	if (fd < 0 || is_inside())
+		return fd;
+	CALL_ONCE(r, eset_new(fd));
+	if (likely(r == 0))
+		return fd;
+	real.close(fd);
+	return (int)result(r);
+}
+
 int epoll_create1(int flags)
 {
-	long fd = real.epoll_create1(flags);
-
-	if (fd >= 0 && !is_inside())
-		CALL_ONCE(fd, (eset_new((int)fd), fd));
-	return (int)fd;
+	return created(real.epoll_create1(flags));
 }
 
 int epoll_create(int size)
 {
-	long fd = real.epoll_create(size);
-
-	if (fd >= 0 && !is_inside())
-		CALL_ONCE(fd, (eset_new((int)fd), fd));
-	return (int)fd;
+	return created(real.epoll_create(size));
 }
 
 int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)

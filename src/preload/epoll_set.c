@@ -19,7 +19,6 @@
 
 #define BUCKETS 256u
 
-static struct eset *_Atomic esets[FD_KINDS];
 static struct eset *unused;
 
 /* By number. */
@@ -34,9 +33,7 @@ static _Atomic unsigned n_members;
 
 struct eset *eset_of(int epfd)
 {
-	if ((unsigned)epfd >= FD_KINDS)
-		return NULL;
-	return atomic_load_explicit(&esets[epfd], memory_order_acquire);
+	return atomic_load_explicit(&number_known(epfd)->set, memory_order_acquire);
 }
 
 /* ---- sets ---- */
@@ -55,6 +52,8 @@ static struct eset *eset_alloc(int epfd)
 	static bool watched;
 	struct eset *e = unused;
 
+	if (number_room(epfd) < 0)
+		return NULL;
 	if (!watched)
 		pthread_atfork(NULL, NULL, child);
 	watched = true;
@@ -65,25 +64,30 @@ static struct eset *eset_alloc(int epfd)
 	if (e == NULL)
 		return NULL;
 	*e = (struct eset){.fd = epfd, .kick = -1};
-	atomic_store(&esets[epfd], e);
+	atomic_store(&number_at(epfd)->set, e);
 	return e;
 }
 
-void eset_new(int epfd)
+int eset_new(int epfd)
 {
+	int r = 0;
+
+	/* One that takes none of ours. */
 	if ((unsigned)epfd >= FD_KINDS)
-		return;
+		return 0;
 	number_lock();
 	number_fresh(epfd);
-	/* Without memory it is a set that takes none of ours. */
 	if (eset_alloc(epfd) != NULL)
 		fd_set_kind(epfd, FD_EVENTS);
+	else
+		r = -ENOMEM;
 	number_unlock();
+	return r;
 }
 
 void epoll_copied(int from, int to)
 {
-	atomic_store(&esets[to], eset_of(from));
+	atomic_store(&number_at(to)->set, eset_of(from));
 }
 
 /* ---- members ---- */
@@ -265,25 +269,25 @@ static int ours_need(struct eset *e)
 	return r;
 }
 
-/* A set that came in another way (exec, SCM_RIGHTS): is it one? */
-static struct eset *eset_adopt(int epfd, int placeholder)
+/* A set that came in another way (exec, SCM_RIGHTS): is it one? -ENOMEM: it is. */
+static int eset_adopt(int epfd, int placeholder)
 {
 	struct epoll_event ev = {.events = 0};
 	struct eset *e;
 
 	if ((unsigned)epfd >= FD_KINDS || fd_kind(epfd) != FD_KERNEL)
-		return NULL;
+		return 0;
 	/* No set of the kernel's has a placeholder. EINVAL: it is none. */
 	if (real.epoll_ctl(epfd, EPOLL_CTL_MOD, placeholder, &ev) == 0 || errno != ENOENT)
-		return NULL;
+		return 0;
 	e = eset_alloc(epfd);
 	if (e == NULL)
-		return NULL;
+		return -ENOMEM;
 	/* What it has is not known. */
 	e->kernel = 1;
 	number_fresh(epfd);
 	fd_set_kind(epfd, FD_EVENTS);
-	return e;
+	return 0;
 }
 
 /* ---- epoll_ctl ---- */
@@ -297,10 +301,11 @@ static int ctl_locked(int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct eset *e = eset_of(epfd);
 	enum fd_kind kind = fd_kind(fd);
-	int r;
+	int r = e == NULL && fd_is_ours(fd) ? eset_adopt(epfd, fd) : 0;
 
-	if (e == NULL && fd_is_ours(fd))
-		e = eset_adopt(epfd, fd);
+	if (r < 0)
+		return r;
+	e = eset_of(epfd);
 	if (e == NULL)
 		return real.epoll_ctl(epfd, op, fd, ev) < 0 ? -errno : 0;
 	if (e == eset_of(fd))
@@ -380,7 +385,7 @@ static void members_forget(int fd)
 
 static void set_forget(struct eset *e, int epfd)
 {
-	atomic_store(&esets[epfd], NULL);
+	atomic_store(&number_at(epfd)->set, NULL);
 	if (!number_alone(epfd)) {
 		if (e->fd == epfd)
 			e->fd = number_next(epfd);

@@ -26,8 +26,8 @@ struct eset {
 
 /* NULL: not known to be one. */
 struct eset *eset_of(int epfd);
-/* A new one of the kernel's. */
-void eset_new(int epfd);
+/* A new one of the kernel's. 0, -ENOMEM. */
+int eset_new(int epfd) must_check;
 /* epoll_ctl(2) where more than the kernel, or more than the client, has to know. 0, -errno. */
 int eset_ctl(int epfd, int op, int fd, struct epoll_event *ev) must_check;
 /* Members of the kernel alone come and go: it was told, and said 0. */

@@ -16,9 +16,6 @@
 #define OWN_BELOW  4096 /* of what a program may have, the end that is looked at */
 #define OWN_BEYOND 4096 /* numbers of the library's beyond the program's */
 
-_Atomic uint8_t fd_kinds[FD_KINDS];
-static _Atomic int top = -1; /* no number above is special */
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Who changes the limit of descriptors, or looks at it to change it. */
 static pthread_mutex_t limit = PTHREAD_MUTEX_INITIALIZER;
@@ -37,28 +34,6 @@ void limit_unlock(void)
 {
 	pthread_mutex_unlock(&limit);
 	leave(0);
-}
-
-void fd_set_kind(int fd, enum fd_kind kind)
-{
-	int t = atomic_load(&top);
-
-	if ((unsigned)fd >= FD_KINDS)
-		return;
-	while (kind != FD_KERNEL && fd > t && !atomic_compare_exchange_weak(&top, &t, fd))
-		;
-	atomic_store_explicit(&fd_kinds[fd], (uint8_t)kind, memory_order_release);
-}
-
-int fd_special(int from)
-{
-	int t = atomic_load(&top);
-
-	for (int fd = from; fd <= t; fd++) {
-		if (fd_kind(fd) != FD_KERNEL)
-			return fd;
-	}
-	return -1;
 }
 
 /* Near the end of what the program may have, so that it meets none of them by counting up. */
@@ -97,8 +72,14 @@ int own_dup(int fd)
 	if (high < 0)
 		high = real.fcntl(fd, F_DUPFD_CLOEXEC, own_min(&l));
 	limit_unlock();
-	if (high >= 0)
-		fd_set_kind(high, FD_OWN);
+	if (high < 0)
+		return -1;
+	if (number_room(high) < 0) {
+		real.close(high);
+		errno = ENOMEM;
+		return -1;
+	}
+	fd_set_kind(high, FD_OWN);
 	return high;
 }
 
@@ -174,9 +155,14 @@ bool placeholder_is(int fd)
 static int host_fd_new(int flags)
 {
 	int fd = placeholder_new(0, flags);
+	int r = fd >= 0 ? number_room(fd) : fd;
 
-	if (fd >= 0)
-		fd_set_kind(fd, FD_SOCKET);
+	if (r < 0) {
+		if (fd >= 0)
+			real.close(fd);
+		return r;
+	}
+	fd_set_kind(fd, FD_SOCKET);
 	return fd;
 }
 

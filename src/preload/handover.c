@@ -15,12 +15,10 @@
 #include "preload/preload.h"
 #include "preload/relay.h"
 
-static _Atomic uint64_t dups[FD_KINDS / 64];
-
 void handover_note_dup(int fd)
 {
-	if ((unsigned)fd < FD_KINDS && fd_kind(fd) != FD_KERNEL)
-		atomic_fetch_or(&dups[fd / 64], 1ull << (fd % 64));
+	if (fd_kind(fd) != FD_KERNEL)
+		number_at(fd)->copied = true;
 }
 
 static bool goes(int fd, bool with_dups)
@@ -32,8 +30,7 @@ static bool goes(int fd, bool with_dups)
 	flags = real.fcntl(fd, F_GETFD);
 	if (flags < 0)
 		return false;
-	return (flags & FD_CLOEXEC) == 0 ||
-	       (with_dups && (atomic_load(&dups[fd / 64]) & 1ull << (fd % 64)) != 0);
+	return (flags & FD_CLOEXEC) == 0 || (with_dups && number_known(fd)->copied);
 }
 
 /* Of several numbers of a socket the first that goes. */

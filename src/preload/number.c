@@ -1,23 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What is known of a number beside its kind: which others stand for the same thing, its twin, what
- * the program set on it. Only numbers that are not plainly the kernel's have anything here; the
- * pages of all others stay untouched.
+ * the program set on it. Only numbers that are not plainly the kernel's have anything here.
  */
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "preload/preload.h"
 
-struct number {
-	int32_t next; /* of the ring, and 1; 0: alone */
-	int32_t twin; /* and 1; 0: none */
-	uint64_t options;
-	bool blocks; /* FD_BOTH: the program has not set O_NONBLOCK */
-	struct group_if group_if;
-};
-
-static struct number numbers[FD_KINDS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 void number_lock(void)
@@ -44,37 +34,48 @@ void number_unlock_child(void)
 
 int number_next(int fd)
 {
-	return numbers[fd].next != 0 ? numbers[fd].next - 1 : fd;
+	int next = number_known(fd)->next;
+
+	return next != 0 ? next - 1 : fd;
 }
 
 bool number_alone(int fd)
 {
-	return numbers[fd].next == 0;
+	return number_known(fd)->next == 0;
 }
 
 void number_join(int from, int to)
 {
-	int next = number_next(from);
+	struct number *f = number_at(from), *t = number_at(to);
 
-	numbers[to] = numbers[from];
-	numbers[to].next = next + 1;
-	numbers[from].next = to + 1;
+	t->options = f->options;
+	t->twin = f->twin;
+	t->blocks = f->blocks;
+	t->group_if = f->group_if;
+	t->next = number_next(from) + 1;
+	f->next = to + 1;
 }
 
 static void leave_ring(int fd)
 {
+	struct number *n = number_at(fd);
 	int prev = fd;
 
 	while (number_next(prev) != fd)
 		prev = number_next(prev);
 	if (prev != fd)
-		numbers[prev].next = number_next(fd) != prev ? numbers[fd].next : 0;
-	numbers[fd] = (struct number){0};
+		number_at(prev)->next = number_next(fd) != prev ? n->next : 0;
+	n->next = n->twin = 0;
+	n->options = 0;
+	n->blocks = false;
+	n->group_if.len = 0;
 }
 
 static bool is_fresh(int fd)
 {
-	return numbers[fd].next == 0 && numbers[fd].twin == 0 && numbers[fd].options == 0;
+	const struct number *n = number_known(fd);
+
+	return n->next == 0 && n->twin == 0 && n->options == 0 && n->group_if.len == 0;
 }
 
 void number_fresh(int fd)
@@ -83,10 +84,12 @@ void number_fresh(int fd)
 		leave_ring(fd);
 }
 
-void number_begin(int fd, enum fd_kind kind)
+int number_begin(int fd, enum fd_kind kind)
 {
 	if ((unsigned)fd >= FD_KINDS)
-		return;
+		return 0;
+	if (kind != FD_KERNEL && unlikely(number_room(fd) < 0))
+		return -ENOMEM;
 	/* What had the number was closed past the hooks. */
 	if (unlikely(!is_fresh(fd))) {
 		number_lock();
@@ -94,16 +97,17 @@ void number_begin(int fd, enum fd_kind kind)
 		number_unlock();
 	}
 	fd_set_kind(fd, kind);
+	return 0;
 }
 
 int twin_of(int fd)
 {
-	return numbers[fd].twin - 1;
+	return number_known(fd)->twin - 1;
 }
 
 void twin_set(int fd, int twin)
 {
-	numbers[fd].twin = twin + 1;
+	number_at(fd)->twin = twin + 1;
 }
 
 void number_twin(int fd, int twin, bool blocks)
@@ -126,7 +130,9 @@ void number_twin(int fd, int twin, bool blocks)
 
 const struct group_if *number_group_if(int fd)
 {
-	return numbers[fd].group_if.len != 0 ? &numbers[fd].group_if : NULL;
+	const struct number *n = number_known(fd);
+
+	return n->group_if.len != 0 ? &n->group_if : NULL;
 }
 
 void number_set_group_if(int fd, const struct group_if *g)
@@ -134,14 +140,14 @@ void number_set_group_if(int fd, const struct group_if *g)
 	int n = fd;
 
 	do {
-		numbers[n].group_if = *g;
+		number_at(n)->group_if = *g;
 		n = number_next(n);
 	} while (n != fd);
 }
 
 bool number_blocks(int fd)
 {
-	return numbers[fd].blocks;
+	return number_known(fd)->blocks;
 }
 
 void number_set_blocks(int fd, bool blocks)
@@ -149,14 +155,14 @@ void number_set_blocks(int fd, bool blocks)
 	int n = fd;
 
 	do {
-		numbers[n].blocks = blocks;
+		number_at(n)->blocks = blocks;
 		n = number_next(n);
 	} while (n != fd);
 }
 
 uint64_t number_options(int fd)
 {
-	return numbers[fd].options;
+	return number_known(fd)->options;
 }
 
 void number_add_option(int fd, unsigned bit)
@@ -164,7 +170,7 @@ void number_add_option(int fd, unsigned bit)
 	int n = fd;
 
 	do {
-		numbers[n].options |= 1ull << bit;
+		number_at(n)->options |= 1ull << bit;
 		n = number_next(n);
 	} while (n != fd);
 }

@@ -137,8 +137,12 @@ static void take(int fd)
 
 	if (!is_kept(fd) || start_need() < 0)
 		return;
-	number_fresh(fd);
-	CALL_ONCE(r, pass_receive(fd, &with));
+	r = number_room(fd);
+	with.fd = -1;
+	if (r == 0) {
+		number_fresh(fd);
+		CALL_ONCE(r, pass_receive(fd, &with));
+	}
 	if (r < 0)
 		say("a socket that was passed is lost: %s", strerror((int)-r));
 	if (r == 0) {

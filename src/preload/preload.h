@@ -47,16 +47,48 @@ enum fd_kind {
 	FD_BOTH,      /* the client's, and one of the kernel's beside it: twin_of(fd) (both.c) */
 	FD_OWN,	      /* the library's: the program doesn't see it */
 };
-#define FD_KINDS (1u << 22) /* as the client's FD_MAX; higher numbers are the kernel's */
+#define FD_KINDS     (1u << 22) /* as the client's FD_MAX; higher numbers are the kernel's */
+#define FD_KINDS_LOW (1u << 16) /* those of which the kind is looked up at once */
 
-/* Untouched pages cost nothing. A hint: the number may be closed by another thread between the look
- * and the call, which then ends in EBADF, or is on whatever has the number now. */
-extern _Atomic uint8_t fd_kinds[FD_KINDS];
+/* ---- number_table.c ---- */
+
+/* As it was set: IP_MULTICAST_IF, or that of IPv6. */
+struct group_if {
+	int level, name;
+	uint32_t len; /* 0: none */
+	uint8_t value[16];
+};
+
+/* What is known of a number; all 0: nothing. Under number_lock() but where a field says so. */
+struct eset;
+struct number {
+	struct eset *_Atomic set; /* it is an epoll set; read by anybody (epoll_set.c) */
+	uint64_t options;
+	int32_t next;	      /* of the ring, and 1; 0: alone */
+	int32_t twin;	      /* and 1; 0: none */
+	_Atomic uint8_t kind; /* of numbers from FD_KINDS_LOW on; read by anybody */
+	_Atomic bool copied;  /* an action of posix_spawn copies it (handover.c); set by anybody */
+	bool blocks;	      /* FD_BOTH: the program has not set O_NONBLOCK */
+	struct group_if group_if;
+};
+
+/* There is room to know something of this number from here on. 0; -ENOMEM; -EMFILE: it is the
+ * kernel's, whatever it is. */
+int number_room(int fd) must_check;
+/* NULL: there is no room yet, and nothing known. */
+struct number *number_at(int fd);
+/* The same to be read; never NULL. */
+const struct number *number_known(int fd);
+enum fd_kind fd_kind_high(int fd);
+
+/* A hint: the number may be closed by another thread between the look and the call, which then ends
+ * in EBADF, or is on whatever has the number now. */
+extern _Atomic uint8_t fd_kinds[FD_KINDS_LOW];
 
 static inline enum fd_kind fd_kind(int fd)
 {
-	if (unlikely((unsigned)fd >= FD_KINDS))
-		return FD_KERNEL;
+	if (unlikely((unsigned)fd >= FD_KINDS_LOW))
+		return fd_kind_high(fd);
 	return atomic_load_explicit(&fd_kinds[fd], memory_order_relaxed);
 }
 
@@ -66,6 +98,7 @@ static inline bool fd_is_ours(int fd)
 	return unlikely(fd_kind(fd) >= FD_SOCKET);
 }
 
+/* There is room for it, or the kind is FD_KERNEL. */
 void fd_set_kind(int fd, enum fd_kind kind);
 /* Before the stack starts: who gives numbers to accepted sockets (host.h). */
 void fd_host(void);
@@ -213,7 +246,7 @@ void count_socket(enum chan_told where);
 /* One lock for all changes of it, also while a socket is decided on. Taken before the client's. */
 void number_lock(void);
 void number_unlock(void);
-/* Two numbers of one undecided socket or one of ours: dup. Numbers of one thing are a ring;
+/* Two numbers of one undecided socket or one of ours: dup. There is room for `to`. Numbers of one thing are a ring;
  * number_next() is fd again when it is alone. */
 void number_join(int from, int to);
 int number_next(int fd);
@@ -227,11 +260,6 @@ void twin_set(int fd, int twin);
 void number_twin(int fd, int twin, bool blocks);
 /* Undecided or both: IP_MULTICAST_IF, or that of IPv6, names an interface of the stack's, so what
  * goes to groups is ours; NULL. */
-struct group_if {
-	int level, name;
-	uint32_t len; /* 0: none */
-	uint8_t value[16];
-};
 const struct group_if *number_group_if(int fd);
 /* g->len = 0: none any more. */
 void number_set_group_if(int fd, const struct group_if *g);
@@ -245,8 +273,8 @@ void number_add_option(int fd, unsigned bit);
 int number_drop(int fd);
 /* Nothing is known of it any more. */
 void number_fresh(int fd);
-/* The kernel has given the number out, outside of the lock. */
-void number_begin(int fd, enum fd_kind kind);
+/* The kernel has given the number out, outside of the lock. 0, -ENOMEM: it has it still. */
+int number_begin(int fd, enum fd_kind kind) must_check;
 /* A child of fork: nobody has the lock. */
 void number_unlock_child(void);
 

@@ -21,15 +21,19 @@ static bool may_be_ours(int domain, int type, int protocol)
 
 int socket(int domain, int type, int protocol)
 {
-	int fd = real.socket(domain, type, protocol);
+	int fd = real.socket(domain, type, protocol), r;
 
 	if (fd < 0 || is_inside())
 		return fd;
-	if (may_be_ours(domain, type, protocol))
-		number_begin(fd, FD_UNDECIDED);
-	else
+	if (!may_be_ours(domain, type, protocol)) {
 		count_socket(domain == AF_UNIX ? TOLD_UNIX : TOLD_OTHER_KIND);
-	return fd;
+		return fd;
+	}
+	r = number_begin(fd, FD_UNDECIDED);
+	if (likely(r == 0))
+		return fd;
+	real.close(fd);
+	return (int)result(r);
 }
 
 int bind(int fd, const struct sockaddr *addr, socklen_t len)
@@ -81,7 +85,7 @@ static long accept_ours(int fd, struct sockaddr *addr, socklen_t *len, int flags
 	}
 	CALL(r, zs_accept4(fd, addr, len, flags));
 	if (r >= 0) {
-		number_begin((int)r, FD_SOCKET);
+		(void)!number_begin((int)r, FD_SOCKET); /* there is room: host_fd_new() */
 		count_socket(TOLD_ACCEPTED);
 	}
 	return r;
