@@ -350,6 +350,10 @@ int block_new(struct core *c, uint32_t size, struct zs_buf *b)
 	}
 	if (off == ARENA_NONE)
 		return -ENOBUFS;
+	if (unlikely(core_blocks_open(c, off + ARENA_SPAN_BYTES) < 0)) {
+		BUG_ON(arena_free(&c->arena, off) != 0);
+		return -ENOBUFS;
+	}
 	k = &c->block[off / BLOCK_UNIT];
 	k->gen++;
 	k->holds = 1;

@@ -13,7 +13,14 @@ int socks_init(unsigned zones);
 void socks_fini(void);
 int core_init(struct core *c, unsigned id, const struct chan_map *map);
 void core_fini(struct core *c);
-/* An empty table of rows, from now on. */
+/* The first so many rows of a zone may be used from here on. 0, -ENOMEM. */
+int zone_open(unsigned zone, uint32_t rows) must_check;
+/* The same of the arena's blocks, up to this offset. 0, -ENOBUFS. */
+int core_blocks_open(struct core *c, uint64_t end) must_check;
+/* Of all tables all rows, as far as there is memory: none can be opened later. */
+void tables_open_all(void);
+/* An empty table of rows, from now on. Never fails if the core was made by cores_init(), for then
+ * it is there already. */
 int core_rows_init(struct core *c) must_check;
 /* Another service's channel in the place of one that is gone: does it fit the tables? */
 int core_fits(unsigned id, const struct chan_map *map) must_check;
@@ -172,6 +179,9 @@ static inline struct csock *csock_find(struct core *c, uint32_t sid)
 struct csock *csock_open(struct core *c, uint32_t sid, int domain, int type, uint32_t limit);
 /* One that the service does not know: its connection is gone. Where cores have row tables only. */
 struct csock *csock_nameless(struct core *c, int domain, int type);
+/* Is there memory for a new socket of that name? 0, -ENOBUFS: then the service is told that it is
+ * closed. */
+int csock_place(struct core *c, uint32_t sid) must_check;
 /* A row for a new socket of that name, or for one of ours (s) that gets another; NULL: the name is
  * taken, or none is left. */
 struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);

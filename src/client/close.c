@@ -157,7 +157,7 @@ int zs_close(int fd)
 	}
 	r = client_ready();
 	if (r == 0)
-		r = (unsigned)fd < FD_MAX && fd_table[fd] != 0 ? descriptor_close(fd) : -EBADF;
+		r = fd_is_used(fd) ? descriptor_close(fd) : -EBADF;
 	client_unlock();
 	return r;
 }

@@ -1,27 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The tables of one channel. All are made here, of the sizes that the channel's header says; most
- * of their pages are never touched, so they are mapped rather than allocated.
+ * The tables of one channel. All are made here, of the sizes that the channel's header says. What
+ * is large is opened to be written as it comes into use (table.h).
  */
 #define _GNU_SOURCE
-#include <sys/mman.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "client/client_priv.h"
+#include "client/table.h"
 
-static void *table_new(uint64_t rows, size_t size)
-{
-	void *p = mmap(NULL, rows * size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p != MAP_FAILED ? p : NULL;
-}
-
-static void table_free(void *table, uint64_t rows, size_t size)
-{
-	if (table != NULL)
-		munmap(table, rows * size);
-}
+#define OPEN_SOCKS   1024u /* at a time */
+#define OPEN_BLOCKS  8192u
+#define MANY_NUMBERS 65536
 
 static uint64_t blocks_of(const struct core *c)
 {
@@ -33,21 +24,39 @@ static uint64_t loans_of(const struct core *c)
 	return (uint64_t)c->link_rows + LINK_ROWS;
 }
 
+/* What is not used costs address space alone. Where that is limited there is a zone for each core
+ * of this service; a later one that has more finds less room for its sockets. */
+static unsigned zones_of(unsigned zones)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_AS, &l) == 0 && l.rlim_cur != RLIM_INFINITY)
+		return client.n_cores;
+	return zones;
+}
+
 int socks_init(unsigned zones)
 {
 	uint32_t rows = 0;
 
+	zones = zones_of(zones);
 	for (unsigned i = 0; i < client.n_cores; i++)
 		rows = client.core[i].max_socks > rows ? client.core[i].max_socks : rows;
-	client.sock = table_new((uint64_t)zones * rows, sizeof(*client.sock));
+	client.sock = table_reserve((uint64_t)zones * rows, sizeof(*client.sock));
 	if (client.sock == NULL)
 		return -ENOMEM;
 	client.n_zones = zones;
 	client.zone_rows = rows;
 	client.free_sock = NIL;
 	memset(client.top, 0, sizeof(client.top));
-	for (unsigned i = 0; i < client.n_cores; i++)
+	memset(client.opened, 0, sizeof(client.opened));
+	for (unsigned i = 0; i < client.n_cores; i++) {
 		client.core[i].sock = &client.sock[i * rows];
+		if (client.transport.attached)
+			client.core[i].row_later = table_new(rows, sizeof(*client.core[i].row));
+		if (client.transport.attached && client.core[i].row_later == NULL)
+			return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -57,15 +66,75 @@ void socks_fini(void)
 	client.sock = NULL;
 }
 
+int zone_open(unsigned zone, uint32_t rows)
+{
+	uint32_t from = client.opened[zone], to = rows;
+	uint64_t at = (uint64_t)zone * client.zone_rows;
+	int r;
+
+	if (likely(rows <= from))
+		return 0;
+	if (to < from + OPEN_SOCKS)
+		to = from + OPEN_SOCKS;
+	if (to > client.zone_rows)
+		to = client.zone_rows;
+	r = table_open(client.sock, sizeof(*client.sock), at + from, at + to);
+	if (r == 0 && client.links != NULL)
+		r = links_open(at + from, at + to);
+	if (r == 0)
+		client.opened[zone] = to;
+	return r;
+}
+
+int core_blocks_open(struct core *c, uint64_t end)
+{
+	uint64_t from = c->blocks_opened, to = end / BLOCK_UNIT;
+
+	if (likely(to <= from))
+		return 0;
+	if (to < from + OPEN_BLOCKS)
+		to = from + OPEN_BLOCKS;
+	if (to > blocks_of(c))
+		to = blocks_of(c);
+	if (table_open(c->block, sizeof(*c->block), from, to) < 0)
+		return -ENOBUFS;
+	c->blocks_opened = to;
+	return 0;
+}
+
+/* Numbers that the program may have. */
+static int numbers_max(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur > MANY_NUMBERS)
+		return MANY_NUMBERS;
+	return (int)l.rlim_cur;
+}
+
+/* Called once, while more may still be had. What can't be opened now can't be used later. */
+void tables_open_all(void)
+{
+	(void)!fd_make_room(numbers_max() - 1);
+	for (unsigned z = 0; z < client.n_cores && z < client.n_zones; z++)
+		(void)!zone_open(z, client.zone_rows);
+	for (unsigned i = 0; i < client.n_cores; i++) {
+		struct core *c = &client.core[i];
+
+		(void)!core_blocks_open(c, c->end.hdr.arena_bytes);
+		link_rows_open(c);
+	}
+}
+
 static int tables_init(struct core *c)
 {
-	c->loan = table_new(loans_of(c), sizeof(*c->loan));
+	c->loan = table_reserve(loans_of(c), sizeof(*c->loan));
 	c->dgram = table_new(c->link_rows, sizeof(*c->dgram));
 	c->token = table_new(c->token_rows, sizeof(*c->token));
 	c->cookie = table_new(c->token_rows, sizeof(*c->cookie));
-	c->block = table_new(blocks_of(c), sizeof(*c->block));
+	c->block = table_reserve(blocks_of(c), sizeof(*c->block));
 	if (c->loan == NULL || c->dgram == NULL || c->token == NULL || c->cookie == NULL ||
-	    c->block == NULL)
+	    c->block == NULL || table_open(c->loan, sizeof(*c->loan), 0, c->link_rows) < 0)
 		return -ENOMEM;
 	return arena_init(&c->arena, c->end.hdr.arena_bytes);
 }
@@ -130,8 +199,12 @@ int core_init(struct core *c, unsigned id, const struct chan_map *map)
 
 int core_rows_init(struct core *c)
 {
-	table_free(c->row, client.zone_rows, sizeof(*c->row));
-	c->row = table_new(client.zone_rows, sizeof(*c->row));
+	if (c->row != NULL) {
+		memset(c->row, 0, client.zone_rows * sizeof(*c->row));
+		return 0;
+	}
+	c->row = c->row_later != NULL ? c->row_later : table_new(client.zone_rows, sizeof(*c->row));
+	c->row_later = NULL;
 	return c->row == NULL ? -ENOMEM : 0;
 }
 
@@ -180,6 +253,7 @@ int core_rejoin(unsigned id, const struct chan_map *map)
 void core_fini(struct core *c)
 {
 	table_free(c->row, client.zone_rows, sizeof(*c->row));
+	table_free(c->row_later, client.zone_rows, sizeof(*c->row));
 	table_free(c->loan, loans_of(c), sizeof(*c->loan));
 	table_free(c->dgram, c->link_rows, sizeof(*c->dgram));
 	table_free(c->token, c->token_rows, sizeof(*c->token));

@@ -20,9 +20,48 @@ static struct csock *row_take(void)
 	}
 	for (unsigned z = 0; z < client.n_zones; z++) {
 		if (client.top[z] < client.zone_rows)
-			return &client.sock[z * client.zone_rows + client.top[z]++];
+			return zone_open(z, client.top[z] + 1) < 0
+				       ? NULL
+				       : &client.sock[z * client.zone_rows + client.top[z]++];
 	}
 	return NULL;
+}
+
+/* Is there memory for what row_take() would return? */
+static int row_room(void)
+{
+	if (client.free_sock != NIL)
+		return 0;
+	for (unsigned z = 0; z < client.n_zones; z++) {
+		if (client.top[z] < client.zone_rows)
+			return zone_open(z, client.top[z] + 1);
+	}
+	return 0;
+}
+
+/* There is no row that a command could be of. Without room for it the service keeps the socket as
+ * long as the program lives. */
+static void refuse(struct core *c, uint32_t sid)
+{
+	struct chan_sqe cmd = {.sid = sid, .arg = {0}}, *q;
+
+	if (client.lost || chan_free(&c->end.sq, 1) == 0)
+		return;
+	q = cmd_next(c);
+	cmd_copy(q, &cmd);
+	q->token = TOKEN_NOBODY;
+	cmd_push(c, CHAN_OP_CLOSE);
+}
+
+int csock_place(struct core *c, uint32_t sid)
+{
+	uint32_t i = sid_index(sid);
+
+	/* Whether it can be a name at all is found out later. */
+	if (i >= c->max_socks || (c->row == NULL ? zone_open(c->id, i + 1) : row_room()) == 0)
+		return 0;
+	refuse(c, sid);
+	return -ENOBUFS;
 }
 
 struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s)
@@ -32,6 +71,8 @@ struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s)
 	if (sid == 0 || i >= c->max_socks)
 		return NULL;
 	if (likely(c->row == NULL)) {
+		if (unlikely(zone_open(c->id, i + 1) < 0))
+			return NULL;
 		if (i >= client.top[c->id])
 			client.top[c->id] = i + 1;
 		return c->sock[i].state == CSOCK_FREE ? &c->sock[i] : NULL;

@@ -27,16 +27,23 @@ int fd_free(int fd);
 /* All descriptors of what fd stands for go, and not because the program said so. */
 void fd_lose(int fd);
 void fd_lose_all(void);
-/* What descriptors stand for: a socket, or a set if the lowest bit is set; 0 = free. FD_MAX places
- * while the stack runs, none before. */
+/* What descriptors stand for: a socket, or a set if the lowest bit is set; 0 = free. fd_room places
+ * while the stack runs, none before; the table moves when it grows. */
 #define FD_MAX	   (1 << 22)
 #define FD_SET_TAG 1u
 extern uintptr_t *fd_table;
+extern unsigned fd_room;
+/* There is a place for this number. 0, -ENOMEM, -EMFILE: there can be none. */
+int fd_make_room(int fd) must_check;
+static inline bool fd_is_used(int fd)
+{
+	return (unsigned)fd < fd_room && fd_table[fd] != 0;
+}
 int fd_csock_error(int fd) cold_path;
 /* NULL, and *err says why: -EBADF, -ENOTSOCK, -ENXIO. */
 static inline struct csock *fd_csock(int fd, int *err)
 {
-	if (likely(client.running && (unsigned)fd < FD_MAX)) {
+	if (likely(client.running && (unsigned)fd < fd_room)) {
 		uintptr_t p = fd_table[fd];
 
 		if (likely(p != 0 && (p & FD_SET_TAG) == 0))
@@ -69,14 +76,15 @@ struct epset {
 	struct list ready; /* items that may be */
 	struct list items;
 	struct wlink *waiters;
-	struct epitem *outer; /* it is in these sets */
-	uint32_t serial;      /* changes when it is closed */
-	uint32_t users;	      /* threads that wait for it: its row stays */
-	int32_t fd;	      /* one of its descriptors; -1: closed, FREE: on the free list */
 	union {
-		bool kernel;	    /* the host's kernel has members of it, too */
-		uint32_t next_free; /* FREE */
+		struct epitem *outer; /* it is in these sets */
+		uint32_t next_free;   /* FREE */
 	};
+	uint32_t serial;     /* changes when it is closed */
+	uint32_t users;	     /* threads that wait for it: its row stays */
+	int32_t fd;	     /* one of its descriptors; -1: closed, FREE: on the free list */
+	uint32_t row : 31;   /* its own */
+	uint32_t kernel : 1; /* the host's kernel has members of it, too */
 };
 _Static_assert(sizeof(struct epset) == 64, "one cache line");
 

@@ -7,9 +7,9 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 
 #include "client/client_priv.h"
+#include "client/table.h"
 
 #define ALWAYS	     (EPOLLERR | EPOLLHUP)
 #define EXCLUSIVE_OK (EPOLLIN | EPOLLOUT | ALWAYS | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
@@ -48,28 +48,39 @@ static struct epitem *item_alloc(void)
 	return i;
 }
 
-/* Sets: mapped at the first one, also kept; untouched pages cost nothing. */
-#define SETS_MAX (1u << 20)
-#define FREE	 (-2)
-static struct epset *sets;
+/* Sets: by pages, too, of which each row has a number. */
+#define SETS_PAGE 256u
+#define SETS_MAX  (1u << 20)
+#define FREE	  (-2)
+static struct epset *sets[SETS_MAX / SETS_PAGE];
 static uint32_t sets_top, sets_free = NIL;
+
+static inline struct epset *set_at(uint32_t row)
+{
+	return &sets[row / SETS_PAGE][row % SETS_PAGE];
+}
+
+static struct epset *set_fresh(void)
+{
+	struct epset **page = &sets[sets_top / SETS_PAGE];
+
+	if (sets_top == SETS_MAX)
+		return NULL;
+	if (*page == NULL)
+		*page = table_new(SETS_PAGE, sizeof(**page));
+	return *page != NULL ? set_at(sets_top++) : NULL;
+}
 
 struct epset *epset_alloc(void)
 {
-	struct epset *e;
-	void *p;
+	uint32_t row = sets_free != NIL ? sets_free : sets_top;
+	struct epset *e = sets_free != NIL ? set_at(sets_free) : set_fresh();
 
-	if (sets == NULL) {
-		p = mmap(NULL, SETS_MAX * sizeof(*sets), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		sets = p != MAP_FAILED ? p : NULL;
-	}
-	if (sets == NULL || (sets_free == NIL && sets_top == SETS_MAX))
+	if (e == NULL)
 		return NULL;
-	e = sets_free != NIL ? &sets[sets_free] : &sets[sets_top++];
-	if (sets_free != NIL)
+	if (row == sets_free)
 		sets_free = e->next_free;
-	*e = (struct epset){.serial = e->serial, .fd = -1};
+	*e = (struct epset){.serial = e->serial, .fd = -1, .row = row};
 	list_init(&e->ready);
 	list_init(&e->items);
 	return e;
@@ -81,7 +92,7 @@ void epset_free_if_unused(struct epset *e)
 		return;
 	e->fd = FREE;
 	e->next_free = sets_free;
-	sets_free = (uint32_t)(e - sets);
+	sets_free = e->row;
 }
 
 /* ---- news ---- */
@@ -93,7 +104,7 @@ static inline bool is_set(const struct epitem *i)
 
 static struct epset *item_inner(const struct epitem *i)
 {
-	return &sets[i->target & ~EPITEM_SET];
+	return set_at(i->target & ~EPITEM_SET);
 }
 
 static slow_path void set_tell(struct epset *e)
@@ -104,7 +115,7 @@ static slow_path void set_tell(struct epset *e)
 
 static inline void item_ready(struct epitem *i)
 {
-	struct epset *e = &sets[i->set];
+	struct epset *e = set_at(i->set);
 
 	if (!list_linked(&i->ready))
 		list_add_tail(&e->ready, &i->ready);
@@ -145,7 +156,7 @@ static slow_path void notify_one(struct csock *s, uint32_t mask)
 	for (; i != NULL && !woken; i = woken ? i : i->next) {
 		if (!(i->events & EPOLLEXCLUSIVE) || !(i->events & mask))
 			continue;
-		woken = set_sleeps(&sets[i->set]);
+		woken = set_sleeps(set_at(i->set));
 		item_ready(i);
 	}
 	if (woken)
@@ -244,7 +255,7 @@ static unsigned levels_above(const struct epset *e, unsigned left)
 	if (left == 0)
 		return NESTS_MAX + 1;
 	for (const struct epitem *i = e->outer; i != NULL; i = i->next) {
-		unsigned n = 1 + levels_above(&sets[i->set], left - 1);
+		unsigned n = 1 + levels_above(set_at(i->set), left - 1);
 
 		most = n > most ? n : most;
 	}
@@ -263,7 +274,7 @@ static struct epitem *item_find(const struct epset *e, const struct eptarget *t)
 {
 	struct epitem *i = *items_of(t);
 
-	while (i != NULL && (&sets[i->set] != e || i->fd != t->fd))
+	while (i != NULL && (i->set != e->row || i->fd != t->fd))
 		i = i->next;
 	return i;
 }
@@ -299,8 +310,8 @@ static int item_add(struct epset *e, const struct eptarget *t, const struct epol
 	if (i == NULL)
 		return -ENOMEM;
 	list_add_tail(&e->items, &i->of_set);
-	i->set = (uint32_t)(e - sets);
-	i->target = t->s != NULL ? csock_row(t->s) : (uint32_t)(t->e - sets) | EPITEM_SET;
+	i->set = e->row;
+	i->target = t->s != NULL ? csock_row(t->s) : t->e->row | EPITEM_SET;
 	i->fd = t->fd;
 	i->next = *items_of(t);
 	*items_of(t) = i;

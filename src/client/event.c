@@ -201,6 +201,8 @@ static void on_accept(struct core *c, const struct chan_cqe *e)
 		bad_event(l);
 		return;
 	}
+	if (unlikely(csock_place(c, e->aux) < 0))
+		return;
 	s = csock_open(c, e->aux, l->domain, l->type, (uint32_t)e->res);
 	if (s == NULL) {
 		bad_event(l);

@@ -5,22 +5,24 @@
  * (host.h) the numbers are the kernel's: the host chooses, and several may stand for one thing.
  * These are a ring: each names the next, so one that is alone costs nothing.
  */
-#define _GNU_SOURCE
-#include <sys/mman.h>
+#include <string.h>
 
 #include "client/client_priv.h"
 #include "client/host.h"
+#include "client/table.h"
 
-#define WORDS (FD_MAX / 64)
+#define ROOM_MIN 1024u
 
-uintptr_t *fd_table;	/* FD_MAX, mapped; untouched pages cost nothing */
+uintptr_t *fd_table;	/* fd_room places, mapped */
+unsigned fd_room;	/* a power of two: twice as large when a number is not in it */
 static uint64_t *used;	/* behind it */
 static int32_t *ring;	/* behind that: the next number of the same thing and 1; 0 = it is alone */
 static unsigned lowest; /* all words below are full */
 static const struct host_ops *host;
 
-#define TABLE_BYTES                                                                                \
-	((size_t)FD_MAX * (sizeof(*fd_table) + sizeof(*ring)) + (size_t)WORDS * sizeof(*used))
+/* A place in all three. */
+#define PLACES	    64
+#define PLACE_BYTES (PLACES * (sizeof(*fd_table) + sizeof(*ring)) + sizeof(*used))
 
 void host_set(const struct host_ops *ops)
 {
@@ -38,45 +40,72 @@ bool fd_is_hosted(void)
 	return host != NULL;
 }
 
+static int resize(unsigned room)
+{
+	uintptr_t *table = table_new(room / PLACES, PLACE_BYTES);
+	uint64_t *words = (uint64_t *)(table + room);
+	int32_t *rings = (int32_t *)(words + room / 64);
+
+	if (table == NULL)
+		return -ENOMEM;
+	if (fd_room > 0) {
+		memcpy(table, fd_table, fd_room * sizeof(*table));
+		memcpy(words, used, fd_room / 64 * sizeof(*words));
+		memcpy(rings, ring, fd_room * sizeof(*rings));
+	}
+	table_free(fd_table, fd_room / PLACES, PLACE_BYTES);
+	fd_table = table;
+	used = words;
+	ring = rings;
+	fd_room = room;
+	return 0;
+}
+
+int fd_make_room(int fd)
+{
+	unsigned room = fd_room > 0 ? fd_room : ROOM_MIN;
+
+	if (likely((unsigned)fd < fd_room))
+		return 0;
+	if (fd < 0 || fd >= FD_MAX)
+		return -EMFILE;
+	while (room <= (unsigned)fd)
+		room *= 2;
+	return resize(room);
+}
+
 int fd_init(void)
 {
-	void *p = mmap(NULL, TABLE_BYTES, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	fd_table = p;
-	used = (uint64_t *)(fd_table + FD_MAX);
-	ring = (int32_t *)(used + WORDS);
 	lowest = 0;
-	return 0;
+	return resize(ROOM_MIN);
 }
 
 void fd_fini(void)
 {
-	if (fd_table != NULL)
-		munmap(fd_table, TABLE_BYTES);
+	table_free(fd_table, fd_room / PLACES, PLACE_BYTES);
 	fd_table = NULL;
+	fd_room = 0;
 }
 
 static int lowest_free(void)
 {
 	unsigned w = lowest;
 
-	while (w < WORDS && used[w] == UINT64_MAX)
+	while (w < fd_room / 64 && used[w] == UINT64_MAX)
 		w++;
 	lowest = w;
-	return w < WORDS ? (int)(w * 64) + __builtin_ctzll(~used[w]) : -EMFILE;
+	return w < fd_room / 64 ? (int)(w * 64) + __builtin_ctzll(~used[w]) : (int)(w * 64);
 }
 
 /* What we still know by this number is gone: somebody closed it in the kernel, past the host. */
 static int host_number(int flags)
 {
 	int fd = host->fd_new(flags);
+	int r = fd >= 0 ? fd_make_room(fd) : 0;
 
-	if (fd >= FD_MAX) {
-		host->fd_gone(fd);
-		return -EMFILE;
+	if (r < 0) {
+		host->fd_back(fd);
+		return r;
 	}
 	if (fd >= 0 && fd_table[fd] != 0)
 		descriptor_close(fd);
@@ -96,25 +125,30 @@ static uintptr_t tagged(const struct csock *s, const struct epset *e)
 
 int fd_open(struct csock *s, struct epset *e, int at, int flags)
 {
-	int fd = at;
+	int fd = at, r;
 
 	if (at == FD_ANY)
 		fd = host != NULL ? host_number(flags) : lowest_free();
-	else if (at >= FD_MAX)
-		return -EMFILE;
-	else if (at < 0 || fd_table[at] != 0)
+	else if (at < 0 || fd_is_used(at))
 		return at < 0 ? -EBADF : -EBUSY;
-	if (fd >= 0)
-		fd_put(fd, tagged(s, e));
+	if (fd < 0)
+		return fd;
+	r = fd_make_room(fd);
+	if (r < 0)
+		return r;
+	fd_put(fd, tagged(s, e));
 	return fd;
 }
 
 int fd_dup(int from, int to)
 {
-	if ((unsigned)from >= FD_MAX || fd_table[from] == 0 || to < 0)
+	int r;
+
+	if (!fd_is_used(from) || to < 0)
 		return -EBADF;
-	if (to >= FD_MAX)
-		return -EMFILE;
+	r = fd_make_room(to);
+	if (r < 0)
+		return r;
 	if (fd_table[to] != 0)
 		return -EBUSY;
 	fd_put(to, fd_table[from]);
@@ -127,7 +161,7 @@ int fd_count(int fd)
 {
 	int n = 1;
 
-	if ((unsigned)fd >= FD_MAX || fd_table[fd] == 0)
+	if (!fd_is_used(fd))
 		return -EBADF;
 	for (int i = ring[fd]; i != 0 && i != fd + 1; i = ring[i - 1])
 		n++;
@@ -136,7 +170,7 @@ int fd_count(int fd)
 
 int fd_next(int from)
 {
-	for (int fd = from; fd < FD_MAX; fd++) {
+	for (int fd = from; (unsigned)fd < fd_room; fd++) {
 		if (used[fd / 64] == 0)
 			fd |= 63;
 		else if (fd_table[fd] != 0)
@@ -194,7 +228,7 @@ int fd_csock_error(int fd)
 {
 	if (!client.running)
 		return -ENXIO;
-	return (unsigned)fd >= FD_MAX || fd_table[fd] == 0 ? -EBADF : -ENOTSOCK;
+	return fd_is_used(fd) ? -ENOTSOCK : -EBADF;
 }
 
 struct epset *fd_epset(int fd, int *err)
@@ -205,7 +239,7 @@ struct epset *fd_epset(int fd, int *err)
 		*err = -ENXIO;
 		return NULL;
 	}
-	if (unlikely((unsigned)fd >= FD_MAX || (p = fd_table[fd]) == 0)) {
+	if (unlikely((unsigned)fd >= fd_room || (p = fd_table[fd]) == 0)) {
 		*err = -EBADF;
 		return NULL;
 	}

@@ -97,6 +97,8 @@ static int core_open(struct core *c, const struct chan_sqe *cmd, struct csock **
 		if (r == 0)
 			r = cmd_call(c, NULL, cmd, &e);
 	} while (r == -ERESTART && !client.remaking);
+	if (r >= 0)
+		r = csock_place(c, e.sid);
 	if (r < 0)
 		return r;
 	*out = csock_open(c, e.sid, cmd->arg[0], cmd->arg[1], e.aux);

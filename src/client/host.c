@@ -19,6 +19,8 @@ int host_socket_at(int fd, int domain, int type, int protocol)
 void host_frugal(void)
 {
 	client_lock();
+	if (client.running && !client.frugal)
+		tables_open_all();
 	if (client.running && client.transport.attached && !client.frugal)
 		client.one_fd = sleep_on_one();
 	client.frugal = client.running;

@@ -23,6 +23,8 @@ struct host_ops {
 	 * flags: SOCK_CLOEXEC. -EMFILE, -ENFILE. Called inside the client's lock; it must not call
 	 * the client. */
 	int (*fd_new)(int flags);
+	/* The number that fd_new() just gave is not needed: as if it had not been given. */
+	void (*fd_back)(int fd);
 	/* The client has dropped what fd stood for, without having been told to close it: the stack
 	 * was stopped, or a child of fork could not inherit it. Inside the lock, as fd_new. */
 	void (*fd_gone)(int fd);

@@ -19,8 +19,29 @@
 #include <unistd.h>
 
 #include "client/link.h"
+#include "client/table.h"
 
 /* ---- coming ---- */
+
+int links_open(uint64_t from, uint64_t to)
+{
+	return table_open(client.links->sock, sizeof(*client.links->sock), from, to);
+}
+
+/* Beside each row of a socket that may be used there is one. */
+static bool socks_opened(void)
+{
+	bool all = true;
+
+	for (unsigned z = 0; z < client.n_zones && all; z++) {
+		uint64_t at = (uint64_t)z * client.zone_rows;
+
+		all = links_open(at, at + client.opened[z]) == 0;
+	}
+	return all;
+}
+
+static void links_free(void);
 
 static bool links_init(void)
 {
@@ -28,19 +49,13 @@ static bool links_init(void)
 
 	if (k == NULL)
 		return false;
-	k->sock_bytes = (uint64_t)client.n_zones * client.zone_rows * sizeof(*k->sock);
-	k->sock = mmap(NULL, k->sock_bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	k->n_socks = (uint64_t)client.n_zones * client.zone_rows;
+	k->sock = table_reserve(k->n_socks, sizeof(*k->sock));
 	k->epoll = fd_high(epoll_create1(EPOLL_CLOEXEC));
-	if (k->sock != MAP_FAILED && k->epoll >= 0) {
-		client.links = k;
+	client.links = k;
+	if (k->sock != NULL && k->epoll >= 0 && socks_opened())
 		return true;
-	}
-	if (k->sock != MAP_FAILED)
-		munmap(k->sock, k->sock_bytes);
-	if (k->epoll >= 0)
-		close(k->epoll);
-	free(k);
+	links_free();
 	return false;
 }
 
@@ -322,8 +337,9 @@ static void links_free(void)
 			close_fds(&k->link[i]);
 			mapping_unmap(&k->link[i].memory);
 		}
-	munmap(k->sock, k->sock_bytes);
-	close(k->epoll);
+	table_free(k->sock, k->n_socks, sizeof(*k->sock));
+	if (k->epoll >= 0)
+		close(k->epoll);
 	free(k);
 	client.links = NULL;
 }

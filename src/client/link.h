@@ -131,7 +131,7 @@ struct links {
 	uint32_t packet_rows;
 	struct link_map region[REGIONS_MAX];
 	struct lsock *sock;
-	uint64_t sock_bytes;
+	uint64_t n_socks;
 };
 
 static inline struct lsock *lsock_of(const struct csock *s)

@@ -10,36 +10,51 @@
 #include <sys/mman.h>
 
 #include "client/link.h"
+#include "client/table.h"
 
-#define ASK_MS 1000 /* for the service to say where a region is */
+#define OPEN_ROWS 1024u /* at a time */
+#define ASK_MS	  1000	/* for the service to say where a region is */
 
 /* ---- rows ---- */
-
-static void *table(uint64_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p != MAP_FAILED ? p : NULL;
-}
 
 int link_core_init(struct core *c)
 {
 	if (c->link_row == NULL)
-		c->link_row = table(LINK_ROWS * sizeof(*c->link_row));
+		c->link_row = table_reserve(LINK_ROWS, sizeof(*c->link_row));
 	if (c->link_data == NULL)
-		c->link_data = table((uint64_t)LINK_ROWS * LINK_INLINE);
+		c->link_data = table_reserve(LINK_ROWS, LINK_INLINE);
 	return c->link_row != NULL && c->link_data != NULL ? 0 : -ENOMEM;
 }
 
 void link_core_fini(struct core *c)
 {
-	if (c->link_row != NULL)
-		munmap(c->link_row, LINK_ROWS * sizeof(*c->link_row));
-	if (c->link_data != NULL)
-		munmap(c->link_data, (uint64_t)LINK_ROWS * LINK_INLINE);
+	table_free(c->link_row, LINK_ROWS, sizeof(*c->link_row));
+	table_free(c->link_data, LINK_ROWS, LINK_INLINE);
 	c->link_row = NULL;
 	c->link_data = NULL;
+}
+
+/* A row is in three tables. */
+static int rows_open(struct core *c, uint32_t to)
+{
+	uint32_t from = c->link_opened;
+
+	if (to > LINK_ROWS)
+		to = LINK_ROWS;
+	if ((c->link_row == NULL && link_core_init(c) < 0) ||
+	    table_open(c->link_row, sizeof(*c->link_row), from, to) < 0 ||
+	    table_open(c->link_data, LINK_INLINE, from, to) < 0 ||
+	    table_open(c->loan, sizeof(*c->loan), c->link_rows + (uint64_t)from,
+		       c->link_rows + (uint64_t)to) < 0)
+		return -ENOMEM;
+	c->link_opened = to;
+	return 0;
+}
+
+void link_rows_open(struct core *c)
+{
+	if (c->link_row != NULL)
+		(void)!rows_open(c, LINK_ROWS);
 }
 
 struct link_row *link_row(const struct core *c, uint32_t row)
@@ -65,7 +80,8 @@ uint32_t link_row_new(struct core *c)
 		c->link_free = c->loan[row].next;
 		return row;
 	}
-	if (c->link_fresh == LINK_ROWS || (c->link_row == NULL && link_core_init(c) < 0))
+	if (c->link_fresh == LINK_ROWS ||
+	    (c->link_fresh == c->link_opened && rows_open(c, c->link_opened + OPEN_ROWS) < 0))
 		return NIL;
 	return c->link_rows + c->link_fresh++;
 }

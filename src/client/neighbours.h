@@ -95,6 +95,10 @@ const uint8_t *link_region_get(const struct core *c, uint64_t off, uint32_t len,
 void link_region_put(uint8_t region);
 int link_core_init(struct core *c) must_check;
 void link_core_fini(struct core *c);
+/* Rows from core->link_row on that may be used: all, as far as there is memory. */
+void link_rows_open(struct core *c);
+/* Beside rows of client.sock, which come into use: 0, -ENOMEM. */
+int links_open(uint64_t from, uint64_t to) must_check;
 void link_row_put(struct core *c, uint32_t row);
 uint16_t link_row_gen(const struct core *c, uint32_t row);
 

@@ -312,8 +312,9 @@ struct spares {
 struct core {
 	struct chan_end end;
 	const struct chan_map *map;
-	struct csock *sock; /* by sid_index, if row is NULL */
-	uint32_t *row;	    /* of client.sock and 1, by sid_index; 0 = none */
+	struct csock *sock;  /* by sid_index, if row is NULL */
+	uint32_t *row;	     /* of client.sock and 1, by sid_index; 0 = none */
+	uint32_t *row_later; /* for when the service goes: there may be no memory then */
 	uint32_t max_socks;
 	uint8_t id;
 	bool scratch_taken;
@@ -323,6 +324,7 @@ struct core {
 	uint32_t max_loans;
 	uint32_t own_rows, gone_rows, link_rows; /* see struct loan */
 	uint32_t link_free, link_fresh;		 /* rows of the last part */
+	uint32_t link_opened;			 /* of them that may be used (table.h) */
 	struct link_row *link_row;		 /* beside them, NULL until there is a link */
 	uint8_t *link_data;			 /* small payload that came with its entry */
 	uint32_t empty_free;
@@ -335,8 +337,9 @@ struct core {
 	struct arena arena;
 	struct spares spare[SPARE_CLASSES];
 	struct block *block;
-	uint32_t starved;  /* sockets that found neither token nor block, by row */
-	uint32_t to_close; /* sockets whose CLOSE found sq full */
+	uint64_t blocks_opened; /* that may be used by the program (table.h) */
+	uint32_t starved;	/* sockets that found neither token nor block, by row */
+	uint32_t to_close;	/* sockets whose CLOSE found sq full */
 	struct reply reply[REPLIES];
 	uint32_t lent;	    /* loans that the program holds */
 	uint32_t gone_used; /* rows of the last part of `loan` */
@@ -447,7 +450,8 @@ struct client {
 	struct csock *sock; /* zones of zone_rows, one for each core there may be */
 	unsigned n_zones;
 	uint32_t zone_rows;
-	uint32_t top[EMBED_CORES_MAX]; /* rows of a zone that were ever used */
+	uint32_t top[EMBED_CORES_MAX];	  /* rows of a zone that were ever used */
+	uint32_t opened[EMBED_CORES_MAX]; /* that may be: at least these (table.h) */
 	uint32_t free_sock;   /* rows that are free below top, when cores have a row table */
 	uint16_t epoch;	      /* services that are gone */
 	struct gone *gone;    /* of which something is held */

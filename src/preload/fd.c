@@ -166,6 +166,12 @@ static int host_fd_new(int flags)
 	return fd;
 }
 
+static void host_fd_back(int fd)
+{
+	fd_set_kind(fd, FD_KERNEL);
+	real.close(fd);
+}
+
 /* One end of a pair whose other end is closed: what reads it sees an end, what writes it EPIPE. */
 static int dead_end(int fd)
 {
@@ -190,8 +196,10 @@ static void host_fd_gone(int fd)
 
 void fd_host(void)
 {
-	static const struct host_ops ops = {
-		.fd_new = host_fd_new, .fd_gone = host_fd_gone, .interrupted = signal_waits};
+	static const struct host_ops ops = {.fd_new = host_fd_new,
+					    .fd_back = host_fd_back,
+					    .fd_gone = host_fd_gone,
+					    .interrupted = signal_waits};
 
 	host_set(&ops);
 }

@@ -48,7 +48,7 @@ enum fd_kind {
 	FD_OWN,	      /* the library's: the program doesn't see it */
 };
 #define FD_KINDS     (1u << 22) /* as the client's FD_MAX; higher numbers are the kernel's */
-#define FD_KINDS_LOW (1u << 16) /* those of which the kind is looked up at once */
+#define FD_KINDS_LOW (1u << 14) /* those of which the kind is looked up at once */
 
 /* ---- number_table.c ---- */
 

@@ -10,10 +10,22 @@
 
 #include "preload/preload.h"
 
+/* Of numbers that it may have from then on there is room to know something. */
+static void numbers_room(void)
+{
+	struct rlimit l;
+	bool few = getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < FD_KINDS_LOW;
+
+	for (int fd = 0; fd < (few ? (int)l.rlim_cur : (int)FD_KINDS_LOW); fd++)
+		(void)!number_room(fd);
+}
+
 void sandboxed(void)
 {
-	if (started())
-		host_frugal();
+	if (!started())
+		return;
+	numbers_room();
+	host_frugal();
 }
 
 #define FEW 64
