@@ -148,13 +148,15 @@ static size_t least(uint16_t type)
 
 static int check(const struct attach_msg *m, const struct msghdr *h)
 {
-	if (m->len < sizeof(m->head) || (h->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ||
-	    m->head.magic != ATTACH_MAGIC)
+	if (m->len < sizeof(m->head) || (h->msg_flags & MSG_TRUNC) || m->head.magic != ATTACH_MAGIC)
 		return -EPROTO;
 	if (m->head.version != ATTACH_VERSION)
 		return -EPROTONOSUPPORT;
 	if (least(m->head.type) == 0 || m->len < least(m->head.type))
 		return -EPROTO;
+	/* There was room for them in the message, but no number. */
+	if (h->msg_flags & MSG_CTRUNC)
+		return m->n_fds < ATTACH_FDS_MAX ? -EMFILE : -EPROTO;
 	return 0;
 }
 

@@ -250,8 +250,8 @@ int attach_address(const char *path, struct sockaddr_un *to, socklen_t *len) mus
 int attach_send(int sock, enum attach_type type, void *msg, size_t len, const int *fd,
 		unsigned n_fds) must_check;
 /* The next message, with a sane head and a length that its type has at least. 0, -EAGAIN,
- * -ECONNRESET (the end), -EPROTO, -EPROTONOSUPPORT (another version: head is valid). Descriptors
- * are closed on failure. */
+ * -ECONNRESET (the end), -EPROTO, -EPROTONOSUPPORT (another version: head is valid), -EMFILE (no
+ * numbers for all its descriptors: the rest is valid). Descriptors are closed on failure. */
 int attach_recv(int sock, struct attach_msg *m, int flags) must_check;
 void attach_close_fds(struct attach_msg *m);
 /* The next piece of an answer; the length of its bytes (0: the end), or as attach_recv; -EINTR. */

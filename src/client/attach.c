@@ -149,6 +149,13 @@ static int map_all(struct attached *a, struct attach_msg *m, struct chan_map *ma
 
 /* ---- the conversation ---- */
 
+int service_recv(int sock, struct attach_msg *m)
+{
+	int rc = attach_recv(sock, m, MSG_DONTWAIT);
+
+	return rc == -EMFILE && m->head.type == ATTACH_LINK ? 0 : rc;
+}
+
 static int message_wait(int sock, struct attach_msg *m)
 {
 	struct pollfd p = {.fd = sock, .events = POLLIN};
@@ -160,7 +167,7 @@ static int message_wait(int sock, struct attach_msg *m)
 		} while (n < 0 && errno == EINTR);
 		if (n <= 0)
 			return n == 0 ? -ETIMEDOUT : -errno;
-		n = attach_recv(sock, m, MSG_DONTWAIT);
+		n = service_recv(sock, m);
 		if (n < 0 || !links_message(m))
 			return n;
 		attach_close_fds(m); /* what came in between */
@@ -230,6 +237,18 @@ int attach_dial(struct attached *a, const char *path, int flags)
 	return 0;
 }
 
+static void dial_failed(int rc, const char *path, char *err, size_t err_len)
+{
+	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS)
+		snprintf(err, err_len, "no connection to the service can be opened: %s",
+			 strerror(-rc));
+	else
+		snprintf(err, err_len,
+			 "no service answers at %s (%s): start zstackd or set ZSTACK_SOCKET; or, "
+			 "for a stack in this program, name a port: --vdev SPEC or --port PCI",
+			 path, strerror(-rc));
+}
+
 int attach_begin(struct attached *a, const struct attached *from, const struct attach_want *want,
 		 int flags, char *err, size_t err_len)
 {
@@ -242,10 +261,7 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 	unsigned n_fds;
 
 	if (rc < 0) {
-		snprintf(err, err_len,
-			 "no service answers at %s (%s): start zstackd or set ZSTACK_SOCKET; or, "
-			 "for a stack in this program, name a port: --vdev SPEC or --port PCI",
-			 want->path, strerror(-rc));
+		dial_failed(rc, want->path, err, err_len);
 		return rc;
 	}
 	if (from != NULL) {

@@ -183,7 +183,7 @@ void links_read(void)
 {
 	struct attach_msg m;
 
-	while (attach_recv(client.transport.service.sock, &m, MSG_DONTWAIT) == 0) {
+	while (service_recv(client.transport.service.sock, &m) == 0) {
 		(void)links_message(&m);
 		attach_close_fds(&m);
 	}

@@ -213,7 +213,7 @@ static int region_ask(uint32_t id)
 	while (rc == 0) {
 		if (poll(&p, 1, ASK_MS) <= 0)
 			return -ETIMEDOUT;
-		rc = attach_recv(a->sock, &m, MSG_DONTWAIT);
+		rc = service_recv(a->sock, &m);
 		if (rc == -EAGAIN)
 			rc = 0;
 		else if (rc == 0 && m.head.type == ATTACH_REGION_IS && m.region.id == id)

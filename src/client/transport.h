@@ -158,6 +158,9 @@ int attach_dial(struct attached *a, const char *path, int flags) must_check;
  * NULL. flags: SOCK_NONBLOCK: never waits. */
 int attach_begin(struct attached *a, const struct attached *from, const struct attach_want *want,
 		 int flags, char *err, size_t err_len) must_check;
+/* As attach_recv(), without waiting. A link that is offered comes without its descriptors when there
+ * are no numbers for them: it is to be refused. */
+int service_recv(int sock, struct attach_msg *m) must_check;
 /* Its answer is there: 1 attached, and maps are filled in; 0 more is to come; or -errno. */
 int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err_len) must_check;
 int attach_open(struct attached *a, const struct attach_want *want, struct chan_map *maps,

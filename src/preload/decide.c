@@ -201,7 +201,7 @@ static int bind_both(int fd, const struct wish *w, const struct sockaddr *addr, 
 
 static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, socklen_t len)
 {
-	int r = whose_told(w, fd);
+	int r = whose_told(w);
 
 	switch (r) {
 	case WHOSE_OURS:
@@ -210,8 +210,8 @@ static int bind_wish(int fd, struct wish *w, const struct sockaddr *addr, sockle
 	case WHOSE_BOTH:
 		r = bind_both(fd, w, addr, len);
 		/* Loopback is the kernel's in the first place: a port that the program may not
-		 * have of ours is no fault. */
-		if (w->loopback && (r == -EACCES || r == -ENETDOWN)) {
+		 * have of ours is no fault, nor that there is no room. */
+		if (w->loopback && (r == -EACCES || r == -ENETDOWN || lacks_room(r))) {
 			w->why = TOLD_LOOPBACK;
 			return whose_done(w, DECIDED_KERNEL);
 		}
@@ -299,6 +299,15 @@ static bool kernel_bound(int fd)
 	return real.getsockname(fd, (struct sockaddr *)&now, &len) == 0 && now.sin6_port != 0;
 }
 
+static int connect_ours(int fd)
+{
+	int r = ours_alone(fd);
+
+	if (r < 0)
+		return r == -ENOMEM ? r : -ENOBUFS;
+	return DECIDED_OURS;
+}
+
 int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct wish w;
@@ -309,9 +318,9 @@ int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	    (w.c.udp || !kernel_bound(fd))) {
 		w.c.connect = true;
 		w.group_if = number_group_if(fd) != NULL;
-		r = whose_told(&w, fd);
+		r = whose_told(&w);
 		if (r == WHOSE_OURS)
-			r = ours_alone(fd) < 0 ? -ENOBUFS : DECIDED_OURS;
+			r = connect_ours(fd);
 		r = whose_done(&w, r);
 	}
 	number_unlock();
@@ -328,7 +337,7 @@ int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 	if (fd_kind(fd) == FD_UNDECIDED && wish_from(&w, fd, "send", addr, len) && w.c.udp) {
 		w.c.connect = true;
 		w.group_if = number_group_if(fd) != NULL;
-		r = whose_told(&w, fd);
+		r = whose_told(&w);
 	}
 	if (r == WHOSE_OURS) {
 		r = twin = twin_make(fd);

@@ -18,11 +18,19 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Who changes the limit of descriptors, or looks at it to change it. */
-static pthread_mutex_t limit = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t limit = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+static unsigned wide;	     /* how often it was put up; under the lock */
+static struct rlimit narrow; /* as the program has it, meanwhile */
 static int original = -1;
 static struct {
 	uint64_t dev, ino;
 } original_id;
+
+/* Where the library's own begin that the program can't have. */
+static rlim_t own_beyond(const struct rlimit *l)
+{
+	return l->rlim_cur < OWN_MIN && l->rlim_max > OWN_MIN ? OWN_MIN : l->rlim_cur;
+}
 
 void limit_lock(void)
 {
@@ -36,41 +44,67 @@ void limit_unlock(void)
 	leave(0);
 }
 
+/* ---- the library's own numbers ---- */
+
+/* The limit is put up, to its hard limit at most, for a number that the program can't have. */
+void limit_widen(void)
+{
+	struct rlimit more;
+
+	limit_lock();
+	if (wide++ > 0)
+		return;
+	if (getrlimit(RLIMIT_NOFILE, &narrow) != 0)
+		narrow = (struct rlimit){0, 0};
+	more = narrow;
+	more.rlim_cur = own_beyond(&narrow) + OWN_BEYOND;
+	if (more.rlim_cur > more.rlim_max)
+		more.rlim_cur = more.rlim_max;
+	if (more.rlim_cur > narrow.rlim_cur)
+		real.setrlimit(RLIMIT_NOFILE, &more);
+}
+
+void limit_narrow(void)
+{
+	if (--wide == 0 && narrow.rlim_cur < narrow.rlim_max)
+		real.setrlimit(RLIMIT_NOFILE, &narrow);
+	limit_unlock();
+}
+
 /* Near the end of what the program may have, so that it meets none of them by counting up. */
-static int own_min(const struct rlimit *l)
+static int own_below(const struct rlimit *l)
 {
 	if (l->rlim_cur < OWN_MIN + OWN_ROOM)
-		return 0;
+		return (int)(l->rlim_cur - l->rlim_cur / 4);
 	return l->rlim_cur > OWN_BELOW ? OWN_BELOW - OWN_ROOM : (int)l->rlim_cur - OWN_ROOM;
 }
 
-/* Beyond it, while the limit is put up: there the program can't have a number anyway. Not in large
- * tables: each fork copies them. */
-static int dup_beyond(int fd, const struct rlimit *l)
+/* Beyond what the program may have; else near its end; else where there is one. Large tables are
+ * left as they are as long as possible: each fork copies them. */
+static int dup_somewhere(int fd)
 {
-	struct rlimit more = {l->rlim_cur + OWN_BEYOND, l->rlim_max};
-	int high;
+	struct rlimit l;
+	bool large = getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur > OWN_BELOW && wide == 0;
+	int high = large ? real.fcntl(fd, F_DUPFD_CLOEXEC, own_below(&l)) : -1;
 
-	if (l->rlim_cur < OWN_MIN || l->rlim_cur > OWN_BELOW || l->rlim_max < more.rlim_cur ||
-	    real.setrlimit(RLIMIT_NOFILE, &more) != 0)
-		return -1;
-	high = real.fcntl(fd, F_DUPFD_CLOEXEC, (int)l->rlim_cur);
-	real.setrlimit(RLIMIT_NOFILE, l);
+	if (high >= 0)
+		return high;
+	limit_widen();
+	high = real.fcntl(fd, F_DUPFD_CLOEXEC, (int)own_beyond(&narrow));
+	if (high < 0)
+		high = real.fcntl(fd, F_DUPFD_CLOEXEC, own_below(&narrow));
+	if (high < 0)
+		high = real.fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	limit_narrow();
 	return high;
 }
 
 int own_dup(int fd)
 {
-	struct rlimit l;
-	int high = -1;
+	int high;
 
 	limit_lock();
-	if (getrlimit(RLIMIT_NOFILE, &l) != 0)
-		l.rlim_cur = 0;
-	else
-		high = dup_beyond(fd, &l);
-	if (high < 0)
-		high = real.fcntl(fd, F_DUPFD_CLOEXEC, own_min(&l));
+	high = dup_somewhere(fd);
 	limit_unlock();
 	if (high < 0)
 		return -1;
@@ -207,5 +241,5 @@ void fd_host(void)
 void fd_unlock_child(void)
 {
 	lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-	limit = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+	limit = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }

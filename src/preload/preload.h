@@ -119,6 +119,14 @@ int own_dup(int fd);
 /* Around every change of the limit of descriptors. */
 void limit_lock(void);
 void limit_unlock(void);
+/* For what the library opens for itself when the program may have no more. Between the two nobody
+ * else changes the limit. May be nested. */
+void limit_widen(void);
+void limit_narrow(void);
+/* An error of the library's own, as the program is told: ENOMEM, ENOBUFS; else ENETDOWN. */
+int room_error(int r);
+/* Is it one of memory or descriptors? */
+bool lacks_room(int r);
 
 /* ---- entering and leaving: signal_call.c defers handlers meanwhile ---- */
 
@@ -224,8 +232,8 @@ void sandboxed(void);
 
 /* ---- start.c ---- */
 
-/* Attaches, or loads the stack, unless it is done. 0; -ENETDOWN, after it was said on stderr why.
- */
+/* Attaches, or loads the stack, unless it is done. 0; as room_error(), after it was said on stderr
+ * why. */
 int start_need(void) must_check;
 bool started(void);
 /* The stack is the program's own: there is no service, and there are no other programs. */

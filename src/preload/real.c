@@ -46,13 +46,18 @@ int __wrap_fcntl64(int fd, int cmd, ...)
 {
 	va_list ap;
 	void *arg;
+	int r;
 
 	va_start(ap, cmd);
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	if (cmd != F_DUPFD_CLOEXEC)
 		return real.fcntl64(fd, cmd, arg);
-	return own_dup(fd);
+	r = own_dup(fd);
+	/* It stays where it is, then, and is the library's there. */
+	if (r < 0 && number_room(fd) == 0)
+		fd_set_kind(fd, FD_OWN);
+	return r;
 }
 
 int __wrap_bind(int fd, const struct sockaddr *addr, socklen_t len)
@@ -74,7 +79,12 @@ int __wrap_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 int __wrap_epoll_create1(int flags)
 {
-	return real.epoll_create1(flags);
+	int fd;
+
+	limit_widen();
+	fd = real.epoll_create1(flags);
+	limit_narrow();
+	return fd;
 }
 
 int __wrap_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
@@ -147,7 +157,15 @@ ssize_t __wrap_recv(int fd, void *buf, size_t len, int flags)
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *msg, int flags)
 {
-	return real.syscall(SYS_recvmsg, fd, msg, flags);
+	ssize_t n;
+
+	if (msg->msg_controllen == 0)
+		return real.syscall(SYS_recvmsg, fd, msg, flags);
+	/* Descriptors for which there is no number are lost. */
+	limit_widen();
+	n = real.syscall(SYS_recvmsg, fd, msg, flags);
+	limit_narrow();
+	return n;
 }
 
 ssize_t __wrap_send(int fd, const void *buf, size_t len, int flags)
@@ -167,7 +185,12 @@ int __wrap_sigaction(int sig, const struct sigaction *act, struct sigaction *old
 
 int __wrap_socket(int domain, int type, int protocol)
 {
-	return real.socket(domain, type, protocol);
+	int fd;
+
+	limit_widen();
+	fd = real.socket(domain, type, protocol);
+	limit_narrow();
+	return fd;
 }
 
 long __wrap_syscall(long number, ...)

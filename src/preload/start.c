@@ -6,7 +6,8 @@
  * What the environment says is in run.h.
  *
  * A service that can't be reached is reported once on stderr; calls that need it say ENETDOWN, and
- * each second one of them tries again.
+ * each second one of them tries again. Where memory or descriptors were missing they say that, and
+ * each of them tries, as the program may have made room.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@ static _Atomic bool running;
 static _Atomic bool forked; /* this is a child that has not made a socket yet */
 static bool told;
 static int64_t failed_ns;
+static int failed; /* why, as room_error() */
 
 void say(const char *fmt, ...)
 {
@@ -116,20 +118,40 @@ __attribute__((destructor)) static void stop(void)
 	zs_stop();
 }
 
+bool lacks_room(int r)
+{
+	return r == -ENOBUFS || r == -ENOMEM || r == -ENFILE || r == -EMFILE;
+}
+
+int room_error(int r)
+{
+	if (lacks_room(r))
+		return r == -ENOMEM ? -ENOMEM : -ENOBUFS;
+	return r < 0 ? -ENETDOWN : r;
+}
+
+static const char *error_name(int r)
+{
+	return r == -ENOMEM ? "ENOMEM" : r == -ENOBUFS ? "ENOBUFS" : "ENETDOWN";
+}
+
 static int start_now(void)
 {
 	struct zs_config *c = zs_config_new();
 	int r;
 
 	fd_host();
+	/* Descriptors of its own, while the program has all that it may have. */
+	limit_widen();
 	r = zs_start(c);
+	limit_narrow();
 	if (r == 0)
 		fork_watch();
 	stops = r == 0 && start_embedded();
 
 	if (r < 0 && !told)
-		say("%s; its sockets get ENETDOWN until that works",
-		    c != NULL ? zs_config_error(c) : strerror(-r));
+		say("%s; its sockets get %s until that works",
+		    c != NULL ? zs_config_error(c) : strerror(-r), error_name(room_error(r)));
 	told = r < 0;
 	zs_config_free(c);
 	return r;
@@ -149,6 +171,7 @@ bool started(void)
 int start_need(void)
 {
 	int64_t now;
+	int r;
 
 	if (likely(started()) && unlikely(atomic_load_explicit(&forked, memory_order_relaxed)))
 		settle();
@@ -157,11 +180,13 @@ int start_need(void)
 	enter();
 	pthread_mutex_lock(&lock);
 	now = mono_ns();
-	if (!started() && (failed_ns == 0 || now - failed_ns >= RETRY_NS)) {
-		failed_ns = start_now() < 0 ? now : 0;
-		atomic_store_explicit(&running, failed_ns == 0, memory_order_release);
+	if (!started() && (failed_ns == 0 || lacks_room(failed) || now - failed_ns >= RETRY_NS)) {
+		failed = room_error(start_now());
+		failed_ns = failed < 0 ? now : 0;
+		atomic_store_explicit(&running, failed == 0, memory_order_release);
 	}
+	r = started() ? 0 : failed;
 	pthread_mutex_unlock(&lock);
 	leave(0);
-	return started() ? 0 : -ENETDOWN;
+	return r;
 }

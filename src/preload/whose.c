@@ -55,6 +55,7 @@ bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *
 	if (!case_from(w, sa, len) || real.getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) < 0)
 		return false;
 	w->verb = verb;
+	w->fd = fd;
 	w->c.udp = type == SOCK_DGRAM;
 	return true;
 }
@@ -73,7 +74,7 @@ static const char *const said[TOLD_MAX] = {
 	[TOLD_NO_STACK] = "no stack",
 };
 
-static void tell(const struct wish *w, int fd)
+static void tell(const struct wish *w, const char *what)
 {
 	char text[INET6_ADDRSTRLEN];
 	bool v4 = IN6_IS_ADDR_V4MAPPED(&w->c.addr);
@@ -83,8 +84,18 @@ static void tell(const struct wish *w, int fd)
 	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&w->c.addr.s6_addr32[3] : &w->c.addr,
 		  text, sizeof(text));
 	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", program_invocation_short_name, getpid(),
-	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, fd,
-	    said[w->why]);
+	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, w->fd,
+	    what);
+}
+
+/* It could not be made. */
+static void no_room(const struct wish *w, int r)
+{
+	char text[80];
+
+	count_socket(TOLD_NO_ROOM);
+	snprintf(text, sizeof(text), "no room: %s", strerror(-r));
+	tell(w, text);
 }
 
 /* Loopback is the kernel's, and beside it ours for TCP between programs of one service: what
@@ -161,10 +172,14 @@ static int whose_by_address(struct wish *w)
 {
 	enum rule_answer a = rules_ask(run_rules(), &w->c);
 	bool own = false, near = false;
+	int r;
 
 	w->why = TOLD_NO_STACK;
-	if (a != RULE_LEAVE && (start_need() < 0 || places(w, &own, &near) < 0))
-		return -ENETDOWN;
+	r = a != RULE_LEAVE ? start_need() : 0;
+	if (r == 0 && a != RULE_LEAVE)
+		r = places(w, &own, &near);
+	if (r < 0)
+		return room_error(r);
 	a = rules_ask(run_rules(), &w->c);
 	w->why = a == RULE_LEAVE ? TOLD_RULE : TOLD_TAKEN_RULE;
 	if (a != RULE_NONE)
@@ -215,20 +230,17 @@ void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len)
 	no_link_rule(fd, &w.c);
 }
 
-int whose_told(struct wish *w, int fd)
+int whose_told(struct wish *w)
 {
 	int r = whose(w);
 
-	tell(w, fd);
+	if (!lacks_room(r))
+		tell(w, said[w->why]);
 	return r;
 }
 
-/* What else went wrong is the program's affair: a port that is taken, a wrong address. */
-static bool lacks_room(int r)
-{
-	return r == -ENOBUFS || r == -ENOMEM || r == -ENFILE || r == -EMFILE;
-}
-
+/* What else went wrong than want of room is the program's affair: a port that is taken, a wrong
+ * address. */
 int whose_done(const struct wish *w, int r)
 {
 	if (r >= 0)
@@ -236,6 +248,6 @@ int whose_done(const struct wish *w, int r)
 	else if (r == -ENETDOWN)
 		count_socket(TOLD_NO_STACK);
 	else if (lacks_room(r))
-		count_socket(TOLD_NO_ROOM);
+		no_room(w, r);
 	return r;
 }

@@ -10,6 +10,7 @@
 
 struct wish {
 	const char *verb; /* as verbose says it */
+	int fd;		  /* of which it was asked */
 	struct rule_case c;
 	bool wildcard;	    /* the address is */
 	bool loopback;	    /* the address is one of this host alone */
@@ -25,14 +26,14 @@ enum whose { WHOSE_KERNEL, WHOSE_OURS, WHOSE_BOTH };
  * the kernel's. */
 bool wish_from(struct wish *w, int fd, const char *verb, const struct sockaddr *sa,
 	       socklen_t len) must_check;
-/* enum whose, or -ENETDOWN; w->why is set. */
+/* enum whose, or as room_error(); w->why is set. */
 int whose(struct wish *w) must_check;
 /* Before it is bound or connected: does a rule say that its connections go by no shared memory? */
 void no_link_rule(int fd, const struct rule_case *c);
 /* The same of a socket that is ours already, and is to be connected. */
 void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len);
 /* The same, and said if that is wanted. */
-int whose_told(struct wish *w, int fd) must_check;
+int whose_told(struct wish *w) must_check;
 /* It came to that: counted, as w->why says, or as the error does. Returns r: 0 and above, or
  * -errno. */
 int whose_done(const struct wish *w, int r) must_check;

@@ -40,4 +40,39 @@ def without_memory_a_call_says_so():
         check(limits("exhaust", what) == "well\n", what)
 
 
+@case
+def without_memory_nothing_is_attached():
+    out = far(PYTHON, PROGRAM, "denied", "AS", options=("-v",))
+    said = [line for line in out.split("\n") if "zstack:" not in line]
+    check(said[:2] == ["ENOMEM ENOMEM", "well"], out)
+    for want in ("can't be used: Cannot allocate memory; its sockets get ENOMEM until that works",
+                 "tcp bind 10.7.0.2:7406 (fd 3): no room: Cannot allocate memory", "tcp connect 10.7.0.2:7406 (fd 3): no room: "):
+        check(want in out, f"{want}: {out}")
+
+
+def few(limit):
+    """How many it could open, and how many it did, twice."""
+    out = far("sh", "-c", f"ulimit {limit}; exec {PYTHON} {PROGRAM} few")
+    check("zstack:" not in out, out)
+    return list(map(int, out.split()))
+
+
+OWN = 16  # docs/design/011
+
+
+@case
+def few_numbers_are_all_the_programs():
+    """The library's own lie beyond the soft limit."""
+    for n in (64, 256):
+        room, *got = few(f"-Sn {n}")
+        check(got == [room, room], f"{n}: {got} of {room}")
+
+
+@case
+def where_the_hard_limit_is_as_low_it_has_all_but_few():
+    for n in (64, 256):
+        room, *got = few(f"-n {n}")
+        check(min(got) >= room - OWN, f"{n}: {got} of {room}")
+
+
 world.finish()

@@ -124,4 +124,49 @@ def exhaust(what):
     print("well")
 
 
+def few():
+    """All numbers that it may have are of use, as often as it likes, and each refusal is the kernel's."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used = sum(os.path.exists(f"/proc/self/fd/{n}") for n in range(limit))
+    counts = []
+    for port in (7404, 7405):
+        listener = socket.create_server((ZS4, port), backlog=64)
+        listener.settimeout(5)
+        socks, error = [listener], None
+        while error is None:
+            try:
+                socks.append(socket.socket())
+                socks[-1].connect((ZS4, port))
+                socks.append(listener.accept()[0])
+            except OSError as e:
+                error = e.errno
+        assert error == errno.EMFILE, error
+        counts.append(len(socks))
+        if len(socks) % 2 == 0:  # accept() was refused: what waits is there when there is a number again
+            socks[1].close()
+            socks[2].close()
+            socks[1:3] = []
+            socks.append(listener.accept()[0])
+        echo(socks[-2], socks[-1])
+        echo(socks[1], socks[2])
+        for s in socks:
+            s.close()
+    print(limit - used, *counts)
+
+
+def denied(what):
+    """There is no room to attach: said as the kernel would; when there is, all is well."""
+    limit = getattr(resource, "RLIMIT_" + what)
+    was = resource.getrlimit(limit)
+    resource.setrlimit(limit, (32 << 20, was[1]))
+    with socket.socket() as s, contextlib.suppress(OSError):
+        s.bind((ZS4, 7406))
+        raise AssertionError("bind")
+    with socket.socket() as s:
+        print(*(errno.errorcode[e] for e in (s.connect_ex((ZS4, 7406)), s.connect_ex((ZS4, 7406)))))
+    resource.setrlimit(limit, was)
+    echo(*pair(7406))
+    print("well")
+
+
 globals()[sys.argv[1]](*sys.argv[2:])
