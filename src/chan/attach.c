@@ -25,6 +25,18 @@ int attach_address(const char *path, struct sockaddr_un *to, socklen_t *len)
 	return 0;
 }
 
+int attach_name(const char *path, char name[ATTACH_NAME_MAX])
+{
+	size_t n = strlen(path);
+
+	name[0] = '\0';
+	if (path[0] != '/' || n + 2 > ATTACH_NAME_MAX - 1)
+		return -EINVAL;
+	name[0] = '@';
+	memcpy(name + 1, path, n + 1);
+	return 0;
+}
+
 int attach_send(int sock, enum attach_type type, void *msg, size_t len, const int *fd,
 		unsigned n_fds)
 {

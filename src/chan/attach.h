@@ -246,6 +246,11 @@ struct attach_msg {
 
 /* "/run/x.sock", or "@name" in the abstract namespace. -ENAMETOOLONG. */
 int attach_address(const char *path, struct sockaddr_un *to, socklen_t *len) must_check;
+#define ATTACH_NAME_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) + 1)
+/* A service at a path listens at this name as well, "@/run/x.sock", for programs that can't see the
+ * path any more. Anybody may have taken the name before: who connects there looks whose it is
+ * (SO_PEERCRED). -EINVAL: there is none for such a path, and name is "". */
+int attach_name(const char *path, char name[ATTACH_NAME_MAX]) must_check;
 /* Fills in the head's magic and version. 0, -EAGAIN (the receiver is slow), other -errno. */
 int attach_send(int sock, enum attach_type type, void *msg, size_t len, const int *fd,
 		unsigned n_fds) must_check;

@@ -18,8 +18,9 @@
 #include "chan/attach.h"
 #include "client/client_priv.h"
 
-#define FD_MIN	  900
-#define ANSWER_MS 10000 /* until a service that accepted us has answered */
+#define FD_MIN	     900
+#define ANSWER_MS    10000  /* until a service that accepted us has answered */
+#define UID_UNMAPPED 65534u /* all users that our user namespace does not know are this one */
 
 const char *attach_path(const char *configured)
 {
@@ -217,8 +218,11 @@ static void service_know(struct attached *a)
 	struct ucred u = {.pid = 0};
 	socklen_t len = sizeof(u);
 
-	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERCRED, &u, &len) == 0)
+	a->uid = UID_UNMAPPED;
+	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERCRED, &u, &len) == 0) {
 		a->pid = u.pid;
+		a->uid = u.uid;
+	}
 	len = sizeof(a->pidfd);
 	if (getsockopt(a->sock, SOL_SOCKET, SO_PEERPIDFD, &a->pidfd, &len) < 0)
 		a->pidfd = a->pid > 0 ? pidfd_open(a->pid, 0) : -1; /* before Linux 6.5 */
@@ -235,6 +239,25 @@ int attach_dial(struct attached *a, const char *path, int flags)
 		return a->sock;
 	service_know(a);
 	return 0;
+}
+
+static bool is_wanted(const struct attached *a, const struct attach_want *want)
+{
+	return a->uid == 0 || (a->uid == want->uid && a->uid != UID_UNMAPPED);
+}
+
+/* Anybody can listen at the name: nothing is said to a stranger. */
+int attach_find(struct attached *a, const struct attach_want *want, int flags)
+{
+	int rc = attach_dial(a, want->path, flags);
+
+	if (rc == 0 || rc == -EAGAIN || want->name == NULL || want->name[0] == '\0' ||
+	    attach_dial(a, want->name, flags) < 0)
+		return rc;
+	if (is_wanted(a, want))
+		return 0;
+	attach_close(a, NULL, false);
+	return rc;
 }
 
 static void dial_failed(int rc, const char *path, char *err, size_t err_len)
@@ -257,7 +280,7 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 				     .max_tokens = want->max_tokens,
 				     .flags = want->flags,
 				     .arena_bytes = want->arena_bytes};
-	int rc = attach_dial(a, want->path, flags), fd[EMBED_CORES_MAX + 1];
+	int rc = attach_find(a, want, flags), fd[EMBED_CORES_MAX + 1];
 	unsigned n_fds;
 
 	if (rc < 0) {
@@ -313,10 +336,10 @@ int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err
 	return rc;
 }
 
-int attach_resume(struct attached *a, const char *path)
+int attach_resume(struct attached *a, const struct attach_want *want)
 {
 	struct attach_head resume;
-	int rc = attach_dial(a, path, SOCK_NONBLOCK);
+	int rc = attach_find(a, want, SOCK_NONBLOCK);
 
 	if (rc == 0)
 		rc = attach_send(a->sock, ATTACH_RESUME, &resume, sizeof(resume), NULL, 0);
@@ -448,8 +471,11 @@ void attach_abandon(struct attached *a, struct chan_map *maps)
 	for (unsigned i = a->n_kept; i < a->n_arenas; i++)
 		close(a->arena_fd[i]);
 	/* The mappings did not come along; the service is the same. */
-	*a = (struct attached){
-		.sock = -1, .pidfd = a->pidfd, .pidfd_id = a->pidfd_id, .pid = a->pid};
+	*a = (struct attached){.sock = -1,
+			       .pidfd = a->pidfd,
+			       .pidfd_id = a->pidfd_id,
+			       .pid = a->pid,
+			       .uid = a->uid};
 }
 
 static int say_mapped(struct attached *a)

@@ -130,7 +130,7 @@ static int tables_init(void)
 	return r == 0 ? fd_init() : r;
 }
 
-int client_adopt(const char *path, struct attach_msg *welcome)
+int client_adopt(const char *path, const char *name, struct attach_msg *welcome)
 {
 	struct transport *t = &client.transport;
 	int r;
@@ -142,6 +142,7 @@ int client_adopt(const char *path, struct attach_msg *welcome)
 	r = attach_child(&t->service, welcome, t->map);
 	if (r < 0)
 		return r;
+	rejoin_know(&t->service, name);
 	t->n_cores = t->service.n_cores;
 	r = tables_init();
 	if (r < 0) {

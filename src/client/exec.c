@@ -31,7 +31,8 @@ struct exec_head {
 	uint32_t image_bytes; /* another version has another size */
 	uint32_t n;
 	uint32_t pad;
-	char path[112]; /* of the service */
+	char path[112]; /* of the service, and its name (attach_name()) */
+	char name[112];
 };
 
 struct exec_item {
@@ -44,6 +45,14 @@ struct exec_item {
 static bool write_all(int fd, const void *what, size_t n)
 {
 	return write(fd, what, n) == (ssize_t)n;
+}
+
+static void names_write(struct exec_head *h)
+{
+	const struct rejoin *j = &client.transport.rejoin;
+
+	memcpy(h->path, j->path, sizeof(j->path));
+	memcpy(h->name, j->name, sizeof(j->name));
 }
 
 static bool write_one(int fd, const struct exec_file *f, const struct csock *s)
@@ -77,7 +86,7 @@ static int write_socks(int memfd, const struct exec_file *f, unsigned n, uint32_
 {
 	struct exec_head head = {.magic = EXEC_MAGIC, .image_bytes = sizeof(struct exec_item)};
 
-	memcpy(head.path, client.transport.rejoin.path, sizeof(client.transport.rejoin.path));
+	names_write(&head);
 	if (!write_all(memfd, &head, sizeof(head)))
 		return -ENOSPC;
 	for (unsigned i = 0; i < n; i++) {
@@ -148,7 +157,7 @@ static int write_all_socks(int memfd, const struct exec_file *f, unsigned n)
 	struct csock *s;
 	int err;
 
-	memcpy(head.path, client.transport.rejoin.path, sizeof(client.transport.rejoin.path));
+	names_write(&head);
 	if (!write_all(memfd, &head, sizeof(head)))
 		return -ENOSPC;
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
@@ -217,7 +226,8 @@ static void *read_all(int fd, size_t *bytes)
 static bool head_sane(const struct exec_head *h)
 {
 	return h->magic == EXEC_MAGIC && h->image_bytes == sizeof(struct exec_item) && h->n > 0 &&
-	       h->n <= FD_MAX && memchr(h->path, '\0', sizeof(h->path)) != NULL;
+	       h->n <= FD_MAX && memchr(h->path, '\0', sizeof(h->path)) != NULL &&
+	       memchr(h->name, '\0', sizeof(h->name)) != NULL;
 }
 
 /* Reads on at *at; NULL when there is no more. */
@@ -271,7 +281,7 @@ static int adopt(struct attach_msg *m, const char *all, size_t bytes, struct exe
 	*out = calloc(h->n, sizeof(**out));
 	if (adopted == NULL || *out == NULL)
 		return -ENOMEM;
-	r = client_adopt(h->path, m);
+	r = client_adopt(h->path, h->name, m);
 	if (r < 0)
 		return r;
 	socks_open(all, bytes, h->n, *out);

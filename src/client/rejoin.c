@@ -14,6 +14,10 @@
  *	                                │
  *	                             ATTACHED   remake.c
  *
+ * Who can't reach the path any more (chroot, a socket file that was mounted alone) finds the next
+ * service by its name in the abstract namespace, which the first one had as well (attach_name()), if
+ * it is the same user's, or root's: anybody can take a name.
+ *
  * There is no thread for this. Who leads (wait.c) does it: he sleeps on these descriptors, too.
  * When nobody waits, whoever calls in vain looks now and then.
  *
@@ -49,6 +53,23 @@ void rejoin_init(const char *path)
 
 	*j = (struct rejoin){.state = REJOIN_ATTACHED, .voucher = vouch_make(VOUCHER_ATTACH)};
 	snprintf(j->path, sizeof(j->path), "%s", path);
+}
+
+void rejoin_know(const struct attached *a, const char *name)
+{
+	struct rejoin *j = rejoin();
+	struct {
+		struct sockaddr_un un;
+		char end;
+	} at = {.end = '\0'};
+	socklen_t len = sizeof(at.un);
+
+	j->uid = a->uid;
+	if (name != NULL)
+		snprintf(j->name, sizeof(j->name), "%s", name);
+	else if (getpeername(a->sock, (struct sockaddr *)&at.un, &len) == 0 &&
+		 len > offsetof(struct sockaddr_un, sun_path))
+		(void)!attach_name(at.un.sun_path, j->name);
 }
 
 void rejoin_fini(void)
@@ -148,10 +169,28 @@ static void numbers_forget(struct transport *t)
 		t->map[i].app_bell_fd = t->map[i].stack_bell_fd = -1;
 }
 
+static struct attach_want wanted(const struct rejoin *j)
+{
+	const struct core *c = &client.core[0];
+
+	return (struct attach_want){
+		.path = j->path,
+		.name = j->name,
+		.uid = j->uid,
+		.max_sockets = client.zone_rows,
+		.max_loans = c->own_rows,
+		.max_tokens = c->token_rows,
+		.arena_bytes = c->end.hdr.arena_bytes,
+		.flags = client.no_links ? ATTACH_NO_LINKS : 0,
+		.voucher = vouch_take(j->voucher, VOUCHER_ATTACH),
+	};
+}
+
 /* Each try has the time until the next one. */
 static void resume(struct rejoin *j, int64_t now)
 {
 	struct transport *t = &client.transport;
+	struct attach_want want = wanted(j);
 	int r = j->to.sock >= 0 ? attach_resumed(&j->to, &t->service, t->map) : 0;
 
 	if (r == 1) {
@@ -167,7 +206,7 @@ static void resume(struct rejoin *j, int64_t now)
 	if (now < j->next_ns)
 		return;
 	attach_close(&j->to, NULL, false);
-	r = attach_resume(&j->to, j->path);
+	r = attach_resume(&j->to, &want);
 	again_later(j, now);
 	if (r == 0)
 		j->next_ns = now + RESUME_NS;
@@ -203,25 +242,11 @@ static void attached(struct rejoin *j, int64_t now)
 		links_read();
 }
 
-static struct attach_want wanted(const struct rejoin *j)
-{
-	const struct core *c = &client.core[0];
-
-	return (struct attach_want){
-		.path = j->path,
-		.max_sockets = client.zone_rows,
-		.max_loans = c->own_rows,
-		.max_tokens = c->token_rows,
-		.arena_bytes = c->end.hdr.arena_bytes,
-		.flags = client.no_links ? ATTACH_NO_LINKS : 0,
-		.voucher = vouch_take(j->voucher, VOUCHER_ATTACH),
-	};
-}
-
 /* Does the service that closed our connection answer at its socket? Then we are out, and it goes on
  * without us. Another one is not for us as long as the first may still send our bytes. */
 static void ended(struct rejoin *j, int64_t now)
 {
+	struct attach_want want = wanted(j);
 	struct attached probe;
 
 	if (service_is_dead()) {
@@ -231,7 +256,7 @@ static void ended(struct rejoin *j, int64_t now)
 	if (now < j->next_ns)
 		return;
 	again_later(j, now);
-	if (attach_dial(&probe, j->path, SOCK_NONBLOCK) < 0)
+	if (attach_find(&probe, &want, SOCK_NONBLOCK) < 0)
 		return;
 	if (probe.pid == client.transport.service.pid)
 		lost(j, now);

@@ -343,8 +343,8 @@ struct core {
 	struct reply reply[REPLIES];
 	uint32_t lent;	    /* loans that the program holds */
 	uint32_t gone_used; /* rows of the last part of `loan` */
-	uint32_t early;	    /* a sid that is worth asking and was not known yet; see csock_greet() */
-	bool remade;	    /* remake_result is here */
+	uint32_t early; /* a sid that is worth asking and was not known yet; see csock_greet() */
+	bool remade;	/* remake_result is here */
 	struct chan_cqe remade_result;
 };
 
@@ -363,7 +363,8 @@ struct attached {
 	int pidfd;    /* the service, -1: not to be had */
 	struct fd_id sock_id, pidfd_id;
 	int pid;
-	bool mapped; /* MAPPED was said */
+	uint32_t uid; /* as this program's user namespace has it */
+	bool mapped;  /* MAPPED was said */
 	unsigned n_cores;
 	uint32_t free_ports_from; /* ports below are to be asked for */
 	bool shared;		  /* and no port */
@@ -379,6 +380,8 @@ struct attached {
 /* What is to be asked of a service. */
 struct attach_want {
 	const char *path;
+	const char *name; /* where it is looked for when the path leads nowhere, or NULL */
+	uint32_t uid;	  /* who must be there, at the name */
 	uint32_t max_sockets, max_loans, max_tokens; /* 0: as the service likes */
 	uint64_t arena_bytes;
 	uint32_t flags; /* ATTACH_NO_LINKS */
@@ -395,6 +398,8 @@ struct rejoin {
 	struct attached to;
 	struct chan_map map[EMBED_CORES_MAX];
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path) + 1];
+	char name[sizeof(((struct sockaddr_un *)0)->sun_path) + 1]; /* "": none; attach_name() */
+	uint32_t uid;						    /* of the first service */
 };
 
 /* How the stack is reached: loaded into this process, or a service's. */

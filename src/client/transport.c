@@ -96,6 +96,8 @@ int transport_open(struct transport *t, const struct embed_cfg *cfg, const char 
 				    .voucher = -1};
 	r = attach_open(&t->service, &want, t->map, err, err_len);
 	t->n_cores = r == 0 ? t->service.n_cores : 0;
+	if (r == 0)
+		rejoin_know(&t->service, NULL);
 	return r;
 }
 

@@ -16,8 +16,9 @@ static inline int client_ready(void)
 }
 
 struct attach_msg;
-/* Attaches by what a service made for us (exec.c): no socket is there yet. Inside. */
-int client_adopt(const char *path, struct attach_msg *welcome) must_check;
+/* Attaches by what a service made for us (exec.c): no socket is there yet. name: see
+ * attach_name(). Inside. */
+int client_adopt(const char *path, const char *name, struct attach_msg *welcome) must_check;
 
 /* ---- config.c ---- */
 void config_set_error(struct zs_config *c, const char *fmt, ...)
@@ -154,7 +155,9 @@ static inline bool csock_shared(const struct csock *s)
 const char *attach_path(const char *configured);
 /* Connects, and looks who answers. */
 int attach_dial(struct attached *a, const char *path, int flags) must_check;
-/* A first message to the service at want->path, with the arenas of `from`, which stay its own, or
+/* The same at the path, or at the name if it is whom it must be. */
+int attach_find(struct attached *a, const struct attach_want *want, int flags) must_check;
+/* A first message to the service that attach_find() finds, with the arenas of `from`, which stay its own, or
  * NULL. flags: SOCK_NONBLOCK: never waits. */
 int attach_begin(struct attached *a, const struct attached *from, const struct attach_want *want,
 		 int flags, char *err, size_t err_len) must_check;
@@ -166,7 +169,7 @@ int attach_step(struct attached *a, struct chan_map *maps, char *err, size_t err
 int attach_open(struct attached *a, const struct attach_want *want, struct chan_map *maps,
 		char *err, size_t err_len) must_check;
 /* A first message that asks for all descriptors again. */
-int attach_resume(struct attached *a, const char *path) must_check;
+int attach_resume(struct attached *a, const struct attach_want *want) must_check;
 /* Its answer: 1 they are there, in `of` and maps; 0 not yet; -errno. The old ones are whoever's. */
 int attach_resumed(struct attached *a, struct attached *of, struct chan_map *maps) must_check;
 /* Memory by a descriptor, which stays the caller's; not for children of fork. */
@@ -191,6 +194,9 @@ int attach_bind(struct attached *a, const uint8_t addr[16], uint16_t *port, bool
 
 /* ---- rejoin.c: the service goes and comes ---- */
 void rejoin_init(const char *path);
+/* Who the first service is, and its other name, by which the next one is found if the path can't
+ * be. NULL: as the kernel says. */
+void rejoin_know(const struct attached *a, const char *name);
 void rejoin_fini(void);
 /* For the leader, or any thread when there is none: looks after the service if it is time (now_ns),
  * or if there are news. Inside. */

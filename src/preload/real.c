@@ -103,6 +103,11 @@ int __wrap_epoll_wait(int epfd, struct epoll_event *events, int n, int timeout)
 	return (int)real.syscall(SYS_epoll_pwait, epfd, events, n, timeout, NULL, SIGSET_BYTES);
 }
 
+int __wrap_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return real.getpeername(fd, addr, len);
+}
+
 int __wrap_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	return real.getsockname(fd, addr, len);

@@ -3,11 +3,17 @@
  * The socket that programs and managers connect to. One service answers at a path, however many are
  * started at once: looking whether somebody does, removing what a killed one left behind, and
  * binding are done under a lock, a file beside the socket that exists for that moment only.
+ *
+ * It listens at the path's name in the abstract namespace as well, where programs that don't see the
+ * path any more find it (client/rejoin.c): only if everybody could reach the path, since permissions
+ * of folders are none there; and if nobody was there before, which anybody may be.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -19,14 +25,15 @@
 
 #define LOCK_WAIT_NS 5000000000 /* for others that start */
 #define LOCK_LOOK_NS 5000000
+#define NAME_WAIT_NS 1000000000 /* for a service that was killed to have left its name */
 
 /* Without a descriptor the connection could not even be closed, and would be announced for ever:
  * one is kept for this. */
-static void turn_away(struct service *s)
+static void turn_away(struct service *s, int listener)
 {
 	if (s->spare >= 0)
 		close(s->spare);
-	s->spare = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
+	s->spare = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (s->spare >= 0)
 		close(s->spare);
 	s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -37,14 +44,14 @@ static void turn_away(struct service *s)
 
 static void listener_ready(struct service *s, struct source *src, uint32_t events)
 {
-	int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int listener = src == &s->on_named ? s->named : s->listener;
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	(void)src;
 	(void)events;
 	if (fd >= 0)
 		app_accept(s, fd);
 	else if (errno == EMFILE || errno == ENFILE)
-		turn_away(s);
+		turn_away(s, listener);
 }
 
 /* ---- the lock ---- */
@@ -190,35 +197,127 @@ static int listener_bind_locked(struct service *s, const struct sockaddr_un *at,
 	return rc;
 }
 
+/* Connections inherit it: what is sent between accept() and the option of its own would come from
+ * nobody. */
+static int listener_new(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
+	return fd;
+}
+
+/* ---- its name ---- */
+
+/* May everybody go through all folders on the way there? */
+static bool path_is_open(const char *path)
+{
+	char at[PATH_MAX], *slash;
+	struct stat st;
+
+	if (realpath(path, at) == NULL)
+		return false;
+	while ((slash = strrchr(at, '/')) != NULL) {
+		slash[slash == at] = '\0';
+		if (stat(at, &st) < 0 || !(st.st_mode & S_IXOTH))
+			return false;
+		if (slash == at)
+			break;
+	}
+	return true;
+}
+
+/* Does somebody else listen there? */
+static bool name_is_strangers(const struct sockaddr_un *at, socklen_t len, struct ucred *who)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t n = sizeof(*who);
+	bool r = fd >= 0 && connect(fd, (const struct sockaddr *)at, len) == 0 &&
+		 getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &n) == 0 && who->uid != geteuid();
+
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int name_bind(int fd, const struct sockaddr_un *at, socklen_t len, struct ucred *who)
+{
+	int64_t end = node_now_ns() + NAME_WAIT_NS;
+
+	while (bind(fd, (const struct sockaddr *)at, len) < 0) {
+		if (errno != EADDRINUSE)
+			return -errno;
+		if (name_is_strangers(at, len, who) || node_now_ns() > end)
+			return -EADDRINUSE;
+		nanosleep(&(struct timespec){.tv_nsec = LOCK_LOOK_NS}, NULL);
+	}
+	return listen(fd, 128) < 0 ? -errno : 0;
+}
+
+/* Without it, it is a service all the same. */
+static void name_open(struct service *s)
+{
+	struct ucred who = {.pid = 0};
+	char name[ATTACH_NAME_MAX];
+	struct sockaddr_un at;
+	socklen_t len;
+	int rc;
+
+	if (attach_name(s->cfg.socket, name) < 0 || attach_address(name, &at, &len) < 0 ||
+	    !path_is_open(s->cfg.socket))
+		return;
+	s->named = listener_new();
+	rc = s->named >= 0 ? name_bind(s->named, &at, len, &who) : -errno;
+	s->on_named.ready = listener_ready;
+	if (rc == 0)
+		rc = service_watch(s, &s->on_named, s->named);
+	if (rc == 0)
+		return;
+	if (who.pid != 0)
+		svc_log("process %d of user %u has taken the name %s: programs that change their "
+			"root directory will not find the next service",
+			(int)who.pid, (unsigned)who.uid, name);
+	else
+		svc_log("the name %s is not to be had (%s): programs that change their root "
+			"directory will not find the next service",
+			name, strerror(-rc));
+	if (s->named >= 0)
+		close(s->named);
+	s->named = -1;
+}
+
+/* ---- all ---- */
+
 int listener_open(struct service *s, const struct svc_err *err)
 {
 	const char *path = s->cfg.socket;
 	struct sockaddr_un at;
 	socklen_t len;
-	int rc = attach_address(path, &at, &len), one = 1;
+	int rc = attach_address(path, &at, &len);
 
 	if (rc < 0)
 		return svc_fail(err, rc, "--socket %s: too long", path);
-	s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	s->listener = listener_new();
 	if (s->listener < 0)
 		return svc_fail(err, -errno, "no socket: %s", strerror(errno));
-	/* Connections inherit it: what is sent between accept() and the option of its own would
-	 * come from nobody. */
-	(void)setsockopt(s->listener, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 	rc = path[0] == '@' ? listener_bind(s, &at, len, err)
 			    : listener_bind_locked(s, &at, len, err);
 	if (rc < 0)
 		return rc;
+	name_open(s);
 	s->on_listener.ready = listener_ready;
 	return service_watch(s, &s->on_listener, s->listener);
 }
 
-/* The name goes first: as long as it is there somebody answers, so a next service removes it only
- * when we did not. */
+/* The names go first: as long as the path is there somebody answers, so a next service removes it
+ * only when we did not. */
 void listener_close(struct service *s)
 {
 	struct stat st;
 
+	if (s->named >= 0)
+		close(s->named);
 	if (s->socket_made && lstat(s->cfg.socket, &st) == 0 && st.st_ino == s->socket_ino)
 		(void)!unlink(s->cfg.socket);
 	if (s->listener >= 0)

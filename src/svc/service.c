@@ -145,7 +145,7 @@ int service_open(struct service *s, const struct svc_err *err)
 	list_init(&s->apps);
 	list_init(&s->kept);
 	list_init(&s->admins);
-	s->listener = s->signals = -1;
+	s->listener = s->named = s->signals = -1;
 	s->packets.fd = s->node.link_bell = -1;
 	list_init(&s->links);
 	descriptors_raise(s);

@@ -149,7 +149,8 @@ struct service {
 	int argc; /* of the command line, for reloading */
 	char **argv;
 	int epoll, listener, signals;
-	struct source on_listener, on_signal;
+	int named; /* the listener at attach_name(), -1: it is not to be had */
+	struct source on_listener, on_named, on_signal;
 	int spare; /* descriptor for when there are no others */
 	struct svc_log_limit {
 		int64_t since_ns;

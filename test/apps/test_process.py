@@ -378,6 +378,81 @@ def a_child_of_such_a_child_is_too():
     outlived_without_a_service("again")
 
 
+JAIL = """import os, socket, sys
+l = socket.create_server(("%s", 7))
+l.settimeout(None)
+os.chroot(sys.argv[1])
+os.chdir("/")
+print("ready", flush=True)
+while True:
+    s, _ = l.accept()
+    s.sendall(b"jail")
+    s.close()
+"""
+SQUATTER = """import socket, sys
+l = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+l.bind("\\0" + sys.argv[1])
+l.listen(100)
+print("waits", flush=True)
+while True:
+    s, _ = l.accept()
+    try:
+        print("heard", len(s.recv(1000)), flush=True)
+    except OSError as e:
+        print("heard", e, flush=True)
+    s.close()
+"""
+
+
+def jailed():
+    with contextlib.suppress(OSError):
+        return who_accepts() == b"jail"
+    return False
+
+
+def in_a_jail():
+    os.makedirs(path("empty"), exist_ok=True)
+    return App(world.PYTHON, "-c", JAIL % ZS4, path("empty"), ready="ready", ok=(0, -15))
+
+
+@case
+def a_program_in_a_chroot_finds_the_next_service():
+    """Its path is nowhere for it; the service has the same name in the abstract namespace (H38)."""
+    with in_a_jail() as p:
+        check(jailed(), "it does not serve")
+        for _ in range(2):
+            world.replace_service()
+            world.until("it serves again", jailed)
+        well(p)
+
+
+@case
+def who_takes_the_services_name_is_told_nothing():
+    """Another user has it while there is no service: the program turns away from him, and the service says who it is."""
+    if world.kernel:
+        return
+    with in_a_jail() as p:
+        check(jailed(), "it does not serve")
+        world.service.process.kill()
+        world.service.wait(20)
+        thief = App(world.PYTHON, "-c", SQUATTER, world.socket_path, ready="waits", line=["env"], user="www-data")
+        thief.await_line("heard")
+        world.serve()
+        check(f"process {thief.process.pid} of user 33 has taken the name @{world.socket_path}" in world.service.errors(),
+              world.service.errors())
+        check(not jailed(), "it serves, and can't have found the service")
+        check_told(thief)
+        thief.end()
+        world.replace_service()
+        world.until("it serves again", jailed)
+        well(p)
+
+
+def check_told(thief):
+    heard = thief.output().splitlines()[1:]
+    check(heard and all(line == "heard 0" or "Errno 104" in line for line in heard), f"{heard[:5]}")
+
+
 TALK = """import socket
 s = socket.create_connection(("%s", 7))
 print("there", flush=True)
