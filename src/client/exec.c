@@ -256,6 +256,9 @@ static bool item_open(const char *all, size_t bytes, size_t *at, struct exec_fil
 		return false;
 	s = image_open(&e.image, opts);
 	if (s != NULL) {
+		/* For children that are to be somebody else; vouchers are closed by exec. */
+		if (s->flags & CSOCK_BOUND)
+			vouch_bound(s);
 		adopted[n_adopted] = s;
 		f[n_adopted++] = e.file;
 	}

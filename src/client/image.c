@@ -36,6 +36,7 @@ void image_write(struct sock_image *i, const struct csock *s)
 		.peer_port = s->peer_port,
 		.local_port = s->local_port,
 		.stamps = s->type == SOCK_DGRAM ? s->stamps : 0,
+		.key = s->opts != NULL ? s->opts->key : 0,
 	};
 	memcpy(i->peer, s->peer, sizeof(i->peer));
 	memcpy(i->local, s->local, sizeof(i->local));
@@ -97,14 +98,16 @@ static struct csock *open_on(const struct sock_image *i, unsigned core)
 	return s;
 }
 
-static void options_take(struct csock *s, const struct opt *opts, uint32_t n)
+static void options_take(struct csock *s, const struct opt *opts, uint32_t n, uint64_t key)
 {
-	struct opts *k = n > 0 ? csock_opts(s, n) : NULL;
+	struct opts *k = n > 0 || key != 0 ? csock_opts(s, n) : NULL;
 
 	if (k == NULL)
 		return;
 	k->n = n;
-	memcpy(k->opt, opts, n * sizeof(*opts));
+	k->key = key;
+	if (n > 0)
+		memcpy(k->opt, opts, n * sizeof(*opts));
 	for (uint32_t i = 0; i < n; i++)
 		if (k->opt[i].len > sizeof(k->opt[i].value))
 			k->opt[i].len = sizeof(k->opt[i].value);
@@ -139,7 +142,7 @@ struct csock *image_open(const struct sock_image *i, const struct opt *opts)
 	if (s == NULL)
 		return NULL;
 	fill(s, i);
-	options_take(s, opts, i->n_opts);
+	options_take(s, opts, i->n_opts, i->key);
 	if (members_open(s, i))
 		return s;
 	group_close(s);

@@ -22,8 +22,9 @@ struct sock_image {
 	uint16_t peer_port, local_port;
 	uint32_t sid[EMBED_CORES_MAX]; /* of the reader, by core; 0 = none there */
 	uint32_t stamps;
+	uint64_t key; /* by which its holders know one another at the next service; 0 */
 };
-_Static_assert(sizeof(struct sock_image) == 168, "the same for all who read it");
+_Static_assert(sizeof(struct sock_image) == 176, "the same for all who read it");
 
 /* Of a socket and its group: names are those that SHARE gave (child_sid). */
 void image_write(struct sock_image *i, const struct csock *s);

@@ -49,6 +49,7 @@ static int send_one(struct csock *s, const struct pass_with *with)
 		csock_member(s, i)->child_sid = 0;
 		p.sid[csock_member(s, i)->core] = csock_member(s, i)->sid;
 	}
+	csock_key_make(s);
 	image_write(&image, s);
 	image.n_opts = 0;
 	image.shut &= (uint8_t)~SHUT_RD_BIT; /* it comes again, behind what is unread */

@@ -6,10 +6,9 @@
  * never be.
  *
  * A socket that several processes held is made by the first of them that comes, and joined by the
- * others, by a key that its holders know since the first fork. Who got it in another way (exec,
- * SCM_RIGHTS) knows none: he makes one of his own, and they share the port (SO_REUSEPORT). But one
- * who only keeps it for its children must not get connections there: he leaves it out until he asks
- * for what comes.
+ * others, by a key that its holders know since it had a second one. If there was no memory for a
+ * key, each makes one of his own, and they share the port (SO_REUSEPORT). But one who only keeps it
+ * for its children must not get connections there: he leaves it out until he asks for what comes.
  *
  * All this happens inside, within one holding of the lock, so nobody sees a socket half made. It
  * asks the stack and waits for each answer; a service takes microseconds for one.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What this program was allowed as root, kept for the next service (chan/voucher.h). Children of
- * fork have it, too. Without one, which is so after exec and in a program that closes all
- * descriptors, the next service goes by the user of then.
+ * fork have it, too. Who is executed as root makes its own of what comes along. Without one, as in a
+ * program that closes all descriptors, the next service goes by the user of then.
  */
 #include <unistd.h>
 

@@ -229,6 +229,68 @@ def who_takes_turns_in_accept_does_so_at_the_next_service():
     p.end()
 
 
+EXECUTED = PREFORK.replace('l = socket.create_server(("%s", 7))', """if len(sys.argv) < 4:
+    l = socket.create_server(("%s", 7))
+    os.set_inheritable(l.fileno(), True)
+    os.execv(sys.executable, [*sys.orig_argv, str(l.fileno())])
+l = socket.socket(fileno=int(sys.argv[3]))""")
+EXECUTE = """import fcntl, os, socket, sys
+if len(sys.argv) < 3:
+    l = socket.create_server(("%s", 7))
+    os.set_inheritable(l.fileno(), True)
+    for i in range(3):
+        if os.fork() == 0:
+            os.execv(sys.executable, [*sys.orig_argv, str(l.fileno())])
+    os.wait()
+l = socket.socket(fileno=int(sys.argv[2]))
+lock = open(sys.argv[1], "w")
+print("listening", flush=True)
+while True:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    c, _ = l.accept()
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    while data := c.recv(1000):
+        c.sendall(data)
+    c.close()
+"""
+PASS_ON = """import fcntl, os, socket, sys
+a, b = socket.socketpair()
+if os.fork() == 0:
+    l = socket.socket(fileno=socket.recv_fds(b, 1, 1)[1][0])
+else:
+    l = socket.create_server(("%s", 7))
+    socket.send_fds(a, [b"x"], [l.fileno()])
+""" + EXECUTE[EXECUTE.index("lock ="):]
+
+
+def taken_in_turns_at_the_next_service(text, *argv, n):
+    put("turn", "", mode=0o666)
+    p = App(world.PYTHON, "-c", text % ZS4, path("turn"), *argv, ready="listening")
+    world.until("all listen", lambda: p.output().count("listening") == n)
+    echoes()
+    world.replace_service()
+    check_echo(world.until("somebody listens", connected), pattern(5000))
+    for i in range(20):
+        check_echo(connect(ZS4, timeout=20), pattern(5000, i))
+    p.end()
+
+
+@case
+def children_of_who_was_executed_as_root_have_its_port_at_the_next_service():
+    """As nginx's workers when a new binary has taken over: they are another user's."""
+    taken_in_turns_at_the_next_service(EXECUTED, "turns", n=1)
+
+
+@case
+def who_was_executed_with_a_listener_has_one_queue_with_the_others_at_the_next_service():
+    taken_in_turns_at_the_next_service(EXECUTE, n=3)
+
+
+@case
+def who_was_passed_a_listener_has_one_queue_with_the_sender_at_the_next_service():
+    taken_in_turns_at_the_next_service(PASS_ON, n=2)
+
+
 AWAY = """import errno, os, socket, sys, threading, time
 ours, theirs = ("%s", 7), ("10.6.0.1", 9)
 kernel = socket.create_server(theirs)
