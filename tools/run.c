@@ -253,6 +253,22 @@ static int library(char out[PATH_MAX])
 	return failed("%s: %s", tried, strerror(errno));
 }
 
+static int set(const char *name, const char *value)
+{
+	if ((value != NULL ? setenv(name, value, 1) : unsetenv(name)) == 0)
+		return 0;
+	return failed("%s: %s", name, strerror(errno));
+}
+
+static int set_known(int fd)
+{
+	char *list = known_addresses(fd);
+	int rc = set(RUN_ENV_ADDRS, list);
+
+	free(list);
+	return rc;
+}
+
 /* Nobody there is said now, not by the first socket. */
 static int service_answers(const char *path)
 {
@@ -264,18 +280,14 @@ static int service_answers(const char *path)
 		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 		rc = fd < 0 || connect(fd, (struct sockaddr *)&to, len) < 0 ? -errno : 0;
 	}
+	if (rc < 0)
+		rc = failed("%s: no zstackd answers there: %s; --embedded needs none", path,
+			    strerror(-rc));
+	else
+		rc = set_known(fd);
 	if (fd >= 0)
 		close(fd);
-	return rc == 0 ? 0
-		       : failed("%s: no zstackd answers there: %s; --embedded needs none", path,
-				strerror(-rc));
-}
-
-static int set(const char *name, const char *value)
-{
-	if ((value != NULL ? setenv(name, value, 1) : unsetenv(name)) == 0)
-		return 0;
-	return failed("%s: %s", name, strerror(errno));
+	return rc;
 }
 
 static int set_preload(const char *path)

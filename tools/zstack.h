@@ -58,6 +58,11 @@ void catch_interrupt(void);
 void wait_s(double s);
 double now_s(void);
 
+/* ---- known.c ---- */
+/* "10.0.0.2/24 fd00::2/64", of malloc: the addresses of the stack whose service is at the other end
+ * of fd. NULL: there are none, or it does not say. */
+char *known_addresses(int fd);
+
 /* ---- commands: argv[0] is the command's name; the exit status ---- */
 int cmd_ss(struct tool *t, int argc, char **argv);
 int cmd_stat(struct tool *t, int argc, char **argv);

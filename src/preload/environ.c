@@ -10,10 +10,10 @@
 #include "preload/preload.h"
 #include "preload/run.h"
 
-enum { PRELOAD, SOCKET, CONFIG, RUN, TOOL, EXEC, KNOWN };
+enum { PRELOAD, SOCKET, CONFIG, RUN, TOOL, ADDRS, EXEC, KNOWN };
 _Static_assert(KNOWN == HANDOVER_TEXTS, "a place for each");
-static const char *const names[KNOWN] = {"LD_PRELOAD", RUN_ENV_SOCKET, RUN_ENV_CONFIG,
-					 RUN_ENV,      RUN_ENV_TOOL,   HANDOVER_ENV};
+static const char *const names[KNOWN] = {"LD_PRELOAD", RUN_ENV_SOCKET, RUN_ENV_CONFIG, RUN_ENV,
+					 RUN_ENV_TOOL, RUN_ENV_ADDRS,  HANDOVER_ENV};
 static char *value[KNOWN];
 
 /* The value in "NAME=VALUE" if it is that name, else NULL. */

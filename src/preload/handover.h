@@ -14,7 +14,7 @@
 
 #pragma GCC visibility push(hidden)
 
-#define HANDOVER_TEXTS 6
+#define HANDOVER_TEXTS 7
 
 struct handover {
 	int letter;		    /* -1: there is nothing to hand over */

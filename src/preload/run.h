@@ -7,6 +7,8 @@
  *	ZSTACK_SOCKET   --service: where zstackd answers
  *	ZSTACK_CONFIG   --embedded: what zs_config_set() takes, "KEY=VALUE;KEY=VALUE"; there are a
  *	                vdev or a port in it, then, and mode=thread
+ *	ZSTACK_ADDRS    the stack's addresses when the program was started, "ADDR/LEN ADDR/LEN":
+ *	                without a service they tell what would be the kernel's with one
  *	ZSTACK_TOOL     the tool itself: `zstack relay` serves programs that can't load the library
  *	ZSTACK_RUN      the rest: "KEY[=VALUE];KEY[=VALUE]", in this order of the command line:
  *
@@ -43,6 +45,7 @@
 #define ZS_PRELOAD_RUN_H
 
 #define RUN_ENV	       "ZSTACK_RUN"
+#define RUN_ENV_ADDRS  "ZSTACK_ADDRS"
 #define RUN_ENV_TOOL   "ZSTACK_TOOL"
 #define RUN_ENV_SOCKET "ZSTACK_SOCKET"
 #define RUN_ENV_CONFIG "ZSTACK_CONFIG"

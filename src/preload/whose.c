@@ -5,9 +5,11 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "chan/chan.h"
+#include "preload/handover.h"
 #include "preload/whose.h"
 
 #define ADDRS 64
@@ -147,12 +149,61 @@ static bool all_of(const struct chan_addr *own, const struct in6_addr *a)
 	return asked == (ntohl(mine) | host);
 }
 
+/* "10.0.0.2/24". False: it makes no sense. */
+static bool addr_from(struct chan_addr *a, const char *text)
+{
+	char addr[INET6_ADDRSTRLEN];
+	struct in6_addr in6 = {.s6_addr = {[10] = 0xff, 0xff}};
+	size_t n = strcspn(text, "/");
+	unsigned long len;
+
+	if (text[n] != '/' || n >= sizeof(addr))
+		return false;
+	memcpy(addr, text, n);
+	addr[n] = '\0';
+	len = strtoul(text + n + 1, NULL, 10);
+	if (inet_pton(AF_INET, addr, &in6.s6_addr[12]) == 1)
+		len += 96;
+	else if (inet_pton(AF_INET6, addr, &in6) != 1)
+		return false;
+	if (len > 128)
+		return false;
+	memcpy(a->addr, &in6, sizeof(a->addr));
+	a->prefix_len = (uint8_t)len;
+	return true;
+}
+
+/* As `zstack run` found them (run.h). How many, or -ENETDOWN. */
+static int addresses_known(struct chan_addr *a, unsigned max)
+{
+	const char *at = run_env(RUN_ENV_ADDRS);
+	unsigned n = 0;
+
+	while (at != NULL && *at != '\0' && n < max) {
+		n += addr_from(&a[n], at);
+		at += strcspn(at, " ");
+		at += strspn(at, " ");
+	}
+	return n > 0 ? (int)n : -ENETDOWN;
+}
+
+/* Without a service to ask a gateway is possible. */
+static int addresses(struct chan_addr *a, unsigned max, unsigned *routes)
+{
+	int r = start_need();
+
+	if (r == 0)
+		return host_addresses(a, max, routes);
+	*routes = CHAN_ROUTE_V4 | CHAN_ROUTE_V6;
+	return r == -ENETDOWN && !start_embedded() ? addresses_known(a, max) : r;
+}
+
 /* Where the stack stands to the address: it has it, or its subnet, or a gateway towards it. */
 static int places(struct wish *w, bool *own, bool *near)
 {
 	struct chan_addr a[ADDRS];
 	unsigned routes = 0;
-	int n = host_addresses(a, ADDRS, &routes);
+	int n = addresses(a, ADDRS, &routes);
 
 	*own = *near = false;
 	for (int i = 0; i < n && i < ADDRS; i++) {
@@ -175,9 +226,7 @@ static int whose_by_address(struct wish *w)
 	int r;
 
 	w->why = TOLD_NO_STACK;
-	r = a != RULE_LEAVE ? start_need() : 0;
-	if (r == 0 && a != RULE_LEAVE)
-		r = places(w, &own, &near);
+	r = a != RULE_LEAVE ? places(w, &own, &near) : 0;
 	if (r < 0)
 		return room_error(r);
 	a = rules_ask(run_rules(), &w->c);
@@ -194,7 +243,8 @@ static int whose_by_address(struct wish *w)
 	return WHOSE_KERNEL;
 }
 
-/* While there is no service it is as with the last one, and what would be ours gets ENETDOWN. */
+/* While there is no service it is as with the last one, or as it was when the program was started;
+ * and what would be ours gets ENETDOWN. */
 int whose(struct wish *w)
 {
 	int r;

@@ -23,7 +23,7 @@ static const struct admin_op ops[] = {
 	{"apps", ADMIN_OWN, admin_apps, NULL},
 	{"counters", ADMIN_ALL, admin_counters, NULL},
 	{"cores", ADMIN_ALL, admin_cores, NULL},
-	{"addrs", ADMIN_ALL, admin_addrs, NULL},
+	{"addrs", ADMIN_OWN, admin_addrs, NULL},
 	{"routes", ADMIN_ALL, admin_routes, NULL},
 	{"neigh", ADMIN_ALL, admin_neigh, NULL},
 	{"addr-add", ADMIN_ALL, admin_addr_add, NULL},

@@ -6,7 +6,7 @@
  * "error". The next request may follow the answer's end.
  *
  * Who may: root and the user who runs the service see all and may change it; others who may attach
- * see what is theirs. The user is that of the request, by the kernel's word.
+ * see what is theirs, and addresses, which the stack tells every program. The user is that of the request, by the kernel's word.
  *
  *   admin.c          connections, rights, sending
  *   admin_look.c     sockets, apps, counters, cores, addrs, routes, neigh

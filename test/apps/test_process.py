@@ -440,6 +440,47 @@ def a_child_of_such_a_child_is_too():
     outlived_without_a_service("again")
 
 
+STARTER = """import subprocess, sys
+print("ready", flush=True)
+for line in sys.stdin:
+    subprocess.run([sys.executable, "-c", sys.argv[1]])
+"""
+STARTED = """import errno, socket
+def said(f, *args):
+    try:
+        f(*args)
+        return "yes"
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+theirs = ("10.6.0.1", 9009)
+l = socket.socket()
+l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+print("answers", said(l.bind, theirs), said(l.listen), said(socket.socket().connect, theirs),
+      said(socket.socket().bind, ("%s", 7)), said(socket.socket().connect, ("10.7.0.77", 7)),
+      said(socket.socket().bind, ("", 7)), flush=True)
+"""
+
+
+@case
+def a_program_started_without_a_service_knows_what_is_the_kernels():
+    """What the stack's addresses were is in its environment, also of a user who may ask for nothing else."""
+    if world.kernel:
+        return
+    world.net.far_sh("ip link set lo up; ip addr replace 10.6.0.1/32 dev lo")
+    starters = [App(world.PYTHON, "-c", STARTER, STARTED % ZS4, ready="ready", stdin=subprocess.PIPE, user=user)
+                for user in (None, "www-data")]
+    world.service.process.kill()
+    world.service.wait(20)
+    for p in starters:
+        p.process.stdin.write(b"\n")
+        p.process.stdin.flush()
+        world.until("it answers", lambda p=p: "answers" in p.output())
+        check("answers yes yes yes ENETDOWN ENETDOWN ENETDOWN" in p.output(), p.output() + p.errors())
+        p.end()
+    world.serve()
+
+
 JAIL = """import os, socket, sys
 l = socket.create_server(("%s", 7))
 l.settimeout(None)

@@ -270,6 +270,7 @@ def others_see_what_is_theirs():
         socks = ask("ss", "-a", user=OTHER)
         check(socks and {s["local_port"] for s in socks} == {7007}, f"{socks}")
         check({a["user"] for a in ask("apps", user=OTHER)} == {OTHER}, "another user's program")
+    check(ask("addr", user=OTHER) == ask("addr"), "other addresses")
     for command in (["stat"], ["neigh"], ["addr", "add", "10.7.0.50/24"], ["capture", "-c", "1"], ["ping", LINUX4],
                     ["top", "-n", "1"], ["route", "del", "default", "via", LINUX4]):
         refused(*command, says="is for root", user=OTHER)
