@@ -156,6 +156,7 @@ static void child_has_none(void)
 	if (client.running)
 		fd_lose_all();
 	client.running = false;
+	fd_fini();
 }
 
 /* ---- being born ---- */

@@ -28,7 +28,7 @@ int fd_free(int fd);
 void fd_lose(int fd);
 void fd_lose_all(void);
 /* What descriptors stand for: a socket, or a set if the lowest bit is set; 0 = free. fd_room places
- * while the stack runs, none before; the table moves when it grows. */
+ * while the stack runs, and when it does not, none; the table moves when it grows. */
 #define FD_MAX	   (1 << 22)
 #define FD_SET_TAG 1u
 extern uintptr_t *fd_table;
@@ -43,7 +43,7 @@ int fd_csock_error(int fd) cold_path;
 /* NULL, and *err says why: -EBADF, -ENOTSOCK, -ENXIO. */
 static inline struct csock *fd_csock(int fd, int *err)
 {
-	if (likely(client.running && (unsigned)fd < fd_room)) {
+	if (likely((unsigned)fd < fd_room)) {
 		uintptr_t p = fd_table[fd];
 
 		if (likely(p != 0 && (p & FD_SET_TAG) == 0))

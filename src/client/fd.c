@@ -74,17 +74,18 @@ int fd_make_room(int fd)
 	return resize(room);
 }
 
-int fd_init(void)
-{
-	lowest = 0;
-	return resize(ROOM_MIN);
-}
-
 void fd_fini(void)
 {
 	table_free(fd_table, fd_room / PLACES, PLACE_BYTES);
 	fd_table = NULL;
 	fd_room = 0;
+}
+
+int fd_init(void)
+{
+	fd_fini();
+	lowest = 0;
+	return resize(ROOM_MIN);
 }
 
 static int lowest_free(void)

@@ -96,6 +96,16 @@ def the_examples_run_attached_and_side_by_side():
 
 
 @case
+def a_program_is_charged_for_what_it_uses():
+    """docs/design/011, "What a process costs": of native programs, too. The arena is a shared file."""
+    with watched(net) as (s, _), App(s, "echo", 7) as p:
+        check_echo(connect(ZS4, 7), pattern(1 << 20))
+        with open(f"/proc/{p.process.pid}/status", encoding="ascii") as f:
+            kb = next(int(line.split()[1]) for line in f if line.startswith("VmData:"))
+        check(kb < 16 << 10, f"{kb >> 10} MB that it may write")
+
+
+@case
 def the_client_gets_and_sends():
     with watched(net) as (s, w):
         data = pattern(8 << 20)

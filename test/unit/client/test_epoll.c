@@ -32,6 +32,26 @@ static uint32_t look(int ep)
 	return n ? ev[0].events : 0;
 }
 
+/* Tables grow while they are used. */
+static void sets_and_numbers_by_the_thousand(void **state)
+{
+	static int eps[5000];
+	int fd = fake_connection(0, &sid), n = (int)array_size(eps);
+
+	for (int i = 0; i < n; i++)
+		eps[i] = set_with(fd, EPOLLOUT);
+	assert_int_equal(eps[n - 1], eps[0] + n - 1);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(look(eps[i]), EPOLLOUT);
+	assert_int_equal(zs_close(eps[17]), 0);
+	assert_int_equal(zs_epoll_create1(0), eps[17]);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(zs_close(eps[i]), 0);
+	assert_int_equal(zs_close(eps[n - 1] + 1), -EBADF);
+	assert_int_equal(zs_close(1 << 21), -EBADF);
+	assert_int_equal(zs_close(fd), 0);
+}
+
 static void ctl_errors_are_linuxs(void **state)
 {
 	int fd = fake_connection(0, &sid), ep = set_with(fd, EPOLLIN), other = zs_epoll_create1(0);
@@ -638,6 +658,7 @@ int main(void)
 		T(poll_reports_states_and_bad_descriptors),
 		T(poll_of_many_waits_for_any),
 		T(select_answers_in_the_sets),
+		T(sets_and_numbers_by_the_thousand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
