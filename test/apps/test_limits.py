@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the library costs a program, and how a program does with it that may have little: test_limits.py."""
 import os
+import subprocess
 
 import world
-from world import PYTHON, case, check, far, put
+from world import PYTHON, ZS4, App, case, check, check_echo, connect, far, pattern, put
 
 world.start(PYTHON)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -21,7 +22,6 @@ def limits(*argv, **how):
 @case
 def memory_is_charged_when_it_is_used():
     """docs/design/011, "What a process costs". The arena is a shared file, which is charged page by page."""
-    import subprocess
     plain = int(subprocess.run([PYTHON, "-c", 'print(next(x for x in open("/proc/self/status") if x[:6] == "VmData").split()[1])'],
                                stdout=subprocess.PIPE, env=world.clean_environment(), check=True).stdout)
     start, undecided, linked = map(int, limits("cost").split())
@@ -55,6 +55,18 @@ def few(limit):
     out = far("sh", "-c", f"ulimit {limit}; exec {PYTHON} {PROGRAM} few")
     check("zstack:" not in out, out)
     return list(map(int, out.split()))
+
+
+@case
+def without_memory_the_next_service_is_found():
+    with App(PYTHON, PROGRAM, "tight", ready="ready", ok=(0, -15)) as p:
+        for _ in range(2):
+            world.until("it accepts", lambda: p.alive() and world.accepts(7))
+            check_echo(connect(ZS4), pattern(20000))
+            world.replace_service()
+        world.until("it accepts", lambda: p.alive() and world.accepts(7))
+        check_echo(connect(ZS4), pattern(20000))
+        check("zstack:" not in p.errors(), p.errors())
 
 
 OWN = 16  # docs/design/011

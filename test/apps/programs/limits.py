@@ -169,4 +169,17 @@ def denied(what):
     print("well")
 
 
+def tight():
+    """Serves with what memory it has, from service to service."""
+    listener = socket.create_server((ZS4, 7))
+    with open("/proc/self/status", encoding="ascii") as f:
+        now = next(int(line.split()[1]) << 10 for line in f if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (now + (1 << 16), resource.RLIM_INFINITY))
+    print("ready", flush=True)
+    while True:
+        with listener.accept()[0] as s, contextlib.suppress(ConnectionResetError):
+            while data := s.recv(4096):
+                s.sendall(data)
+
+
 globals()[sys.argv[1]](*sys.argv[2:])
