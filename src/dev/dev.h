@@ -49,9 +49,10 @@ struct dev_eal_cfg {
 	uint32_t n_rx;	  /* of those, the receive buffers, which jumbo frames make larger */
 	uint32_t
 		n_shared; /* receive buffers whose data the caller keeps, in huge pages if it can */
-	uint16_t n_queues; /* pairs that each vdev will be opened with; 0 = 1 */
-	bool telemetry;	   /* DPDK's: see dev_telemetry_register() */
-	uint16_t mtu;	   /* that the ports will be opened with; 0 = theirs */
+	size_t shared_bytes; /* what it keeps there beside */
+	uint16_t n_queues;   /* pairs that each vdev will be opened with; 0 = 1 */
+	bool telemetry;	     /* DPDK's: see dev_telemetry_register() */
+	uint16_t mtu;	     /* that the ports will be opened with; 0 = theirs */
 };
 /* Tries hugepages (when root and none are free, by raising the kernel's limit for surplus pages,
  * which go when the process goes, however it ends) and falls back to ordinary memory, in one
@@ -98,6 +99,8 @@ struct dev_cfg {
 	uint16_t rx_desc, tx_desc;	     /* 0 = the default of the row */
 	uint16_t mtu;			     /* 0 = the port's */
 	struct rte_mempool *const *rx_pools; /* one per queue */
+	struct rte_mempool *const
+		*large_pools; /* the same, each NULL where there is none; or NULL */
 	bool promiscuous;
 };
 
@@ -105,6 +108,8 @@ struct dev_cfg {
 unsigned dev_count(void);
 /* Before it is opened: can the port receive into any memory? Else its buffers must be EAL's. */
 bool dev_receives_anywhere(unsigned index);
+/* Does a port of this SPEC receive packets of up to 64 KB? Then a large pool is of use. */
+bool dev_receives_large(const char *spec);
 int dev_open(unsigned index, const struct dev_cfg *cfg, struct dev **out, char *err,
 	     size_t err_len) must_check;
 void dev_close(struct dev *d);
@@ -133,6 +138,10 @@ bool dev_deleted(const struct dev *d);
 #define DEV_POOL_XDP 8192
 #define DEV_POOL_TX  4096
 #define DEV_POOL_REF 32768 /* small: a send that waits for its acknowledgement holds one or two */
+/* Of ports that receive up to 64 KB at once: buffers of so much room, of which a packet takes a few.
+ * In those of 2 KB it is 32 pieces, and each is lent, told of and given back. */
+#define DEV_POOL_LARGE 512
+#define DEV_LARGE_ROOM 16384
 /* Memory of the caller's that buffers' data shall lie in, so that other processes can be shown it
  * and nothing else. */
 struct dev_mem {

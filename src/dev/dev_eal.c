@@ -190,7 +190,9 @@ static uint32_t memory_mb(const struct dev_eal_cfg *cfg)
 /* Of the packets that the caller keeps, in MB. */
 static uint32_t shared_mb(const struct dev_eal_cfg *cfg)
 {
-	return (uint32_t)((uint64_t)cfg->n_shared * (eal.rx_room + RTE_PKTMBUF_HEADROOM) >> 20) + 2;
+	uint64_t bufs = (uint64_t)cfg->n_shared * (eal.rx_room + RTE_PKTMBUF_HEADROOM);
+
+	return (uint32_t)((bufs + cfg->shared_bytes) >> 20) + 2;
 }
 
 /* Better EAL's memory alone than nothing. */

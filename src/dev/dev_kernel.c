@@ -63,7 +63,7 @@ static int queue_open(struct dev_kernel *k, unsigned i, const struct dev_kernel_
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || ioctl(fd, TUNSETVNETHDRSZ, &hdr) < 0 ||
 	    ioctl(fd, TUNSETOFFLOAD, 0) < 0)
 		return -errno;
-	k->q[i].tap = dev_tap_create(cfg->pools[i]);
+	k->q[i].tap = dev_tap_create(cfg->pools[i], NULL);
 	return k->q[i].tap != NULL ? 0 : -ENOMEM;
 }
 

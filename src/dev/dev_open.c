@@ -270,10 +270,10 @@ static int dev_init(struct dev *d, const struct dev_cfg *cfg, const char **what,
 		d->q[q].offer = PKT_BURST;
 	dev_wake_find(d);
 	*what = "cannot turn its offloads on";
-	rc = dev_packet_open(d, dev_port_args(&info), cfg->rx_pools);
+	rc = dev_packet_open(d, dev_port_args(&info), cfg);
 	dev_whole_open(d);
 	if (rc == 0)
-		rc = dev_tap_open(d, cfg->rx_pools);
+		rc = dev_tap_open(d, cfg);
 	if (rc < 0) {
 		dev_tap_close(d);
 		dev_packet_close(d);

@@ -59,7 +59,7 @@
 /* One queue's; its core's. */
 struct dev_packet {
 	int fd; /* until it has the driver's number; then -1 */
-	struct rte_mempool *pool;
+	struct rte_mempool *pool, *large;
 	uint8_t *ring;
 	size_t ring_bytes;
 	uint32_t slot_bytes, n_slots;
@@ -143,23 +143,24 @@ static int group_join(int fd, int *group)
 	return rc;
 }
 
-static struct dev_packet *queue_create(struct rte_mempool *pool)
+static struct dev_packet *queue_create(const struct dev_cfg *cfg, unsigned queue)
 {
 	struct dev_packet *p = calloc(1, sizeof(*p));
 
 	if (p == NULL)
 		return NULL;
 	p->fd = -1;
-	p->pool = pool;
+	p->pool = cfg->rx_pools[queue];
+	p->large = cfg->large_pools != NULL ? cfg->large_pools[queue] : NULL;
 	return p;
 }
 
-static int queues_make(struct dev *d, const char *args, struct rte_mempool *const *pools)
+static int queues_make(struct dev *d, const char *args, const struct dev_cfg *cfg)
 {
 	int group = 0, rc = 0;
 
 	for (unsigned i = 0; i < d->n_queues && rc == 0; i++) {
-		struct dev_packet *p = d->q[i].packet = queue_create(pools[i]);
+		struct dev_packet *p = d->q[i].packet = queue_create(cfg, i);
 
 		if (p == NULL)
 			return -ENOMEM;
@@ -203,7 +204,7 @@ static int replace(struct dev_queue *q)
 	return 0;
 }
 
-int dev_packet_open(struct dev *d, const char *args, struct rte_mempool *const *pools)
+int dev_packet_open(struct dev *d, const char *args, const struct dev_cfg *cfg)
 {
 	char word[8];
 	int rc;
@@ -211,7 +212,7 @@ int dev_packet_open(struct dev *d, const char *args, struct rte_mempool *const *
 	if (!d->row->cuts_frames || d->q[0].real_fd < 0 ||
 	    dev_args_get(args, "qdisc_bypass", word, sizeof(word)))
 		return 0;
-	if (queues_make(d, args, pools) < 0) {
+	if (queues_make(d, args, cfg) < 0) {
 		dev_packet_close(d);
 		return 0;
 	}
@@ -307,7 +308,7 @@ static int large_take(const struct dev_packet *p, int fd, const struct tpacket2_
 	iov[0] = (struct iovec){v, sizeof(*v)};
 	*m = NULL;
 	if (h->tp_len <= DEV_CHAIN_BYTES) {
-		*m = dev_chain_alloc(p->pool, h->tp_len, iov + 1, &n);
+		*m = dev_chain_alloc(p->pool, p->large, h->tp_len, iov + 1, &n);
 		if (*m == NULL)
 			return -ENOBUFS;
 	}

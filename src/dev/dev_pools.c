@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * The three pools of a core (pkt.h) and memory for payload. They come from EAL's own memory, which
+ * The pools of a core (pkt.h) and memory for payload. They come from EAL's own memory, which
  * is what af_xdp (its UMEM is the receive pool), virtio_user, NICs and zero-copy memif need to send
  * without a copy. A service shows received packets to other processes: there their data lies in
  * memory of the service's, and only the mbufs are in EAL's.
  *
- * The defaults take 19 + 5 + 1 MB. A ring of 1024 descriptors each way, the most any row asks for,
+ * The defaults take 19 + 5 + 1 MB, and 8.5 for large packets where a port has them. A ring of 1024 descriptors each way, the most any row asks for,
  * leaves 6000 received buffers to be lent.
  */
 #define ALLOW_EXPERIMENTAL_API /* rte_pktmbuf_pool_create_extbuf */
@@ -95,6 +95,7 @@ void dev_pools_destroy(struct pkt_pools *p)
 {
 	rte_mempool_free(p->ref);
 	rte_mempool_free(p->hdr);
+	rte_mempool_free(p->large);
 	rte_mempool_free(p->rx);
 	*p = (struct pkt_pools){0};
 }

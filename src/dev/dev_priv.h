@@ -166,10 +166,11 @@ void dev_whole_open(struct dev *d);
 /* The whole frame of a cut one, or NULL. Borrows cut. */
 struct rte_mbuf *dev_whole_take(struct dev *d, struct dev_queue *q, struct rte_mbuf *cut);
 /* A chain of n bytes, not yet written, and where they lie; NULL: no buffers, or n is more than
- * DEV_CHAIN_BYTES. */
+ * DEV_CHAIN_BYTES. What fills the half of a buffer of `large` or more lies in one of those; NULL: in
+ * none. */
 struct iovec;
-struct rte_mbuf *dev_chain_alloc(struct rte_mempool *pool, uint32_t n, struct iovec *iov,
-				 unsigned *n_iov) must_check;
+struct rte_mbuf *dev_chain_alloc(struct rte_mempool *pool, struct rte_mempool *large, uint32_t n,
+				 struct iovec *iov, unsigned *n_iov) must_check;
 
 /* dev_csum.c: where the headers of a frame lie. l4_len ends where IP says, not where padding does.
  */
@@ -211,12 +212,13 @@ uint16_t dev_guard_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16
  * A descriptor that keeps it until DPDK's driver has it, or -1: not for us. */
 int dev_tap_make(char *spec, size_t len);
 /* Of a port whose wake sources are known. 0 or -errno. */
-int dev_tap_open(struct dev *d, struct rte_mempool *const *pools) must_check;
+int dev_tap_open(struct dev *d, const struct dev_cfg *cfg) must_check;
 void dev_tap_close(struct dev *d);
 uint16_t dev_tap_rx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
 uint16_t dev_tap_tx(struct dev *d, uint16_t queue, struct rte_mbuf **m, uint16_t n);
-/* One queue of a tap device, for who has its descriptor: buffers of that pool for what it gives. */
-struct dev_tap *dev_tap_create(struct rte_mempool *pool) must_check;
+/* One queue of a tap device, for who has its descriptor: buffers of that pool for what it gives, and
+ * of `large` for what is large, if that isn't NULL. */
+struct dev_tap *dev_tap_create(struct rte_mempool *pool, struct rte_mempool *large) must_check;
 void dev_tap_destroy(struct dev_tap *t);
 /* 1: *m is the next packet. 0: there is none. -ENOBUFS, other -errno. */
 int dev_tap_read(struct dev_tap *t, int fd, struct rte_mbuf **m) must_check;
@@ -235,7 +237,7 @@ uint8_t *dev_vnet_length_in(struct rte_mbuf *m, const struct virtio_net_hdr *h, 
 
 /* dev_packet.c. Of an af_packet port whose wake sources are known: moves its frames from here on
  * where it can, else leaves them to the PMD. -errno: the port can't be used. */
-int dev_packet_open(struct dev *d, const char *args, struct rte_mempool *const *pools) must_check;
+int dev_packet_open(struct dev *d, const char *args, const struct dev_cfg *cfg) must_check;
 void dev_packet_close(struct dev *d);
 /* Frames that its rings had no room for, so far. For any thread. */
 uint64_t dev_packet_missed(struct dev *d);

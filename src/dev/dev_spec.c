@@ -117,6 +117,17 @@ uint32_t dev_spec_room(const char *text, uint32_t mtu)
 	return frame > AF_PACKET_FRAME ? frame - AF_PACKET_HEAD : 0;
 }
 
+bool dev_receives_large(const char *text)
+{
+	const char *args = text + strcspn(text, ",");
+	char word[IF_NAMESIZE];
+
+	if (strncmp(text, "net_tap", strlen("net_tap")) == 0)
+		return !dev_args_get(args, "remote", word, sizeof(word));
+	return strncmp(text, "net_af_packet", strlen("net_af_packet")) == 0 &&
+	       !dev_args_get(args, "qdisc_bypass", word, sizeof(word));
+}
+
 /* The PMD takes frames for an array: a block holds a whole number of them, and of pages. */
 uint32_t dev_spec_block(uint32_t frame)
 {

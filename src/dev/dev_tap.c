@@ -24,16 +24,21 @@
 
 #include "dev/dev_priv.h"
 
-/* Buffers behind one another for the largest packet: IP's 64 KB and its Ethernet header. */
-#define PIECES	   34
-#define PIECES_OUT 256
+/* Buffers behind one another for the largest packet: IP's 64 KB and its Ethernet header. What the
+ * next packet's size will be nobody knows, so the first are small ones. */
+#define PIECES	     34
+#define PIECES_SMALL 4
+#define PIECES_LARGE 4
+#define PIECES_OUT   256
 /* A burst ends with this much: a few large packets fill the caches. */
 #define BURST_BYTES (256u << 10)
 
 /* The next packet's buffers of a queue. */
 struct dev_tap {
-	struct rte_mempool *pool;
-	unsigned missing; /* of m, from its begin */
+	struct rte_mempool *pool, *large; /* large: may be NULL */
+	struct rte_mempool *rest; /* one of the two: whose are behind the first PIECES_SMALL */
+	unsigned n;		  /* of m, as many as hold any packet */
+	unsigned missing;	  /* of those, from the begin */
 	struct rte_mbuf *m[PIECES];
 	struct virtio_net_hdr hdr;
 	struct iovec iov[1 + PIECES];
@@ -90,14 +95,16 @@ static bool has_header(int fd)
 	       (ifr.ifr_flags & (short)IFF_VNET_HDR) != 0;
 }
 
-struct dev_tap *dev_tap_create(struct rte_mempool *pool)
+struct dev_tap *dev_tap_create(struct rte_mempool *pool, struct rte_mempool *large)
 {
 	struct dev_tap *t = calloc(1, sizeof(*t));
 
 	if (t == NULL)
 		return NULL;
 	t->pool = pool;
-	t->missing = PIECES;
+	t->large = large;
+	t->rest = large != NULL ? large : pool;
+	t->n = t->missing = large != NULL ? PIECES_SMALL + PIECES_LARGE : PIECES;
 	t->iov[0] = (struct iovec){&t->hdr, sizeof(t->hdr)};
 	return t;
 }
@@ -106,17 +113,18 @@ void dev_tap_destroy(struct dev_tap *t)
 {
 	if (t == NULL)
 		return;
-	for (unsigned i = t->missing; i < PIECES; i++)
+	for (unsigned i = t->missing; i < t->n; i++)
 		rte_pktmbuf_free(t->m[i]);
 	free(t);
 }
 
-int dev_tap_open(struct dev *d, struct rte_mempool *const *pools)
+int dev_tap_open(struct dev *d, const struct dev_cfg *cfg)
 {
 	if (!d->row->intr_is_fd || !has_header(d->q[0].real_fd))
 		return 0;
 	for (unsigned q = 0; q < d->n_queues; q++) {
-		d->q[q].tap = dev_tap_create(pools[q]);
+		d->q[q].tap = dev_tap_create(cfg->rx_pools[q],
+					     cfg->large_pools != NULL ? cfg->large_pools[q] : NULL);
 		if (d->q[q].tap == NULL)
 			return -ENOMEM;
 	}
@@ -138,15 +146,56 @@ void dev_tap_close(struct dev *d)
 
 /* ---- receive ---- */
 
+static void place(struct dev_tap *t, unsigned i, struct rte_mbuf *m)
+{
+	t->m[i] = m;
+	t->iov[1 + i] = (struct iovec){rte_pktmbuf_mtod(m, void *), rte_pktmbuf_tailroom(m)};
+}
+
+static bool places_fill(struct dev_tap *t, struct rte_mempool *pool, unsigned from, unsigned to)
+{
+	if (rte_pktmbuf_alloc_bulk(pool, t->m + from, to - from) != 0)
+		return false;
+	for (unsigned i = from; i < to; i++)
+		place(t, i, t->m[i]);
+	return true;
+}
+
+/* n new ones, of that pool, in the place of all that are behind the small ones. */
+static bool rest_renew(struct dev_tap *t, struct rte_mempool *pool, unsigned n)
+{
+	unsigned held = RTE_MAX(t->missing, (unsigned)PIECES_SMALL);
+	struct rte_mbuf *m[PIECES];
+
+	if (rte_pktmbuf_alloc_bulk(pool, m, n) != 0)
+		return false;
+	rte_pktmbuf_free_bulk(t->m + held, t->n - held);
+	for (unsigned i = 0; i < n; i++)
+		place(t, PIECES_SMALL + i, m[i]);
+	t->n = PIECES_SMALL + n;
+	t->rest = pool;
+	return true;
+}
+
+/* Large ones when there are any, else more small ones. */
+static bool rest_fill(struct dev_tap *t)
+{
+	if (unlikely(t->large != NULL && t->rest != t->large) &&
+	    rest_renew(t, t->large, PIECES_LARGE))
+		return true;
+	return t->missing <= PIECES_SMALL || places_fill(t, t->rest, PIECES_SMALL, t->missing) ||
+	       (t->rest == t->large && rest_renew(t, t->pool, PIECES - PIECES_SMALL));
+}
+
 static bool fill(struct dev_tap *t)
 {
 	if (likely(t->missing == 0))
 		return true;
-	if (rte_pktmbuf_alloc_bulk(t->pool, t->m, t->missing) != 0)
+	if (!rest_fill(t))
 		return false;
-	for (unsigned i = 0; i < t->missing; i++)
-		t->iov[1 + i] = (struct iovec){rte_pktmbuf_mtod(t->m[i], void *),
-					       rte_pktmbuf_tailroom(t->m[i])};
+	t->missing = RTE_MIN(t->missing, (unsigned)PIECES_SMALL);
+	if (!places_fill(t, t->pool, 0, t->missing))
+		return false;
 	t->missing = 0;
 	return true;
 }
@@ -178,7 +227,7 @@ int dev_tap_read(struct dev_tap *t, int fd, struct rte_mbuf **m)
 
 	if (unlikely(!fill(t)))
 		return -ENOBUFS;
-	len = readv(fd, t->iov, 1 + PIECES);
+	len = readv(fd, t->iov, 1 + (int)t->n);
 	if (len < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (len <= (ssize_t)sizeof(t->hdr))

@@ -23,7 +23,7 @@
 #define QUEUE_BYTES (4 << 20)
 /* What is compared: to the end of the transport header and some payload. */
 #define PREFIX_BYTES 256
-#define VLAN_BYTES 4
+#define VLAN_BYTES   4
 
 void dev_whole_open(struct dev *d)
 {
@@ -56,13 +56,23 @@ static bool same_frame(const uint8_t *cut, const uint8_t *f, uint32_t n, bool *t
 	return *tagged;
 }
 
-struct rte_mbuf *dev_chain_alloc(struct rte_mempool *pool, uint32_t n, struct iovec *iov,
-				 unsigned *n_iov)
+/* A buffer for the next of n bytes. */
+static struct rte_mbuf *piece_alloc(struct rte_mempool *pool, struct rte_mempool *large, uint32_t n)
+{
+	struct rte_mbuf *m = NULL;
+
+	if (large != NULL && n >= DEV_LARGE_ROOM / 2)
+		m = rte_pktmbuf_alloc(large);
+	return m != NULL ? m : rte_pktmbuf_alloc(pool);
+}
+
+struct rte_mbuf *dev_chain_alloc(struct rte_mempool *pool, struct rte_mempool *large, uint32_t n,
+				 struct iovec *iov, unsigned *n_iov)
 {
 	struct rte_mbuf *head = NULL, *tail = NULL;
 
 	for (*n_iov = 0; n > 0 && *n_iov < DEV_CHAIN_SEGS; ++*n_iov) {
-		struct rte_mbuf *m = rte_pktmbuf_alloc(pool);
+		struct rte_mbuf *m = piece_alloc(pool, large, n);
 
 		if (m == NULL)
 			break;
@@ -88,7 +98,7 @@ static struct rte_mbuf *receive(int fd, struct rte_mempool *pool, uint32_t len)
 	struct iovec iov[DEV_CHAIN_SEGS];
 	struct msghdr msg = {.msg_iov = iov};
 	unsigned n;
-	struct rte_mbuf *m = dev_chain_alloc(pool, len, iov, &n);
+	struct rte_mbuf *m = dev_chain_alloc(pool, NULL, len, iov, &n);
 	ssize_t got;
 
 	msg.msg_iovlen = n;

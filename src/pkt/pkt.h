@@ -35,7 +35,9 @@
 
 /* The pools of one core. All belong to that core; buffers freed elsewhere come home in batches. */
 struct pkt_pools {
-	struct rte_mempool *rx;	 /* received packets: the packet region; also big copies */
+	struct rte_mempool *rx; /* received packets: the packet region; also big copies */
+	struct rte_mempool
+		*large; /* the same for large ones, in few pieces; NULL: no port has them */
 	struct rte_mempool *hdr; /* headers we build, PKT_HDR_ROOM of data */
 	struct rte_mempool *ref; /* no data room: slices and attached application memory */
 };

@@ -114,15 +114,16 @@ static int port_line(struct stack *s, uint32_t n, char *line)
 static int counter_line(struct stack *s, uint32_t n, char *line)
 {
 	const struct pkt_pools *p = &s->cfg.pools;
-	const char *const name[] = {
-		"device_copied_bytes", "stack_polls",	    "stack_idle_polls",
-		"stack_sleeps",	       "pool_rx_used",	    "pool_hdr_used",
-		"pool_ref_used",       "kernel_rx_packets", "kernel_tx_packets"};
-	const uint64_t value[] = {s->copied_bytes,	 s->polls,
-				  s->idle_polls,	 s->sleeps,
-				  pkt_pool_used(p->rx),	 pkt_pool_used(p->hdr),
-				  pkt_pool_used(p->ref), s->to_kernel,
-				  s->from_kernel};
+	const char *const name[] = {"device_copied_bytes", "stack_polls",   "stack_idle_polls",
+				    "stack_sleeps",	   "pool_rx_used",  "pool_large_used",
+				    "pool_hdr_used",	   "pool_ref_used", "kernel_rx_packets",
+				    "kernel_tx_packets"};
+	const uint64_t value[] = {
+		s->copied_bytes,       s->polls,
+		s->idle_polls,	       s->sleeps,
+		pkt_pool_used(p->rx),  p->large != NULL ? pkt_pool_used(p->large) : 0,
+		pkt_pool_used(p->hdr), pkt_pool_used(p->ref),
+		s->to_kernel,	       s->from_kernel};
 
 	if (n >= array_size(name))
 		return 0;

@@ -21,6 +21,15 @@ uint32_t node_port_bufs(const struct embed_cfg *cfg)
 	return n;
 }
 
+/* A core's, for large packets. */
+static uint32_t large_bufs(const struct embed_cfg *cfg)
+{
+	for (unsigned i = 0; i < svc_count(cfg->vdevs); i++)
+		if (dev_receives_large(cfg->vdevs[i]))
+			return DEV_POOL_LARGE;
+	return 0;
+}
+
 static uint32_t rx_bufs(const struct embed_cfg *cfg)
 {
 	return DEV_POOL_RX + node_port_bufs(cfg);
@@ -29,15 +38,17 @@ static uint32_t rx_bufs(const struct embed_cfg *cfg)
 int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 		  const struct svc_err *err)
 {
+	size_t large = dev_pool_bytes(large_bufs(cfg), DEV_LARGE_ROOM);
 	struct dev_eal_cfg ec = {
 		.vdevs = cfg->vdevs,
 		.pci = cfg->pci,
 		.mem_mb = cfg->mem_mb,
 		.no_huge = cfg->no_huge,
-		.n_mbufs = n->n * (rx_bufs(cfg) + 2 * DEV_POOL_TX + n->more_bufs),
+		.n_mbufs = n->n * (rx_bufs(cfg) + large_bufs(cfg) + 2 * DEV_POOL_TX + n->more_bufs),
 		.n_rx = n->n * rx_bufs(cfg),
 		.n_shared = n->domain_bufs != 0 ? n->n * RTE_MAX(rx_bufs(cfg), n->domain_bufs) : 0,
-		.mem_bytes = n->n * mem_bytes,
+		.shared_bytes = n->n * large,
+		.mem_bytes = n->n * (mem_bytes + (n->domain_bufs == 0 ? large : 0)),
 		.mtu = (uint16_t)RTE_MIN(cfg->mtu, (unsigned)UINT16_MAX),
 		.n_queues = (uint16_t)n->n,
 		.telemetry = n->telemetry,
@@ -51,14 +62,19 @@ int node_eal_open(struct node *n, const struct embed_cfg *cfg, size_t mem_bytes,
 static int open_dev(struct node *n, unsigned index, const struct embed_cfg *cfg,
 		    const struct svc_err *err)
 {
-	struct rte_mempool *rx[EMBED_CORES_MAX];
-	struct dev_cfg dc = {.n_queues = (uint16_t)n->n, .mtu = (uint16_t)cfg->mtu, .rx_pools = rx};
+	struct rte_mempool *rx[EMBED_CORES_MAX], *large[EMBED_CORES_MAX];
+	struct dev_cfg dc = {.n_queues = (uint16_t)n->n,
+			     .mtu = (uint16_t)cfg->mtu,
+			     .rx_pools = rx,
+			     .large_pools = large};
 	int rc;
 
 	if (cfg->mtu > UINT16_MAX)
 		return svc_fail(err, -EINVAL, "--mtu %u: at most 65535", cfg->mtu);
-	for (unsigned i = 0; i < n->n; i++)
+	for (unsigned i = 0; i < n->n; i++) {
 		rx[i] = n->core[i].pools.rx;
+		large[i] = n->core[i].pools.large;
+	}
 	rc = dev_open(index, &dc, &n->dev[index], err->text, err->len);
 	if (rc < 0)
 		return rc;
@@ -66,10 +82,20 @@ static int open_dev(struct node *n, unsigned index, const struct embed_cfg *cfg,
 	return 0;
 }
 
-/* Each core's begins on a page. */
+static size_t pages(size_t bytes)
+{
+	return RTE_ALIGN(bytes, (size_t)sysconf(_SC_PAGESIZE));
+}
+
+/* Each pool begins on a page: first the usual one. */
+static size_t rx_part(const struct embed_cfg *cfg)
+{
+	return pages(dev_pool_bytes(rx_bufs(cfg), 0));
+}
+
 static size_t packet_part(const struct embed_cfg *cfg)
 {
-	return RTE_ALIGN(dev_pool_bytes(rx_bufs(cfg), 0), (size_t)sysconf(_SC_PAGESIZE));
+	return rx_part(cfg) + pages(dev_pool_bytes(large_bufs(cfg), DEV_LARGE_ROOM));
 }
 
 size_t node_packet_bytes(const struct node *n, const struct embed_cfg *cfg)
@@ -80,16 +106,35 @@ size_t node_packet_bytes(const struct node *n, const struct embed_cfg *cfg)
 	return n->n * packet_part(cfg);
 }
 
+/* Where each trust domain has buffers of its own, which payload is copied into, they decide. */
+static int open_large(struct node *n, unsigned i, const struct embed_cfg *cfg,
+		      const struct dev_mem *mem, const struct svc_err *err)
+{
+	struct pkt_pools *p = &n->core[i].pools;
+
+	if (large_bufs(cfg) == 0 || (mem == NULL && n->domain_bufs != 0))
+		return 0;
+	p->large = dev_pool_create("large", i, large_bufs(cfg), DEV_LARGE_ROOM, mem);
+	return p->large != NULL ? 0
+				: svc_fail(err, -ENOMEM,
+					   "no memory for large packets of core %u (--mem)", i);
+}
+
 static int open_pools(struct node *n, unsigned i, const struct embed_cfg *cfg,
 		      const struct svc_err *err)
 {
-	size_t part = packet_part(cfg);
-	struct dev_mem mem = {n->packets.base, part};
+	struct dev_mem rx = {n->packets.base, rx_part(cfg)}, large = {NULL, packet_part(cfg)};
+	bool shared = rx.base != NULL;
+	int rc;
 
-	if (mem.base != NULL)
-		mem.base = (char *)mem.base + i * part;
-	return dev_pools_create(i, rx_bufs(cfg), 0, 0, mem.base != NULL ? &mem : NULL,
-				&n->core[i].pools, err->text, err->len);
+	if (shared) {
+		rx.base = (char *)rx.base + i * packet_part(cfg);
+		large.base = (char *)rx.base + rx.bytes;
+		large.bytes -= rx.bytes;
+	}
+	rc = dev_pools_create(i, rx_bufs(cfg), 0, 0, shared ? &rx : NULL, &n->core[i].pools,
+			      err->text, err->len);
+	return rc == 0 ? open_large(n, i, cfg, shared ? &large : NULL, err) : rc;
 }
 
 int node_ports_open(struct node *n, const struct embed_cfg *cfg, const struct svc_err *err)

@@ -111,7 +111,7 @@ class Watcher:
         """What must be as at the start when everybody else has left."""
         c = self.counters()
         return {k: c[k] for k in ("sock_applications", "sock_sockets", "sock_lent_buffers", "pool_rx_used",
-                                  "pool_hdr_used", "pool_ref_used")}
+                                  "pool_large_used", "pool_hdr_used", "pool_ref_used")}
 
     def await_levels(self, start, seconds=20):
         end = time.monotonic() + seconds
