@@ -5,13 +5,26 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "net.h"
 
+static const char *congestion; /* NULL: the machine's */
+
 void net_start(int *argc, char **argv)
 {
+	int n = 1;
+
+	for (int i = 1; i < *argc; i++)
+		if (strcmp(argv[i], "--congestion") == 0 && i + 1 < *argc)
+			congestion = argv[++i];
+		else
+			argv[n++] = argv[i];
+	argv[ *argc = n] = NULL;
 }
 
 void net_stop(void)
@@ -24,14 +37,20 @@ void net_dump(void)
 
 const char *net_usage(void)
 {
-	return "";
+	return "  --congestion NAME  tcp(7): TCP_CONGESTION; without: the machine's\n";
 }
 
-static int nodelay(int fd)
+/* A new connection. */
+static int options_set(int fd)
 {
 	int one = 1;
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (congestion != NULL &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, strlen(congestion)) < 0) {
+		perror(congestion);
+		exit(1);
+	}
 	return fd;
 }
 
@@ -52,7 +71,7 @@ int net_accept(int fd)
 {
 	int c = accept4(fd, NULL, NULL, SOCK_NONBLOCK);
 
-	return c < 0 ? -errno : nodelay(c);
+	return c < 0 ? -errno : options_set(c);
 }
 
 int net_connect(const struct sockaddr *to, socklen_t len)
@@ -67,7 +86,7 @@ int net_connect(const struct sockaddr *to, socklen_t len)
 		close(fd);
 		return -err;
 	}
-	return nodelay(fd);
+	return options_set(fd);
 }
 
 ssize_t net_read(int fd, void *buf, size_t len)
