@@ -172,9 +172,7 @@ def denied(what):
 def tight():
     """Serves with what memory it has, from service to service."""
     listener = socket.create_server((ZS4, 7))
-    with open("/proc/self/status", encoding="ascii") as f:
-        now = next(int(line.split()[1]) << 10 for line in f if line.startswith("VmData"))
-    resource.setrlimit(resource.RLIMIT_DATA, (now + (1 << 16), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, resource.RLIM_INFINITY))  # it has more already
     print("ready", flush=True)
     while True:
         with listener.accept()[0] as s, contextlib.suppress(ConnectionResetError):
