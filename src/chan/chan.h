@@ -314,8 +314,8 @@ enum chan_ev {
 	/* End of stream after all DATA. */
 	CHAN_EV_FIN,
 	/* res = -errno: pending socket error. CHAN_CQ_FATAL: the connection is gone, nothing
-	 * follows. Not sent for a CONNECT that fails: its result says it. CHAN_CQ_QUEUED (UDP with
-	 * IP_RECVERR): it is about the datagram sent to addr, port; laddr says so; aux =
+	 * follows. Not sent for a CONNECT that fails: its result says it. CHAN_CQ_QUEUED (with
+	 * IP_RECVERR; TCP: while it connects): it is about what was sent to addr, port; laddr says so; aux =
 	 * CHAN_ERROR_AUX, off = the MTU, or a pointer; CHAN_CQ_MORE: a QUOTE of the datagram's
 	 * payload follows at once. */
 	CHAN_EV_ERROR,

@@ -2,8 +2,9 @@
  *
  * The error queue of a socket (MSG_ERRQUEUE, ip(7)). What is in it:
  *
- *	errors	of datagrams that were sent, of a socket with IP_RECVERR: who says so, of which
- *		datagram, and the first bytes of that. As in Linux the socket has an error
+ *	errors	of datagrams that were sent, and of connections that could not be made, of a
+ *		socket with IP_RECVERR: who says so, of which datagram, and the first bytes of that
+ *		(of a connection, of TCP's header). As in Linux the socket has an error
  *		(SO_ERROR) as long as one of them is first in the queue.
  *	sends	with MSG_ZEROCOPY, of a socket with SO_ZEROCOPY, that are complete
  *		(Documentation/networking/msg_zerocopy.rst). They were copied, so they are complete
@@ -126,7 +127,9 @@ void errqueue_error(struct csock *s, const struct chan_cqe *e)
 	struct told_error *t;
 
 	s = first(s);
-	s->err = e->res;
+	/* Of a connection that could not be made connect() says it. */
+	if (!csock_connects(s))
+		s->err = e->res;
 	t = place(s);
 	if (t != NULL) {
 		*t = (struct told_error){

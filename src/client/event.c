@@ -236,7 +236,7 @@ static void on_error(struct csock *s, const struct chan_cqe *e)
 	}
 	if (s->state == CSOCK_CLOSED)
 		return;
-	if (unlikely(e->flags & CHAN_CQ_QUEUED) && !csock_connects(s)) {
+	if (unlikely(e->flags & CHAN_CQ_QUEUED) && s->state != CSOCK_LISTEN) {
 		errqueue_error(s, e);
 		return;
 	}
@@ -327,7 +327,9 @@ void core_event(struct core *c, const struct chan_cqe *e)
 		on_error(s, e);
 		return;
 	case CHAN_EV_QUOTE:
-		if (s == NULL || s->type != SOCK_DGRAM || !errqueue_quote(s, e))
+		if (s != NULL && s->state == CSOCK_CLOSED)
+			return;
+		if (s == NULL || s->state == CSOCK_LISTEN || !errqueue_quote(s, e))
 			bad_event(s);
 		return;
 	case CHAN_EV_WRITABLE:

@@ -416,7 +416,8 @@ static ssize_t recv_any(int fd, struct recv_args *a)
 	else
 		n = recv_dgram(s, a);
 	/* A stream has no sender's address to tell (POSIX leaves it, Linux says length 0). */
-	if (s != NULL && csock_connects(s) && a->addrlen != NULL && a->addr != NULL)
+	if (s != NULL && csock_connects(s) && !(a->flags & MSG_ERRQUEUE) && a->addrlen != NULL &&
+	    a->addr != NULL)
 		*a->addrlen = 0;
 	client_unlock();
 	return n;

@@ -138,6 +138,8 @@ enum next icmp_quote_flow(struct ip *ip, const struct pkt *p, const uint8_t *l4,
 	err->ttl = p->ttl;
 	if (err->proto == IP_PROTO_UDP)
 		icmp_quote_payload(err, l4 + 8, left - 8);
+	else
+		icmp_quote_payload(err, l4, left);
 	ip->counters.icmp_errors_in++;
 	return NEXT_ICMP_ERROR;
 }

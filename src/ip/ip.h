@@ -101,7 +101,7 @@ struct icmp_error {
 	uint8_t ttl;			/* that it came with */
 	uint8_t quoted;			/* bytes of quote */
 	uint16_t pointer;		/* of a parameter problem, as far as it fits */
-	uint8_t quote[ICMP_QUOTED_MAX]; /* UDP: the payload's first bytes */
+	uint8_t quote[ICMP_QUOTED_MAX]; /* UDP: the payload's first bytes; others: the header's */
 };
 /* So much of the payload of the datagram that it is about. */
 void icmp_quote_payload(struct icmp_error *err, const uint8_t *payload, uint32_t len);

@@ -126,10 +126,27 @@ static int get_mtu(struct sock *k, struct opt_value *out)
 		return opt_put_int(out, k->udp->field);                                            \
 	}
 
-UDP_BOOL_OPTION(recverr)
 UDP_BOOL_OPTION(mcast_loop)
 UDP_BOOL_OPTION(pktinfo)
 UDP_BOOL_OPTION(mcast_all)
+
+static int set_recverr(struct sock *k, const struct opt_value *in)
+{
+	int v, err = opt_int(in, &v);
+
+	if (err != 0)
+		return err;
+	if (k->kind == SOCK_UDP)
+		k->udp->recverr = v != 0;
+	else
+		k->recverr = v != 0;
+	return 0;
+}
+
+static int get_recverr(struct sock *k, struct opt_value *out)
+{
+	return opt_put_int(out, k->kind == SOCK_UDP ? k->udp->recverr : k->recverr);
+}
 
 static int set_freebind(struct sock *k, const struct opt_value *in)
 {
@@ -310,7 +327,7 @@ static const struct sock_option ip_options[] = {
 	{IP_MTU_DISCOVER, OPT_BOTH, set_mtu_discover, get_mtu_discover},
 	{IP_MTU, OPT_BOTH, NULL, get_mtu},
 	{IP_FREEBIND, OPT_BOTH, set_freebind, get_freebind},
-	{IP_RECVERR, OPT_UDP, set_recverr, get_recverr},
+	{IP_RECVERR, OPT_BOTH, set_recverr, get_recverr},
 	{IP_PKTINFO, OPT_UDP, set_pktinfo, get_pktinfo},
 	{IP_MULTICAST_TTL, OPT_UDP, set_mcast_ttl, get_mcast_ttl},
 	{IP_MULTICAST_LOOP, OPT_UDP, set_mcast_loop, get_mcast_loop},
@@ -326,7 +343,7 @@ static const struct sock_option ip6_options[] = {
 	{IPV6_MTU_DISCOVER, OPT_BOTH, set_mtu_discover, get_mtu_discover},
 	{IPV6_MTU, OPT_BOTH, NULL, get_mtu},
 	{IPV6_V6ONLY, OPT_BOTH, set_v6only, get_v6only},
-	{IPV6_RECVERR, OPT_UDP, set_recverr, get_recverr},
+	{IPV6_RECVERR, OPT_BOTH, set_recverr, get_recverr},
 	{IPV6_RECVPKTINFO, OPT_UDP, set_pktinfo, get_pktinfo},
 	{IPV6_MULTICAST_HOPS, OPT_UDP, set_mcast_ttl, get_mcast_ttl},
 	{IPV6_MULTICAST_LOOP, OPT_UDP, set_mcast_loop, get_mcast_loop},

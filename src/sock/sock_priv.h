@@ -116,6 +116,7 @@ struct sock {
 	uint8_t domain;			     /* AF_INET, AF_INET6 */
 	uint8_t fam : 2;		     /* SOCK_FAM_* bound */
 	bool exclusive : 1;		     /* shared: one of several that sleep is to be told */
+	bool recverr : 1;		     /* TCP: IP_RECVERR, of each error at once */
 	int error;			     /* pending, negative errno */
 	uint32_t connect_token, close_token; /* parked: the former names the listener */
 	uint32_t backlog, announced;	     /* listener */

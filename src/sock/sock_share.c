@@ -41,6 +41,7 @@ static void copy_common(struct sock *to, const struct sock *from)
 	to->owner = from->owner;
 	to->zone = from->zone;
 	to->records = from->records;
+	to->recverr = from->recverr;
 	to->backlog = from->backlog;
 	to->udp = from->udp;
 }

@@ -121,6 +121,7 @@ bool tcp_sock_accept(struct sock *l)
 		    SOCKF_OOBINLINE | SOCKF_V6ONLY | SOCKF_RCVBUF | SOCKF_SNDBUF | SOCKF_NO_LINK);
 	k->zone = l->zone;
 	k->records = l->records;
+	k->recverr = l->recverr;
 	tcp_conn_set_user(conn, (uintptr_t)k);
 	if (a->s->cfg.link_of(a->s->cfg.stack, &key->laddr, &key->raddr, &link) == 0)
 		tcp_conn_link(a->s->cfg.tcp, conn, &link);

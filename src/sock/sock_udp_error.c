@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Errors about datagrams that were sent: from the network (RFC 1122 §4.1.3.3), or because nobody
+ * Errors about datagrams and segments that were sent: from the network (RFC 1122 §4.1.3.3), or because nobody
  * on this host wants them. A connected socket is told the errno of those that mean something; one
  * with IP_RECVERR is told of each who said it and about which datagram, for the program's error
  * queue (ip(7)). An error queue that is full loses what is new, and so is what finds no room in the
@@ -11,6 +11,7 @@
 
 #include <linux/errqueue.h> /* wants struct timespec */
 
+#include "sock/sock_share.h"
 #include "sock/sock_udp.h"
 #include "wire/icmp.h"
 
@@ -90,6 +91,22 @@ static void udp_error(struct socks *s, const struct icmp_error *e)
 		report(k, e, origin_of(e));
 }
 
+/* As Linux does for a connection whose program asked (IP_RECVERR): an attempt that fails leaves in
+ * the error queue why; one that is established goes on, but the program is told. */
+static void tcp_error(struct socks *s, const struct icmp_error *e, const struct tcp_icmp *t)
+{
+	struct sock *k = (struct sock *)(uintptr_t)tcp_icmp_user(s->cfg.tcp, t);
+
+	if (k == NULL || !k->recverr || e->err == EMSGSIZE)
+		return;
+	if (k->kind == SOCK_CONNECTING && e->hard)
+		(void)tell_queued(k, e, origin_of(e));
+	else if (k->kind == SOCK_CONN && k->share == NULL)
+		sock_error(k, -e->err);
+	for (uint32_t i = 0; k->kind == SOCK_CONN && k->share != NULL && i < k->share->n; i++)
+		sock_error(k->share->holder[i], -e->err);
+}
+
 void socks_icmp_error(struct socks *s, const struct icmp_error *e)
 {
 	if (e->proto == IPPROTO_UDP) {
@@ -108,6 +125,7 @@ void socks_icmp_error(struct socks *s, const struct icmp_error *e)
 		.mtu = e->mtu,
 	};
 
+	tcp_error(s, e, &t);
 	tcp_icmp_error(s->cfg.tcp, &t);
 }
 

@@ -50,6 +50,8 @@ static void unreachable(struct stack *s, struct rte_mbuf *m)
 	e.have_seq = e.proto == IP_PROTO_TCP;
 	if (e.proto == IP_PROTO_UDP)
 		icmp_quote_payload(&e, h + f.l4 + 8, got - f.l4 - 8);
+	else
+		icmp_quote_payload(&e, h + f.l4, got - f.l4);
 	from_ourselves(&e);
 	stack_icmp_error(s, &e);
 }

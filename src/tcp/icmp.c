@@ -34,15 +34,30 @@ static void mtu_reduce(struct tcp *t, struct tcp_conn *c, uint16_t mtu)
 	tcp_want_output(t, c);
 }
 
-void tcp_icmp_error(struct tcp *t, const struct tcp_icmp *e)
+/* The connection that has the quoted segment in flight; NULL: none. */
+static struct tcp_conn *concerned(struct tcp *t, const struct tcp_icmp *e)
 {
 	struct tcp_conn *c = tcp_find(t, &e->key, tcp_key_hash(t, &e->key));
 	uint64_t seq;
 
 	if (c == NULL || c->state == TCP_TIME_WAIT)
-		return;
+		return NULL;
 	seq = seq_unwrap(c->sent.una, e->seq);
-	if (seq < c->sent.una || seq >= c->sent.nxt)
+	return seq >= c->sent.una && seq < c->sent.nxt ? c : NULL;
+}
+
+uint64_t tcp_icmp_user(struct tcp *t, const struct tcp_icmp *e)
+{
+	struct tcp_conn *c = concerned(t, e);
+
+	return c != NULL ? c->user : 0;
+}
+
+void tcp_icmp_error(struct tcp *t, const struct tcp_icmp *e)
+{
+	struct tcp_conn *c = concerned(t, e);
+
+	if (c == NULL)
 		return;
 	if (e->err == EMSGSIZE)
 		mtu_reduce(t, c, e->mtu);

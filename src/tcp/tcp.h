@@ -120,6 +120,8 @@ struct tcp_icmp {
 	uint16_t mtu;
 };
 void tcp_icmp_error(struct tcp *t, const struct tcp_icmp *e);
+/* Whose connection it is about, as that one's user; 0: none that is to be believed. */
+uint64_t tcp_icmp_user(struct tcp *t, const struct tcp_icmp *e);
 
 /* ---- transmit ------------------------------------------------------------------------------- */
 
@@ -135,11 +137,11 @@ struct tcp_tx {
 
 /* What the port of a connection can do; given per connection at open by the stack. */
 struct tcp_link {
-	uint16_t mtu;	    /* of IP, bytes */
-	uint16_t tso_segs;  /* most segments in one offered packet; 1 = no TSO */
-	uint32_t tso_bytes; /* most bytes of payload in one offered packet */
-	uint32_t path;	    /* see struct pkt */
-	bool l4_csum;	    /* leave the checksum to the port (pseudo-header sum only) */
+	uint16_t mtu;	     /* of IP, bytes */
+	uint16_t tso_segs;   /* most segments in one offered packet; 1 = no TSO */
+	uint32_t tso_bytes;  /* most bytes of payload in one offered packet */
+	uint32_t path;	     /* see struct pkt */
+	bool l4_csum;	     /* leave the checksum to the port (pseudo-header sum only) */
 	bool inline_all : 1; /* port can't chain buffers: copying is device copying, not ours */
 	bool records : 1;    /* of an active open by ourselves: see tcp_listen */
 	uint16_t zone;	     /* of an active open by loopback: which loopback, see tcp_listen */
@@ -316,7 +318,7 @@ void tcp_send_push(struct tcp *t, struct tcp_conn *c);
 /* What waits because of TCP_SEND_MORE waits no longer; Nagle's rule holds. */
 void tcp_send_uncork(struct tcp *t, struct tcp_conn *c);
 bool tcp_conn_got_fin(const struct tcp_conn *c); /* the peer's stream ended, read or not */
-int tcp_conn_error(const struct tcp_conn *c); /* negative errno that ended it, or 0 */
+int tcp_conn_error(const struct tcp_conn *c);	 /* negative errno that ended it, or 0 */
 /* Offset of the urgent byte relative to the next byte tcp_recv gives, or -1. */
 int64_t tcp_conn_urg(const struct tcp_conn *c);
 
@@ -347,20 +349,18 @@ unsigned tcp_each(struct tcp *t, uint32_t *cursor, unsigned n,
 #define TCP_COUNTERS(X)                                                                            \
 	X(active_opens)                                                                            \
 	X(passive_opens)                                                                           \
-	X(attempt_fails) X(estab_resets) X(curr_estab) X(in_segs) X(out_segs) X(retrans_segs) X(   \
-		in_errs) X(out_rsts) X(in_rsts) X(syn_cookies_sent) X(syn_cookies_ok)              \
-		X(syn_cookies_bad) X(syn_cache) X(listen_drops) X(listen_overflows) X(             \
-			challenge_acks) X(paws_drops) X(timeouts) X(tlp_probes) X(tlp_recoveries)  \
-			X(fast_recoveries) X(rack_losses) X(sack_blocks) X(dsack_sent)             \
-				X(dsack_recv) X(spurious_rtos) X(ooo_segs) X(ooo_pruned)           \
-					X(zero_window_probes) X(keepalive_probes) X(delayed_acks)  \
-						X(persist_drops) X(time_wait) X(time_wait_reused)  \
-							X(time_wait_recycled) X(aborts_timeout)    \
-								X(aborts_close) X(fast_path_in) X( \
-									rcv_compacted)             \
-									X(rcv_compacted_bytes)     \
-										X(pmtu_reduced)    \
-											X(ecn_ce)
+	X(attempt_fails)                                                                           \
+	X(estab_resets) X(curr_estab) X(in_segs) X(out_segs) X(retrans_segs) X(in_errs) X(         \
+		out_rsts) X(in_rsts) X(syn_cookies_sent) X(syn_cookies_ok) X(syn_cookies_bad)      \
+		X(syn_cache) X(listen_drops) X(listen_overflows) X(challenge_acks) X(              \
+			paws_drops) X(timeouts) X(tlp_probes) X(tlp_recoveries) X(fast_recoveries) \
+			X(rack_losses) X(sack_blocks) X(dsack_sent) X(dsack_recv) X(               \
+				spurious_rtos) X(ooo_segs) X(ooo_pruned) X(zero_window_probes)     \
+				X(keepalive_probes) X(delayed_acks) X(persist_drops) X(time_wait)  \
+					X(time_wait_reused) X(time_wait_recycled)                  \
+						X(aborts_timeout) X(aborts_close) X(fast_path_in)  \
+							X(rcv_compacted) X(rcv_compacted_bytes)    \
+								X(pmtu_reduced) X(ecn_ce)
 
 struct tcp_counters {
 #define X(name) uint64_t name;

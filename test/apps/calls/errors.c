@@ -242,6 +242,31 @@ static void error_no_host(void)
 	show_queued(p.fd, 64, 256);
 }
 
+/* Of a connection that can't be made connect() says it, and the queue who did. */
+static void error_tcp_no_host(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), v = 7;
+	socklen_t len = sizeof(v);
+
+	show(bind(fd, AT(OWN, 0)));
+	show(getsockopt(fd, IPPROTO_IP, IP_RECVERR, &v, &len));
+	show(v);
+	show(on(fd, IPPROTO_IP, IP_RECVERR, 1));
+	show(getsockopt(fd, IPPROTO_IP, IP_RECVERR, &v, &len));
+	show(v);
+	show_queued(fd, 0, 256);
+	show(connect(fd, AT("10.7.0.99", 9)));
+	show_queued(fd, 0, 256);
+	show_queued(fd, 0, 256);
+	show_error(fd);
+	/* Established, and nothing has gone wrong. */
+	fd = tcp_to(GREET);
+	show(on(fd, IPPROTO_IP, IP_RECVERR, 1));
+	show(readable(fd));
+	show_queued(fd, 0, 256);
+	show_error(fd);
+}
+
 static void error_too_large(void)
 {
 	static char large[3000];
@@ -346,6 +371,7 @@ const struct call_case error_cases[] = {
 	{"error_order", error_order},
 	{"error_v6", error_v6},
 	{"error_no_host", error_no_host},
+	{"error_tcp_no_host", error_tcp_no_host},
 	{"error_too_large", error_too_large},
 	{"time_stamping", time_stamping},
 	{NULL, NULL},

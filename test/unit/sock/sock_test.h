@@ -347,6 +347,17 @@ static struct host *host_of(struct host *from, const struct ip_addr *dst)
 	return ip_addr_eq(dst, &from->addr) ? from : from->peer;
 }
 
+/* Sequence number of the last segment that anybody sent. */
+static uint32_t sent_seq;
+
+static void note_seq(struct pkt *p)
+{
+	be32_t seq;
+
+	memcpy(&seq, pkt_data(p->m) + 4, sizeof(seq));
+	sent_seq = be32_host(seq);
+}
+
 static void transmit(struct host *h)
 {
 	struct tcp_tx tx[32];
@@ -360,6 +371,7 @@ static void transmit(struct host *h)
 			sent[i] = tx[i].p;
 		tcp_output_done(h->tcp, tx, n, n);
 		for (unsigned i = 0; i < n; i++) {
+			note_seq(&sent[i]);
 			if (!cut)
 				deliver_tcp(host_of(h, &sent[i].dst), &sent[i]);
 			pkt_free(sent[i].m);

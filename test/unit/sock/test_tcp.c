@@ -691,6 +691,88 @@ static int setup_small(void **state)
 	return 0;
 }
 
+/* ---- errors from the network, of a socket with IP_RECVERR ---- */
+
+/* About the segment that A sent last, from port `lport`. */
+static void host_unreachable(uint16_t lport, int err)
+{
+	struct icmp_error e = {.src = A->addr,
+			       .dst = B->addr,
+			       .proto = IPPROTO_TCP,
+			       .sport = lport,
+			       .dport = 80,
+			       .tcp_seq = sent_seq,
+			       .have_seq = true,
+			       .err = err,
+			       .hard = true,
+			       .offender = B->addr,
+			       .type = 3,
+			       .code = 3,
+			       .ttl = 64,
+			       .quoted = 8};
+
+	socks_icmp_error(A->socks, &e);
+}
+
+static uint16_t own_port(uint32_t sid)
+{
+	return call(A, (struct chan_sqe){.op = CHAN_OP_NAME, .sid = sid}).port;
+}
+
+static void an_error_from_the_network_is_told_if_wanted(void **state)
+{
+	struct chan_cqe e;
+	int v;
+
+	connected_pair();
+	assert_int_equal(get_int(A, client, IPPROTO_IP, IP_RECVERR, &v), 4);
+	assert_int_equal(v, 0);
+	cut = true;
+	do_send(A, client, 0, 10, 1);
+	step(1);
+	host_unreachable(own_port(client), EHOSTUNREACH);
+	step(2);
+	assert_false(take(A, CHAN_EV_ERROR, client, &e));
+	assert_int_equal(set_int(A, client, IPPROTO_IP, IP_RECVERR, 1), 0);
+	host_unreachable(own_port(client), EHOSTUNREACH);
+	e = await(A, CHAN_EV_ERROR, client, 2);
+	assert_int_equal(e.res, -EHOSTUNREACH);
+	assert_int_equal(e.flags, 0);
+	/* One that quotes what was not sent is nobody's. */
+	sent_seq += 100000;
+	host_unreachable(own_port(client), ECONNREFUSED);
+	step(2);
+	assert_false(take(A, CHAN_EV_ERROR, client, &e));
+	/* The connection goes on. */
+	cut = false;
+	assert_int_equal(await(B, CHAN_EV_DATA, server, 3000).res, 10);
+}
+
+static void why_nobody_answered_is_queued_if_wanted(void **state)
+{
+	struct chan_sqe q;
+	struct chan_cqe e;
+
+	client = make_socket(A, AF_INET, SOCK_STREAM);
+	assert_int_equal(set_int(A, client, IPPROTO_IP, IP_RECVERR, 1), 0);
+	cut = true;
+	q = with_addr(CHAN_OP_CONNECT, client, &B->addr, 80);
+	q.token = 77;
+	submit(A, q);
+	step(2);
+	host_unreachable(own_port(client), ECONNREFUSED);
+	step(2);
+	assert_true(take(A, CHAN_EV_ERROR, client, &e));
+	assert_int_equal(e.res, -ECONNREFUSED);
+	assert_int_equal(e.flags, CHAN_CQ_QUEUED | CHAN_CQ_MORE);
+	assert_int_equal(e.port, 80);
+	assert_memory_equal(e.laddr, &B->addr, 16);
+	assert_true(take(A, CHAN_EV_QUOTE, client, &e));
+	assert_int_equal(e.res, 8);
+	assert_true(take_result(A, 77, &e));
+	assert_int_equal(e.res, -ECONNREFUSED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -729,6 +811,8 @@ int main(void)
 		T(sleeping_application_is_woken),
 		T(application_that_wants_no_tokens_sleeps_on),
 		T(taking_from_a_crowded_ring_wakes),
+		T(an_error_from_the_network_is_told_if_wanted),
+		T(why_nobody_answered_is_queued_if_wanted),
 	};
 
 	return cmocka_run_group_tests(tests, eal_up, NULL);
