@@ -163,7 +163,7 @@ enum chan_op {
 	CHAN_OP_UNREAD,
 	/* Of a shared socket: DATA events with at most arg[0] bytes, or one datagram (DGRAM), then
 	 * the result: bytes, 0 at the end of the stream, -EAGAIN; aux = 1: there is more. arg[1] =
-	 * 1: only looks (DGRAM: CHAN_CQ_COPY). What is lent is charged to no window. Instead of
+	 * 1: only looks (CHAN_CQ_COPY). What is lent is charged to no window. Instead of
 	 * bytes a LEASE may come, and -EAGAIN. */
 	CHAN_OP_READ,
 	/* Of a shared listener. An ACCEPT event, then result 0; or -EAGAIN. aux as READ's. */
@@ -359,7 +359,7 @@ enum {
 	CHAN_CQ_MORE = 1 << 1,
 	CHAN_CQ_FATAL = 1 << 2,
 	CHAN_CQ_QUEUED = 1 << 3,
-	CHAN_CQ_COPY = 1 << 4, /* the datagram waits on in the stack */
+	CHAN_CQ_COPY = 1 << 4, /* what it is of waits on in the stack */
 };
 
 struct chan_cqe {

@@ -103,8 +103,6 @@ uint16_t send_dgram_fill(struct chan_sqe *q, const struct endpoint *to);
 int recv_wait(struct csock *s, uint32_t target, size_t want, int flags,
 	      int64_t deadline) must_check;
 int recv_wait_dgram(struct csock *s, int flags) must_check;
-/* Of a shared socket: what was looked at, and waits in the stack, is not to be read here. */
-void recv_drop_copies(struct csock *s);
 int64_t recv_deadline(const struct csock *s);
 /* n bytes at the head of a stream were read. */
 void recv_consumed(struct csock *s, uint32_t n);

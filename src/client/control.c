@@ -74,10 +74,8 @@ static int looked_bytes(struct csock *s)
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	n = queued_bytes(csock_reader(s));
-	if (s->type == SOCK_DGRAM)
-		recv_drop_copies(s);
-	else if (r == 1 && s->lease == 0)
-		shared_forget(s);
+	for (unsigned i = 0; i < csock_members(s); i++)
+		shared_forget(csock_member(s, i));
 	return n;
 }
 

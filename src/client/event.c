@@ -86,6 +86,7 @@ static void on_data(struct core *c, const struct chan_cqe *e)
 			s->flags |= CSOCK_UNREAD;
 		return;
 	}
+	c->loan[row].copy = (e->flags & CHAN_CQ_COPY) != 0;
 	csock_queue(c, s, row);
 	s->unread += (uint32_t)e->res;
 	if (e->flags & CHAN_CQ_FIN)

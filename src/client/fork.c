@@ -155,6 +155,7 @@ static void give_back_unread(struct csock *s)
 	/* Of a lease the service has taken back what we had not read. */
 	if (csock_leased(s))
 		shared_give_up(s);
+	shared_forget(s);
 	rows = s->head;
 	s->head = s->tail = NIL;
 	s->unread = 0;

@@ -68,6 +68,10 @@ int recv_wait(struct csock *s, uint32_t target, size_t want, int flags, int64_t 
 
 	if (unlikely(s->flags & CSOCK_OFFER))
 		link_use(s);
+	/* What another thread has only looked at. */
+	if (unlikely(s->flags & CSOCK_SHARED) && (flags & MSG_PEEK) == 0 && s->head != NIL &&
+	    csock_core(s)->loan[s->head].copy)
+		shared_forget(s);
 	while (available(s) < target) {
 		if (available(s) > 0 && (s->err != 0 || (s->shut & SHUT_RD_BIT)))
 			return 1;
@@ -246,7 +250,7 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 			if (unlikely(s->lease != 0) && !shared_holds(s))
 				continue;
 			done = stream_peek(s, &a->it, left);
-			if (unlikely(csock_shared(s)) && s->lease == 0)
+			if (unlikely(csock_core(s)->loan[s->head].copy))
 				shared_forget(s);
 			return (ssize_t)done;
 		}
@@ -287,22 +291,19 @@ static void dgram_drop(struct core *c, struct csock *q)
 	q->unread--;
 }
 
-void recv_drop_copies(struct csock *s)
+/* What was only looked at is not to be read here. */
+static void drop_copies(struct csock *s)
 {
-	for (unsigned i = 0; i < csock_members(s); i++) {
-		struct csock *q = csock_member(s, i);
-		struct core *c = csock_core(q);
-
-		while (q->unread > 0 && c->loan[q->head].copy)
-			dgram_drop(c, q);
-	}
+	for (unsigned i = 0; i < csock_members(s); i++)
+		if (csock_member(s, i)->unread > 0)
+			shared_forget(csock_member(s, i));
 }
 
 /* Is there one to be looked at, or to be read? */
 static bool has_dgram(struct csock *s, bool looks)
 {
 	if (!looks && unlikely(csock_shared(s)))
-		recv_drop_copies(s);
+		drop_copies(s);
 	return csock_reader(s)->unread > 0;
 }
 

@@ -65,18 +65,29 @@ int shared_read(struct csock *s, size_t want, bool looks)
 	return r;
 }
 
+static uint32_t counts(const struct csock *s, const struct loan *l)
+{
+	return s->type == SOCK_STREAM ? l->len - l->head : !l->more;
+}
+
 void shared_forget(struct csock *s)
 {
 	struct core *c = csock_core(s);
+	uint32_t *at = &s->head, row;
 
-	while (s->head != NIL) {
-		uint32_t row = s->head;
+	s->tail = NIL;
+	while ((row = *at) != NIL) {
+		struct loan *l = &c->loan[row];
 
-		s->head = c->loan[row].next;
+		if (!l->copy) {
+			s->tail = row;
+			at = &l->next;
+			continue;
+		}
+		*at = l->next;
+		s->unread -= counts(s, l);
 		loan_put(c, row);
 	}
-	s->tail = NIL;
-	s->unread = 0;
 }
 
 static int accept_one(struct csock *l)
@@ -132,8 +143,8 @@ void shared_event(struct csock *s, const struct chan_cqe *e)
 		return;
 	if (e->ev == CHAN_EV_SOLE) {
 		s->flags &= ~(uint32_t)(CSOCK_SHARED | CSOCK_HINT | CSOCK_EXCLUSIVE);
-		if (s->type == SOCK_DGRAM)
-			recv_drop_copies(s);
+		/* It is told itself, behind this. */
+		shared_forget(s);
 	} else {
 		s->flags |= CSOCK_HINT;
 	}

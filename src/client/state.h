@@ -70,7 +70,7 @@ struct loan {
 	uint32_t sends;	     /* of it that are in flight */
 	uint16_t holds;	     /* of the program; 0 while it is in a receive queue */
 	bool more : 1;	     /* datagram: the next row belongs to it */
-	bool copy : 1;	     /* … of one that waits in the stack: it was only looked at */
+	bool copy : 1;	     /* what it is of waits in the stack: it was only looked at */
 	uint8_t region;	     /* own rows: 1 + the neighbour's region that it lies in (link.h) */
 };
 

@@ -234,7 +234,8 @@ struct socks {
 	struct socks_cfg cfg;
 	uint64_t now_ns;
 	struct list apps, dying, reaped;
-	struct list owns; /* of sock_own */
+	struct list owns;   /* of sock_own */
+	uint64_t last_desc; /* struct sock_desc.id */
 	uint32_t n_socks;
 	uint32_t n_apps;
 	uint32_t lent_max; /* buffers that may be lent: the rest is for receiving */

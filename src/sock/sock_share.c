@@ -78,6 +78,7 @@ int share_begin(struct sock *k)
 	if (sh == NULL)
 		return -ENOMEM;
 	list_init(&sh->parked);
+	sh->id = ++k->app->s->last_desc;
 	k->share = sh;
 	if (holder_add(k, k) == 0) {
 		k->flags |= SOCKF_WANT;
@@ -443,7 +444,7 @@ bool share_tell_sole(struct sock *k)
 /* ---- reading ---- */
 
 /* What is lent here is charged to nobody's window: the note names no socket. */
-static bool lend_copy(struct sock *k, struct rte_mbuf *m)
+static bool lend_copy(struct sock *k, struct rte_mbuf *m, bool looks)
 {
 	struct chan_cqe *e;
 	struct sock_lent lent;
@@ -456,6 +457,7 @@ static bool lend_copy(struct sock *k, struct rte_mbuf *m)
 	k->lent--;
 	e = app_event(k->app);
 	*e = (struct chan_cqe){.ev = CHAN_EV_DATA,
+			       .flags = looks ? CHAN_CQ_COPY : 0,
 			       .sid = k->sid,
 			       .res = m->data_len,
 			       .off = lent.off,
@@ -483,7 +485,7 @@ static int32_t read_stream(struct sock *k, uint32_t want, bool looks)
 
 		n = n < want - done ? n : want - done;
 		(void)pkt_copy_out(k->share->pending.first, done, n, pkt_put(to, (uint16_t)n));
-		if (!lend_copy(k, to))
+		if (!lend_copy(k, to, looks))
 			return -EFAULT;
 		done += n;
 	}

@@ -45,6 +45,7 @@ static inline struct rte_mbuf *queue_all(struct pkt_queue *q)
 
 struct sock_desc {
 	uint32_t n;   /* see share_is_sole() */
+	uint64_t id;  /* for people */
 	uint64_t key; /* by which others find it (sock_join.c); 0: they don't */
 	bool told;
 	uint32_t turn;	      /* whose it is to be woken, modulo n: see tell_one() */

@@ -6,6 +6,8 @@
 #include <netinet/tcp.h>
 
 #include "client/client_priv.h"
+#include <sys/ioctl.h>
+
 #include "fake.h"
 
 #define core0 (&fake.core[0])
@@ -412,6 +414,38 @@ static void sharing_says_how_it_is_waited_for(void **state)
 	said(2, 1);
 }
 
+/* The others leave while it looks: what it was shown it is told again, as its own. */
+static void shown_and_told(enum chan_op op)
+{
+	if (op != CHAN_OP_READ)
+		return;
+	fake.on_answer = NULL;
+	fake_data(core0, sid, "abc", CHAN_CQ_COPY);
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_SOLE, .sid = sid});
+	fake_data(core0, sid, "abc", 0);
+}
+
+static void what_is_looked_at_while_the_others_leave_is_there_once(void **state)
+{
+	int fd = fake_connection(SOCK_NONBLOCK, &sid), n = 0;
+	char buf[8];
+
+	shared(fd);
+	fake.result[CHAN_OP_READ] = 3;
+	fake.on_answer = shown_and_told;
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), MSG_PEEK), 3);
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), 0), 3);
+	assert_memory_equal(buf, "abc", 3);
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), 0), -EAGAIN);
+	shared(fd);
+	fake.result[CHAN_OP_READ] = 3;
+	fake.on_answer = shown_and_told;
+	assert_int_equal(zs_ioctl(fd, FIONREAD, &n), 0);
+	assert_int_equal(n, 3);
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), 0), 3);
+	assert_int_equal(zs_recv(fd, buf, sizeof(buf), 0), -EAGAIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -430,6 +464,7 @@ int main(void)
 		LEASE(nobody_is_asked_for_what_is_leased),
 		LEASE(what_another_process_took_is_not_read),
 		LEASE(what_another_process_took_is_not_looked_at),
+		LEASE(what_is_looked_at_while_the_others_leave_is_there_once),
 		LEASE(what_is_closed_with_a_lease_is_left_to_the_others),
 		LEASE(the_end_is_asked_for_when_it_is_told),
 		LEASE(a_lease_that_makes_no_sense_breaks_its_socket),
