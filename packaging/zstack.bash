@@ -60,10 +60,10 @@ _zstack()
 		esac
 	done
 	case $command in
-	"") _zstack_of "--json --socket --help $commands" ;;
+	"") _zstack_of "--json --socket --help --version $commands" ;;
 	ss)
 		if [[ $prev == state ]]; then
-			_zstack_of "ESTABLISHED LISTEN SYN-SENT FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT
+			_zstack_of "ESTABLISHED LISTEN SYN-SENT SYN-RECEIVED FIN-WAIT-1 FIN-WAIT-2 TIME-WAIT
 				CLOSE-WAIT LAST-ACK CLOSING CLOSED CONNECTED UNCONNECTED"
 		else
 			_zstack_of "-t -u -l -a -i --json state src dst host sport dport port program"
@@ -99,7 +99,7 @@ _zstackd()
 	--congestion) _zstack_of "cubic newreno" ;;
 	*)
 		_zstack_of "-c --vdev --port --addr --gateway --share --cores --mtu --mem --no-huge --capture
-			--congestion --max-sockets --spin --linger --same-node --metrics --telemetry --socket --allow --help"
+			--congestion --max-sockets --spin --linger --same-node --metrics --telemetry --socket --allow --help --version"
 		;;
 	esac
 }

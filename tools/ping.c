@@ -7,6 +7,8 @@
 
 #include "zstack.h"
 
+#define BYTES_MAX 512 /* what the service takes */
+
 struct ping {
 	struct tool *t;
 	const char *to;
@@ -63,13 +65,17 @@ int cmd_ping(struct tool *t, int argc, char **argv)
 	double every = 1, wait = 1;
 	int c, rc;
 
-	while ((c = getopt(argc, argv, "c:i:s:W:")) != -1)
+	while ((c = getopt(argc, argv, "c:i:s:W:")) != -1) {
+		if (c == 's' && !count_of(optarg, BYTES_MAX, &bytes))
+			return usage("ping -s %s: give a number of bytes from 1 to %d", optarg,
+				     BYTES_MAX);
 		if (c == 'c'   ? !count_of(optarg, 1000000000, &count)
 		    : c == 'i' ? !seconds(optarg, &every)
-		    : c == 's' ? !count_of(optarg, 512, &bytes)
-			       : c != 'W' || !seconds(optarg, &wait))
-			return usage(
-				"ping: -c COUNT, -i SECONDS, -s BYTES (at most 512), -W SECONDS");
+			       : c != 's' && (c != 'W' || !seconds(optarg, &wait)))
+			return usage("ping: -c COUNT, -i SECONDS, -s BYTES (at most %d), -W "
+				     "SECONDS",
+				     BYTES_MAX);
+	}
 	if (optind != argc - 1)
 		return usage("ping: give one IP address");
 	p.to = argv[optind];

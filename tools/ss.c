@@ -15,7 +15,14 @@ struct ss {
 	bool tcp, udp, listening, all, info, head;
 	const char *state, *program, *src, *dst, *host;
 	long sport, dport, port;
+	json_t *shared; /* array: what several hold, each once */
 };
+
+static const char *const states[] = {"CLOSED",	    "LISTEN",	  "SYN-SENT",	"SYN-RECEIVED",
+				     "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
+				     "CLOSING",	    "LAST-ACK",	  "TIME-WAIT",	"CONNECTED",
+				     "UNCONNECTED"};
+#define STATES (sizeof(states) / sizeof(states[0]))
 
 static bool is(const char *want, const char *have)
 {
@@ -40,6 +47,17 @@ static bool kind_wanted(const struct ss *s, const json_t *o)
 	return s->listening ? listens : peer;
 }
 
+/* Of those who hold it one is enough. */
+static bool program_wanted(const struct ss *s, const json_t *o)
+{
+	const json_t *users = json_object_get(o, "users");
+
+	for (size_t i = 0; i < json_array_size(users); i++)
+		if (is(s->program, text_of(json_array_get(users, i), "program")))
+			return true;
+	return is(s->program, text_of(o, "program"));
+}
+
 static bool wanted(const struct ss *s, const json_t *o)
 {
 	const char *local = text_of(o, "local"), *peer = text_of(o, "peer");
@@ -49,7 +67,7 @@ static bool wanted(const struct ss *s, const json_t *o)
 		return false;
 	if (s->state != NULL && strcasecmp(s->state, text_of(o, "state")) != 0)
 		return false;
-	if (!is(s->program, text_of(o, "program")) || !is(s->src, local) || !is(s->dst, peer))
+	if (!program_wanted(s, o) || !is(s->src, local) || !is(s->dst, peer))
 		return false;
 	if (s->host != NULL && !is(s->host, local) && !is(s->host, peer))
 		return false;
@@ -102,6 +120,24 @@ static void print_info(const json_t *i)
 	putchar('\n');
 }
 
+/* In the manner of ss -p, if there are several. */
+static void print_users(const json_t *o)
+{
+	const json_t *users = json_object_get(o, "users");
+
+	if (json_array_size(users) < 2) {
+		if (json_object_get(o, "program") != NULL)
+			printf(" %s,pid=%lld", text_of(o, "program"),
+			       (long long)number_of(o, "pid"));
+		return;
+	}
+	for (size_t i = 0; i < json_array_size(users); i++)
+		printf("%s(\"%s\",pid=%lld)", i == 0 ? " users:(" : ",",
+		       text_of(json_array_get(users, i), "program"),
+		       (long long)number_of(json_array_get(users, i), "pid"));
+	putchar(')');
+}
+
 static void print_socket(void *arg, json_t *o)
 {
 	struct ss *s = arg;
@@ -121,8 +157,7 @@ static void print_socket(void *arg, json_t *o)
 	       number_of(o, "link") != 0 ? "link" : text_of(o, "proto"), text_of(o, "state"),
 	       (long long)number_of(o, "recv_q"), (long long)number_of(o, "send_q"),
 	       end_of(o, "local", "local_port", local), end_of(o, "peer", "peer_port", peer));
-	if (json_object_get(o, "program") != NULL)
-		printf(" %s,pid=%lld", text_of(o, "program"), (long long)number_of(o, "pid"));
+	print_users(o);
 	if (number_of(o, "link") != 0)
 		printf(" link:%lld out:%lld in:%lld", (long long)number_of(o, "link"),
 		       (long long)number_of(o, "link_out_bytes"),
@@ -134,6 +169,78 @@ static void print_socket(void *arg, json_t *o)
 	putchar('\n');
 	if (s->info && json_object_get(o, "info") != NULL)
 		print_info(json_object_get(o, "info"));
+}
+
+/* ---- what several hold ---- */
+
+static json_t *first_of(const struct ss *s, const json_t *o)
+{
+	for (size_t i = 0; i < json_array_size(s->shared); i++) {
+		json_t *first = json_array_get(s->shared, i);
+
+		if (number_of(first, "shared") == number_of(o, "shared") &&
+		    number_of(first, "core") == number_of(o, "core"))
+			return first;
+	}
+	return NULL;
+}
+
+/* Who holds it on its way to another program has no name. */
+static void user_add(json_t *first, const json_t *o)
+{
+	static const char *const keys[] = {"app", "program", "pid", "user"};
+	json_t *user;
+
+	if (json_object_get(o, "program") == NULL)
+		return;
+	user = json_object();
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		json_object_set(user, keys[i], json_object_get(o, keys[i]));
+		if (json_object_get(first, keys[i]) == NULL)
+			json_object_set(first, keys[i], json_object_get(o, keys[i]));
+	}
+	json_array_append_new(json_object_get(first, "users"), user);
+}
+
+/* The service tells of each holder; a socket is one row, behind those that have one. */
+static void take_socket(void *arg, json_t *o)
+{
+	struct ss *s = arg;
+	json_t *first;
+
+	if (number_of(o, "shared") == 0) {
+		print_socket(s, o);
+		return;
+	}
+	first = first_of(s, o);
+	if (first == NULL) {
+		json_object_set_new(o, "users", json_array());
+		json_array_append(s->shared, o);
+		first = o;
+	}
+	user_add(first, o);
+}
+
+static void print_shared(struct ss *s)
+{
+	for (size_t i = 0; i < json_array_size(s->shared); i++)
+		print_socket(s, json_array_get(s->shared, i));
+	json_decref(s->shared);
+}
+
+/* ---- the command ---- */
+
+static int check_state(const char *name)
+{
+	char list[256] = "";
+
+	for (size_t i = 0; i < STATES; i++) {
+		if (strcasecmp(name, states[i]) == 0)
+			return 0;
+		snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
+			 i > 0 ? ", " : "", states[i]);
+	}
+	return usage("ss state %s: there is no such state; there are %s", name, list);
 }
 
 static int filter(struct ss *s, int argc, char **argv)
@@ -163,7 +270,7 @@ static int filter(struct ss *s, int argc, char **argv)
 		else if (!count_of(argv[i + 1], 65535, words_of[k].number))
 			return usage("ss: %s %s: give a port number", argv[i], argv[i + 1]);
 	}
-	return 0;
+	return s->state != NULL ? check_state(s->state) : 0;
 }
 
 int cmd_ss(struct tool *t, int argc, char **argv)
@@ -183,8 +290,8 @@ int cmd_ss(struct tool *t, int argc, char **argv)
 	rc = filter(&s, argc - optind, argv + optind);
 	if (rc != 0)
 		return rc;
-	return ask(t, json_pack("{s:s, s:b}", "do", "sockets", "info", s.info), print_socket, &s) <
-			       0
-		       ? 1
-		       : 0;
+	s.shared = json_array();
+	rc = ask(t, json_pack("{s:s, s:b}", "do", "sockets", "info", s.info), take_socket, &s);
+	print_shared(&s);
+	return rc < 0 ? 1 : 0;
 }

@@ -179,7 +179,7 @@ static int help(void)
 	     "FILTER of capture: " FILTER_OF_CAPTURE "\n"
 	     "run --help tells its options\n"
 	     "--json: one JSON object a line. --socket: where zstackd answers (ZSTACK_SOCKET, "
-	     "else " ATTACH_PATH ").");
+	     "else " ATTACH_PATH "). --version: of this tool.");
 	return 0;
 }
 
@@ -197,6 +197,9 @@ static int options(struct tool *t, int argc, char **argv, int *status)
 			t->socket = argv[i] + 9;
 		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
 			*status = help();
+			return -1;
+		} else if (strcmp(argv[i], "--version") == 0) {
+			*status = puts("zstack " ZS_VERSION) < 0;
 			return -1;
 		} else {
 			*status = usage("%s: no such option, or its value is missing", argv[i]);

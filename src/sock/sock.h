@@ -183,10 +183,11 @@ struct sock_info {
 	const struct chan_map *map; /* of its application; NULL: no socket */
 	const char *state;
 	bool udp, listens, has_tcp;
-	uint32_t link;		    /* that its stream goes over, one way at least; 0 = none */
-	bool no_link;		    /* it is to go over none */
-	bool link_whole;	    /* both ways */
-	bool records;		    /* it carries records, over a link alone */
+	uint32_t link;			 /* that its stream goes over, one way at least; 0 = none */
+	bool no_link;			 /* it is to go over none */
+	bool link_whole;		 /* both ways */
+	bool records;			 /* it carries records, over a link alone */
+	uint64_t shared;		 /* the same for all who hold it; 0: nobody else does */
 	uint64_t recv_queue, send_queue; /* bytes; of a listener: connections, and how many may be
 					  */
 	struct tcp_key key;		 /* rport 0: no peer */

@@ -11,6 +11,7 @@
  * with CURSOR_CONNS set.
  */
 #include "sock/sock_opt.h"
+#include "sock/sock_share.h"
 #include "sock/sock_udp.h"
 
 #define PLACES_MAX   1024 /* looked at in one step */
@@ -46,6 +47,7 @@ static bool sock_fill(const struct sock *k, struct sock_info *i)
 				.state = "CLOSED",
 				.no_link = (k->flags & SOCKF_NO_LINK) != 0,
 				.records = k->records,
+				.shared = sock_is_shared(k) ? k->share->id : 0,
 				.key = {.laddr = k->laddr, .lport = k->lport}};
 	switch (k->kind) {
 	case SOCK_LINGER:

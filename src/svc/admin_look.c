@@ -137,6 +137,8 @@ static json_t *socket_json(const struct admin *a, const struct sock_info *i)
 		json_object_set_new(o, "user", json_integer(app->uid));
 	}
 	link_json(a->s, app, i, o);
+	if (i->shared != 0)
+		json_object_set_new(o, "shared", integer(i->shared));
 	if (i->records)
 		json_object_set_new(o, "records", json_true());
 	if (i->no_link)

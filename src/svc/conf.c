@@ -191,7 +191,44 @@ struct reading {
 	FILE *f;
 	int rc; /* of the first line that is wrong */
 	int at; /* which it is */
+	struct {
+		char name[64];
+		int line;
+	} domain[POLICY_DOMAINS_MAX + 1]; /* as they begin */
+	unsigned n_domains;
 };
+
+/* A domain is said in one place: what stands in two may be of two hands. */
+static int domain_begins(struct reading *r, const char *name, int len)
+{
+	for (unsigned i = 0; i < r->n_domains; i++)
+		if (strlen(r->domain[i].name) == (size_t)len &&
+		    memcmp(r->domain[i].name, name, (size_t)len) == 0)
+			return svc_fail(r->place.err, -EINVAL,
+					"%s:%d: [domain %.*s] is there already, in line %d",
+					r->place.file, r->place.line, len, name, r->domain[i].line);
+	/* More of them, and longer names, are refused when they get a key. */
+	if (r->n_domains == array_size(r->domain) || len >= (int)sizeof(r->domain[0].name))
+		return 0;
+	memcpy(r->domain[r->n_domains].name, name, (size_t)len);
+	r->domain[r->n_domains].name[len] = '\0';
+	r->domain[r->n_domains++].line = r->place.line;
+	return 0;
+}
+
+/* inih tells of sections with their first key only. */
+static int section_look(struct reading *r, const char *line)
+{
+	static const char begin[] = "[domain ";
+	const char *end;
+
+	line += strspn(line, " \t");
+	if (strncmp(line, begin, sizeof(begin) - 1) != 0)
+		return 0;
+	line += sizeof(begin) - 1;
+	end = strchr(line, ']');
+	return end != NULL ? domain_begins(r, line, (int)(end - line)) : 0;
+}
 
 /* inih does not tell its handler the line, so lines are counted where they are read; and would take
  * what is left of a long one for the next. */
@@ -204,9 +241,12 @@ static char *line_read(char *line, int len, void *arg)
 	if (r->rc < 0 || fgets(line, len, r->f) == NULL)
 		return NULL;
 	n = strlen(line);
+	r->at = r->place.line;
+	r->rc = section_look(r, line);
+	if (r->rc < 0)
+		return NULL;
 	if (n + 1 < (size_t)len || line[n - 1] == '\n')
 		return line;
-	r->at = r->place.line;
 	r->rc = svc_fail(r->place.err, -EINVAL, "%s:%d: longer than %d letters", r->place.file,
 			 r->at, len - 2);
 	return NULL;
@@ -317,6 +357,7 @@ static void help(void)
 	}
 	printf("  --allow USERS       a trust domain: users with commas, * = all; repeatable\n"
 	       "                      (the user who runs zstackd)\n"
+	       "  --version           say which version this is\n"
 	       "--vdev, --port, --addr, --gateway can be given several times.\n"
 	       "In the file: the same names as KEY = VALUE in [node], and [domain NAME] with\n"
 	       "users, bind, memory, sockets, programs. See zstackd(8).\n");

@@ -10,6 +10,14 @@
 #include "svc/notify.h"
 #include "svc/service.h"
 
+static bool asks_for_version(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--version") == 0)
+			return true;
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	char text[512] = "";
@@ -19,6 +27,11 @@ int main(int argc, char **argv)
 
 	if (s == NULL)
 		return EXIT_FAILURE;
+	if (asks_for_version(argc, argv)) {
+		puts("zstackd " ZS_VERSION);
+		free(s);
+		return EXIT_SUCCESS;
+	}
 	s->argc = argc;
 	s->argv = argv;
 	rc = conf_parse(argc, argv, &s->cfg, &err);

@@ -145,6 +145,40 @@ def ss_shows_sockets_with_their_programs():
 
 
 @case
+def what_several_hold_is_one_row():
+    """A listener of a master and its workers: once, with all of them."""
+    held = peer.Attached(net, service, os.path.join(peer.build, "test/interop/fork_server"), "workers", ready="ready")
+    try:
+        until(lambda: len(ask("ss", "-tl", "port", "7")[0]["users"]) == 5, "five hold it")
+        rows = ask("ss", "-tl", "port", "7")
+        check(len(rows) == 1, f"{rows}")
+        pids = {u["pid"] for u in rows[0]["users"]}
+        check(len(pids) == 5 and held.process.pid in pids and rows[0]["pid"] in pids, f"{rows}")
+        check(len(ask("ss", "-l", "program", rows[0]["program"])) == 1, "not found by its program")
+        text = run("ss", "-l", "port", "7")[0].splitlines()
+        check(len(text) == 2 and text[1].count(",pid=") == 5 and ' users:(("' in text[1], f"{text}")
+    finally:
+        held.end()
+    until(lambda: ask("ss", "-tl", "port", "7") == [], "it is gone")
+
+
+@case
+def versions_are_told():
+    said = subprocess.run([tool, "--version"], text=True, capture_output=True)
+    check(re.fullmatch(r"zstack \d+\.\d+\.\d+\n", said.stdout) and said.returncode == 0, f"{said}")
+    of_service = subprocess.run([os.path.join(peer.build, "src/svc/zstackd"), "--version"], text=True, capture_output=True)
+    check(of_service.stdout == said.stdout.replace("zstack", "zstackd") and of_service.returncode == 0, f"{of_service}")
+
+
+@case
+def a_state_that_there_is_not_is_refused():
+    refused("ss", "state", "FOO", says="no such state; there are CLOSED, LISTEN, SYN-SENT", status=2)
+    check(ask("ss", "state", "listen") != [], "listeners")
+    check(all(s["state"] == "LISTEN" for s in ask("ss", "state", "LISTEN")), "others")
+    refused("ping", "-s", "513", LINUX4, says="ping -s 513: give a number of bytes from 1 to 512", status=2)
+
+
+@case
 def apps_and_top_name_the_programs():
     apps = {a["program"]: a for a in ask("apps")}
     check({a["user"] for a in apps.values()} == {0, OTHER}, f"{apps}")

@@ -127,6 +127,19 @@ static void impossible_address_of_the_command_line_is_named_so(void **state)
 	assert_int_equal(cfg.addr_line[0], 0);
 }
 
+/* What stands in two places may be of two hands. */
+static void domain_that_is_there_twice_names_both_lines(void **state)
+{
+#define NODE "[node]\nvdev = net_ring0\naddr = 10.0.0.2/24\n"
+	expect_in_line(NODE "[domain web]\nusers = 0\n\n [domain web] ; again\nusers = 1\n", 7,
+		       "[domain web] is there already, in line 4");
+	expect_in_line(NODE "[domain web]\nusers = 0\n[domain a]\nusers = 1\n[domain web]\n", 8,
+		       "in line 4");
+	write_file(NODE "[domain web]\nusers = 0\n[domain we]\nusers = 1\n");
+	assert_int_equal(parse_file(""), 0);
+	assert_int_equal(cfg.policy.n_domains, 2);
+}
+
 static void defaults_without_any_option(void **state)
 {
 	assert_int_equal(parse(""), 0);
@@ -305,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(impossible_address_or_gateway_names_its_line),
 		TEST(what_can_be_had_is_taken),
+		TEST(domain_that_is_there_twice_names_both_lines),
 		TEST(impossible_address_of_the_command_line_is_named_so),
 		TEST(defaults_without_any_option),
 		TEST(options_of_the_command_line),
