@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "client/client_priv.h"
 #include "client/table.h"
@@ -24,15 +25,18 @@ static uint64_t loans_of(const struct core *c)
 	return (uint64_t)c->link_rows + LINK_ROWS;
 }
 
-/* What is not used costs address space alone. Where that is limited there is a zone for each core
- * of this service; a later one that has more finds less room for its sockets. */
-static unsigned zones_of(unsigned zones)
+/* What is not used costs address space alone, which RLIMIT_AS may limit: of the program that attaches,
+ * or of what it forks after having set it (vsftpd). A later service may have more cores than this one,
+ * but no more than there are CPUs. Where the limit is known already, it finds less room for its sockets. */
+static unsigned zones_of(unsigned most)
 {
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 	struct rlimit l;
 
-	if (getrlimit(RLIMIT_AS, &l) == 0 && l.rlim_cur != RLIM_INFINITY)
+	if (cpus <= client.n_cores ||
+	    (getrlimit(RLIMIT_AS, &l) == 0 && l.rlim_cur != RLIM_INFINITY))
 		return client.n_cores;
-	return zones;
+	return cpus < most ? (unsigned)cpus : most;
 }
 
 int socks_init(unsigned zones)

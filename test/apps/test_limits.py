@@ -69,6 +69,15 @@ def without_memory_the_next_service_is_found():
         check("zstack:" not in p.errors(), p.errors())
 
 
+@case
+def a_child_with_little_address_space_serves():
+    """200 MB on two CPUs; each may be a core of a later service."""
+    with App(PYTHON, PROGRAM, "forking", str(176 + 12 * os.cpu_count()), ready="ready", ok=(0, -15)) as p:
+        for _ in range(3):
+            check_echo(connect(ZS4), pattern(20000))
+        check("zstack:" not in p.errors(), p.errors())
+
+
 OWN = 16  # docs/design/011
 
 

@@ -180,4 +180,18 @@ def tight():
                 s.sendall(data)
 
 
+def forking(megabytes):
+    """Each connection is a child's, which may not have more address space than this (as vsftpd's)."""
+    listener = socket.create_server((ZS4, 7))
+    resource.setrlimit(resource.RLIMIT_AS, (int(megabytes) << 20, resource.RLIM_INFINITY))
+    print("ready", flush=True)
+    while True:
+        with listener.accept()[0] as s:
+            if os.fork() == 0:
+                while data := s.recv(4096):
+                    s.sendall(data)
+                os._exit(0)
+        os.waitpid(-1, os.WNOHANG)
+
+
 globals()[sys.argv[1]](*sys.argv[2:])
