@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 8
+#define CHAN_VERSION 9
 
 /* ---- names ---- */
 
