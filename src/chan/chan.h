@@ -104,8 +104,8 @@ enum chan_op {
 	CHAN_OP_SOCKET,
 	/* addr (any = wildcard), port (0 = choose). Result: aux = port. */
 	CHAN_OP_BIND,
-	/* arg[0] = backlog; again: changes it. An unbound socket gets a port. See CHAN_EV_ACCEPT.
-	 */
+	/* arg[0] = backlog, see chan_backlog(); again: changes it. An unbound socket gets a port.
+	 * See CHAN_EV_ACCEPT. */
 	CHAN_OP_LISTEN,
 	/* addr, port. TCP: result when established or failed; UDP at once, and port 0 with addr any
 	 * dissolves the peer. Result has addr, port = peer, laddr, lport = local. */
@@ -383,6 +383,19 @@ struct chan_cqe {
 	/* RESULT: token is in loan */
 };
 _Static_assert(sizeof(struct chan_cqe) == 64, "one cache line");
+
+/* Connections that may stand at a listener. As Linux, which cuts at net.core.somaxconn: negative is
+ * as much as is usual there, 0 still takes one. */
+#define CHAN_BACKLOG_USUAL 4096u
+#define CHAN_BACKLOG_MAX   65535u
+static inline uint32_t chan_backlog(int32_t asked)
+{
+	if (asked < 0)
+		return CHAN_BACKLOG_USUAL;
+	if (asked == 0)
+		return 1;
+	return (uint32_t)asked < CHAN_BACKLOG_MAX ? (uint32_t)asked : CHAN_BACKLOG_MAX;
+}
 
 /* Of an entry of sq or cq; what: op or ev. */
 static inline uint32_t chan_first(uint8_t what, uint8_t flags, uint16_t port)

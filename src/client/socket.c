@@ -139,7 +139,7 @@ static int listen_bind(struct csock *s)
 
 static int listen_now(struct csock *s, int backlog)
 {
-	struct chan_sqe cmd = {.op = CHAN_OP_LISTEN, .arg = {backlog < 0 ? 0 : backlog}};
+	struct chan_sqe cmd = {.op = CHAN_OP_LISTEN, .arg = {(int32_t)chan_backlog(backlog)}};
 	struct chan_cqe e;
 	int r;
 

@@ -6,6 +6,7 @@
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -377,6 +378,19 @@ int option_set_service(struct csock *s, int level, int name, const void *value, 
 	return 0;
 }
 
+/* The service is not told of each connection that was accepted. */
+static void info_accepted(const struct csock *s, void *info, socklen_t len)
+{
+	size_t at = offsetof(struct tcp_info, tcpi_unacked);
+	uint32_t waiting;
+
+	if (s->state != CSOCK_LISTEN || len < at + sizeof(waiting))
+		return;
+	memcpy(&waiting, (char *)info + at, sizeof(waiting));
+	waiting -= s->taken < waiting ? s->taken : waiting;
+	memcpy((char *)info + at, &waiting, sizeof(waiting));
+}
+
 static int info_get(struct csock *s, void *value, socklen_t *len)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_GETOPT, .len = *len < INFO_MAX ? *len : INFO_MAX};
@@ -394,6 +408,7 @@ static int info_get(struct csock *s, void *value, socklen_t *len)
 	if (r >= 0) {
 		memcpy(value, csock_core(s)->end.scratch, (size_t)r);
 		*len = (socklen_t)r;
+		info_accepted(s, value, *len);
 	}
 	c->scratch_taken = false;
 	return r < 0 ? r : 0;

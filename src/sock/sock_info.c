@@ -100,6 +100,11 @@ int sock_tcp_info(struct sock *k, void *out, uint32_t len)
 	struct tcp_info o = {.tcpi_state = sock_tcp_state(k)};
 	struct tcp_info_full i;
 
+	/* As Linux: how many wait to be accepted, and how many may. */
+	if (k->kind == SOCK_LISTEN) {
+		o.tcpi_unacked = k->announced;
+		o.tcpi_sacked = k->backlog;
+	}
 	if (k->kind == SOCK_CONN || k->kind == SOCK_CONNECTING) {
 		tcp_conn_info(k->app->s->cfg.tcp, k->conn, &i);
 		fill_state(&o, &i);

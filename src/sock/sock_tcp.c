@@ -12,8 +12,7 @@
 
 #include "sock/sock_share.h"
 
-#define BACKLOG_MAX 65535
-#define PORT_TRIES  4096 /* ephemeral ports tried before giving up: bounded work */
+#define PORT_TRIES 4096 /* ephemeral ports tried before giving up: bounded work */
 
 _Static_assert((int)CHAN_SEND_MORE == (int)TCP_SEND_MORE &&
 		       (int)CHAN_SEND_OOB == (int)TCP_SEND_OOB &&
@@ -64,16 +63,12 @@ static int begin_listen(struct sock *k)
 int cmd_listen(struct sock_cmd *c)
 {
 	struct sock *k = c->k;
-	int32_t backlog = c->q->arg[0];
 
 	if (k->kind == SOCK_UDP)
 		return -EOPNOTSUPP;
 	if (k->kind != SOCK_NEW && k->kind != SOCK_LISTEN)
 		return -EINVAL;
-	/* As Linux: negative is as much as there is, 0 still takes one. */
-	if (backlog < 0 || backlog > BACKLOG_MAX)
-		backlog = BACKLOG_MAX;
-	k->backlog = backlog == 0 ? 1 : (uint32_t)backlog;
+	k->backlog = chan_backlog(c->q->arg[0]);
 	if (k->kind == SOCK_NEW)
 		return begin_listen(k);
 	tcp_listen_backlog(k->listener, k->backlog);

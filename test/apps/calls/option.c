@@ -209,6 +209,28 @@ static void info(void)
 	show(len);
 }
 
+/* Linux says of a listener how many wait, and how many may. */
+static void backlog(void)
+{
+	struct tcp_info ti = {0};
+	socklen_t len = sizeof(ti);
+	int port, l = listener(&port), c = call_me(port);
+
+	show(readable(l));
+	show(getsockopt(l, IPPROTO_TCP, TCP_INFO, &ti, &len));
+	show(ti.tcpi_unacked);
+	show(ti.tcpi_sacked);
+	show(close(accept(l, NULL, NULL)));
+	show(listen(l, -1));
+	show(getsockopt(l, IPPROTO_TCP, TCP_INFO, &ti, &len));
+	show(ti.tcpi_unacked);
+	show(ti.tcpi_sacked);
+	show(listen(l, 5));
+	show(getsockopt(l, IPPROTO_TCP, TCP_INFO, &ti, &len));
+	show(ti.tcpi_sacked);
+	show(close(c));
+}
+
 static void controls(void)
 {
 	struct ifreq ifr = {.ifr_name = "lo"};
@@ -263,10 +285,16 @@ static void datagram_options(void)
 }
 
 const struct call_case option_cases[] = {
-	{"defaults", defaults}, {"after_connect", after_connect},
-	{"carried", carried},	{"accepted", accepted},
-	{"buffers", buffers},	{"values", values},
-	{"advice", advice},	{"info", info},
-	{"controls", controls}, {"datagram_options", datagram_options},
+	{"defaults", defaults},
+	{"after_connect", after_connect},
+	{"carried", carried},
+	{"accepted", accepted},
+	{"buffers", buffers},
+	{"values", values},
+	{"advice", advice},
+	{"info", info},
+	{"backlog", backlog},
+	{"controls", controls},
+	{"datagram_options", datagram_options},
 	{NULL, NULL},
 };
