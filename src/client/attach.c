@@ -22,6 +22,15 @@
 #define ANSWER_MS    10000  /* until a service that accepted us has answered */
 #define UID_UNMAPPED 65534u /* all users that our user namespace does not know are this one */
 
+/* As it is called, for people: of the start, since programs write over their arguments, where the
+ * C library's name is (nginx: "worker process"). */
+static char program[sizeof(((struct attach_hello *)0)->program)];
+
+__attribute__((constructor)) static void program_know(void)
+{
+	snprintf(program, sizeof(program), "%s", program_invocation_short_name);
+}
+
 const char *attach_path(const char *configured)
 {
 	const char *env = getenv("ZSTACK_SOCKET");
@@ -292,7 +301,7 @@ int attach_begin(struct attached *a, const struct attached *from, const struct a
 		memcpy(a->arena, from->arena, sizeof(a->arena));
 		memcpy(a->arena_fd, from->arena_fd, sizeof(a->arena_fd));
 	}
-	snprintf(hello.program, sizeof(hello.program), "%s", program_invocation_short_name);
+	memcpy(hello.program, program, sizeof(hello.program));
 	memcpy(fd, a->arena_fd, a->n_kept * sizeof(fd[0]));
 	n_fds = a->n_kept;
 	if (want->voucher >= 0) {

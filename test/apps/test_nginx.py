@@ -4,6 +4,7 @@
 import atexit
 import contextlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -377,6 +378,10 @@ def master_and_workers_outlive_the_service():
     until("all workers serve", lambda: pids.add(pid_that_answers(8080)) or len(pids) == 3)
     world.replace_service()
     answers()
+    # Each has written over its arguments.
+    names = [json.loads(a)["program"] for a in
+             world.sh(f"{world.tool} --json --socket {world.socket_path} apps").splitlines()]
+    check(names and set(names) == {"nginx"}, f"{names}")
     old = workers()
     os.kill(master(), signal.SIGHUP)
     until("new workers", lambda: len(workers()) == 3 and not set(workers()) & set(old))
