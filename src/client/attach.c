@@ -184,6 +184,16 @@ static int message_wait(int sock, struct attach_msg *m)
 	}
 }
 
+/* The program has no numbers left. */
+static bool lacks_numbers(int rc, char *err, size_t err_len)
+{
+	if (rc == -EMFILE)
+		snprintf(err, err_len,
+			 "the limit of descriptors is too low to attach to the service: raise "
+			 "RLIMIT_NOFILE (ulimit -n)");
+	return rc == -EMFILE;
+}
+
 /* What is not the message that was expected. */
 static int unexpected(int rc, struct attach_msg *m, char *err, size_t err_len)
 {
@@ -199,6 +209,8 @@ static int unexpected(int rc, struct attach_msg *m, char *err, size_t err_len)
 			 m->head.version, ATTACH_VERSION);
 		return rc;
 	}
+	if (lacks_numbers(rc, err, err_len))
+		return rc;
 	rc = rc == 0 ? -EPROTO : rc;
 	snprintf(err, err_len, "the service gives no sensible answer: %s", strerror(-rc));
 	return rc;
@@ -271,7 +283,9 @@ int attach_find(struct attached *a, const struct attach_want *want, int flags)
 
 static void dial_failed(int rc, const char *path, char *err, size_t err_len)
 {
-	if (rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS)
+	if (lacks_numbers(rc, err, err_len))
+		return;
+	if (rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS)
 		snprintf(err, err_len, "no connection to the service can be opened: %s",
 			 strerror(-rc));
 	else

@@ -96,4 +96,13 @@ def where_the_hard_limit_is_as_low_it_has_all_but_few():
         check(min(got) >= room - OWN, f"{n}: {got} of {room}")
 
 
+@case
+def a_limit_that_leaves_none_is_named():
+    out = far("sh", "-c", f"ulimit -n 8; exec {PYTHON} -c '" + """
+import errno, socket
+with socket.socket() as s:
+    print(errno.errorcode[s.connect_ex(("10.7.0.2", 7407))])'""")
+    check("raise RLIMIT_NOFILE (ulimit -n); its sockets get ENOBUFS" in out and out.endswith("ENOBUFS\n"), out)
+
+
 world.finish()
