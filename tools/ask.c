@@ -1,27 +1,43 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Requests to the service and their answers. The connection stays for the next request.
+ * Requests to the service and their answers. The connection stays for the next request. A service
+ * that is there and says nothing for some seconds is given up; an answer may go on as long as it
+ * goes on arriving.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "chan/attach.h"
 #include "zstack.h"
+
+#define PATIENCE_S 10
 
 static int failed(const struct tool *t, int err)
 {
 	const char *why = err == ECONNREFUSED || err == ENOENT ? "no zstackd answers there"
 			  : err == EACCES || err == EPERM      ? "no permission to connect"
 			  : err == ECONNRESET		       ? "zstackd ended the connection"
+			  : err == EAGAIN		       ? "zstackd does not answer"
 			  : err == EPROTONOSUPPORT
 				  ? "this zstack and that zstackd are of different versions"
 				  : strerror(err);
 
 	fprintf(stderr, "zstack: %s: %s\n", t->socket, why);
 	return -1;
+}
+
+/* How long to wait for room, or for the next piece; 0: for ever. */
+static void patience(int fd, double s)
+{
+	struct timeval tv = {.tv_sec = (time_t)s, .tv_usec = (suseconds_t)((s - (time_t)s) * 1e6)};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 }
 
 static int connect_to(struct tool *t)
@@ -34,9 +50,10 @@ static int connect_to(struct tool *t)
 	if (attach_address(t->socket, &to, &len) < 0)
 		return failed(t, ENAMETOOLONG);
 	t->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (t->fd < 0 || connect(t->fd, (struct sockaddr *)&to, len) < 0)
+	if (t->fd < 0)
 		return failed(t, errno);
-	return 0;
+	patience(t->fd, PATIENCE_S);
+	return connect(t->fd, (struct sockaddr *)&to, len) < 0 ? failed(t, errno) : 0;
 }
 
 int ask_begin(struct tool *t, json_t *request)
@@ -53,6 +70,7 @@ int ask_begin(struct tool *t, json_t *request)
 	}
 	if (connect_to(t) < 0)
 		return -1;
+	patience(t->fd, PATIENCE_S + t->takes_s);
 	rc = attach_send(t->fd, ATTACH_ADMIN, &p, sizeof(p.head) + len, NULL, 0);
 	return rc < 0 ? failed(t, -rc == EPIPE ? ECONNRESET : -rc) : 0;
 }
@@ -90,6 +108,9 @@ ssize_t ask_bytes(struct tool *t, char *out)
 	json_t *o;
 	bool bad;
 
+	/* It has begun; what there is to be told of may be long in coming. */
+	if (n > 0)
+		patience(t->fd, 0);
 	if (n <= 0 || out[0] != '{')
 		return n;
 	o = json_loadb(out, (size_t)n, JSON_DISABLE_EOF_CHECK, NULL);

@@ -79,6 +79,7 @@ int cmd_ping(struct tool *t, int argc, char **argv)
 	if (optind != argc - 1)
 		return usage("ping: give one IP address");
 	p.to = argv[optind];
+	t->takes_s = wait;
 	catch_interrupt();
 	rc = run(&p, count, every, bytes, wait);
 	if ((rc == 0 || interrupted) && !t->json)

@@ -29,7 +29,8 @@
 struct tool {
 	const char *socket;
 	bool json;
-	int fd; /* -1: not connected */
+	int fd;		/* -1: not connected */
+	double takes_s; /* an answer may take so long, beside what is waited for any */
 };
 
 /* ---- ask.c: all say on standard error what went wrong, and return -1 then ---- */

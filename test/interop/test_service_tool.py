@@ -517,6 +517,27 @@ def telemetry_of_dpdk_has_the_counters():
 
 
 @case
+def one_that_does_not_answer_is_given_up():
+    """Stopped; and of a name where somebody listens and never accepts."""
+    idle = os.path.join(work.name, "idle.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.bind(idle)
+        s.listen(0)
+        os.kill(service.process.pid, signal.SIGSTOP)
+        try:
+            asked = [subprocess.Popen([tool, "--socket", at, *what], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                     for at, *what in ((path, "ss"), (path, "apps"), (path, "ping", LINUX4), (path, "capture"), (idle, "stat"),
+                                       (idle, "addr"), (idle, "top", "-n", "1"))]
+            for p in asked:
+                out, why = p.communicate(timeout=60)
+                check(p.returncode == 1 and why.count("\n") == 1 and "zstackd does not answer" in why,
+                      f"{p.args}: exit {p.returncode}: {out}{why}")
+        finally:
+            os.kill(service.process.pid, signal.SIGCONT)
+    check(len(ask("apps")) == 2, "the programs")
+
+
+@case
 def the_service_ends_in_order():
     for p in (www, echoes):
         p.end()
