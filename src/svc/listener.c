@@ -131,18 +131,24 @@ static int stale_remove(const struct service *s, const struct sockaddr_un *at, s
 	return unlink(at->sun_path) < 0 ? -errno : 0;
 }
 
-/* The directory that the path needs, if only its last part is missing. */
-static void directory_make(const char *path)
+/* The directory of the usual path is made where it is missing; another may be a mistake. */
+static int directory_make(const char *path, const struct svc_err *err)
 {
 	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char *slash;
+	struct stat st;
 
 	snprintf(dir, sizeof(dir), "%s", path);
 	slash = strrchr(dir, '/');
-	if (slash != NULL && slash != dir) {
-		*slash = '\0';
+	if (slash == NULL || slash == dir)
+		return 0;
+	*slash = '\0';
+	if (strcmp(path, ATTACH_PATH) == 0)
 		(void)!mkdir(dir, 0755);
-	}
+	if (stat(dir, &st) == 0 || errno != ENOENT)
+		return 0;
+	return svc_fail(err, -ENOENT, "--socket %s: there is no directory %s: make it first", path,
+			dir);
 }
 
 /* Nobody answers at path, or -errno. Under the lock. */
@@ -186,7 +192,9 @@ static int listener_bind_locked(struct service *s, const struct sockaddr_un *at,
 	struct lock lock;
 	int rc;
 
-	directory_make(s->cfg.socket);
+	rc = directory_make(s->cfg.socket, err);
+	if (rc < 0)
+		return rc;
 	rc = lock_take(&lock, s->cfg.socket, err);
 	if (rc < 0)
 		return rc;
