@@ -117,6 +117,8 @@ const char *dev_name(const struct dev *d);
 const struct dev_caps *dev_caps(const struct dev *d);
 struct eth_addr dev_mac(const struct dev *d);
 uint16_t dev_mtu(const struct dev *d);
+/* The kernel's, of the interface that the port stands on (af_packet, af_xdp, tap); 0: none. */
+unsigned dev_ifindex(const struct dev *d);
 /* Does the port take TSO packets now? vhost's answer depends on its peer, so it is asked for each
  * connection; caps.tso is the last answer. */
 bool dev_tso(struct dev *d);

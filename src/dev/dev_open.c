@@ -334,6 +334,11 @@ struct eth_addr dev_mac(const struct dev *d)
 	return d->mac;
 }
 
+unsigned dev_ifindex(const struct dev *d)
+{
+	return d->ifindex;
+}
+
 uint16_t dev_mtu(const struct dev *d)
 {
 	return d->mtu;

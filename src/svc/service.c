@@ -128,6 +128,8 @@ static int node_all(struct service *s, const struct svc_err *err)
 	if (rc == 0)
 		rc = node_open(&s->node, &s->cfg.node, err);
 	if (rc == 0)
+		rc = claims_open(s, err);
+	if (rc == 0)
 		rc = domains_open(s, err);
 	if (rc == 0)
 		rc = shared_open(s, err);
@@ -145,6 +147,7 @@ int service_open(struct service *s, const struct svc_err *err)
 	list_init(&s->apps);
 	list_init(&s->kept);
 	list_init(&s->admins);
+	list_init(&s->claims);
 	s->listener = s->named = s->signals = -1;
 	s->packets.fd = s->node.link_bell = -1;
 	list_init(&s->links);
@@ -191,6 +194,7 @@ void service_run(struct service *s)
 void service_close(struct service *s)
 {
 	listener_close(s);
+	claims_close(s);
 	metrics_close(s);
 	dev_telemetry_stop();
 	admins_close(s);

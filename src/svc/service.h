@@ -8,6 +8,7 @@
  *   policy.c    who may what
  *   service.c   opening, the control thread's loop, closing
  *   listener.c  the socket that all connect to
+ *   claim.c     that no other service has the addresses
  *   domain.c    memory of trust domains
  *   app.c       an attached program: it comes
  *   app_message.c  … what it may say, and when
@@ -141,6 +142,7 @@ struct service {
 	unsigned n_links;
 	uint32_t next_link;
 	struct source on_link;
+	struct list claims; /* addresses, see claim.c */
 	struct list admins; /* managers, see admin.h */
 	unsigned n_admins;
 	uint32_t next_ping;
@@ -184,6 +186,16 @@ void service_unwatch(struct service *s, int fd);
 /* ---- listener.c ---- */
 int listener_open(struct service *s, const struct svc_err *err) must_check;
 void listener_close(struct service *s);
+
+/* ---- claim.c ---- */
+/* When the ports are open and the stacks don't run yet: those of the configuration. -EEXIST: another
+ * service has one. */
+int claims_open(struct service *s, const struct svc_err *err) must_check;
+void claims_close(struct service *s);
+/* An address as it is configured, at once. 1; 0: nothing was taken, as it is ours already, or nobody
+ * can say; -EEXIST. */
+int claim_take(struct service *s, const char *text, const struct svc_err *err) must_check;
+void claim_drop(struct service *s, const struct ip_addr *addr);
 
 /* ---- domain.c ---- */
 /* Most buffers of their own on each core. */

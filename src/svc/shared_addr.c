@@ -129,16 +129,28 @@ int shared_addrs_start(struct service *s, const struct svc_err *err)
 
 /* ---- both sides ---- */
 
+static void unclaim(struct service *s, const char *text)
+{
+	struct svc_addr a;
+
+	if (ip_addr_parse(text, &a.addr) == 0 || svc_addr_wrong(text, &a) == NULL)
+		claim_drop(s, &a.addr);
+}
+
 int service_addr_add(struct service *s, const char *text, const struct svc_err *err)
 {
 	struct svc_err ignored = {(char[8]){0}, 8};
-	int rc = node_addr_add(&s->node, text, (uint16_t)s->cfg.node.mtu, err);
+	int claimed = claim_take(s, text, err), rc = claimed;
 
-	if (rc < 0 || s->shared == NULL)
-		return rc;
-	rc = kernel_addr_add(s, text, err);
-	if (rc < 0)
-		(void)!node_addr_del(&s->node, text, &ignored);
+	if (rc >= 0)
+		rc = node_addr_add(&s->node, text, (uint16_t)s->cfg.node.mtu, err);
+	if (rc == 0 && s->shared != NULL) {
+		rc = kernel_addr_add(s, text, err);
+		if (rc < 0)
+			(void)!node_addr_del(&s->node, text, &ignored);
+	}
+	if (rc < 0 && claimed > 0)
+		unclaim(s, text);
 	return rc;
 }
 
@@ -148,8 +160,11 @@ int service_addr_del(struct service *s, const char *text, const struct svc_err *
 	char why[8];
 	int rc = node_addr_del(&s->node, text, err);
 
-	if (rc < 0 || s->shared == NULL)
+	if (rc < 0)
 		return rc;
+	unclaim(s, text);
+	if (s->shared == NULL)
+		return 0;
 	if (ip_addr_parse(text, &a.addr) == 0 || svc_addr_parse(text, &a, why, sizeof(why)) == 0)
 		kernel_addr_del(s, &a.addr);
 	return 0;

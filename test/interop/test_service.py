@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 
 import peer
@@ -401,6 +403,51 @@ def two_that_find_the_same_socket_file_do_not_both_serve():
         check(f"another zstackd answers at {left.path}" in text, text)
         first.await_line("zstackd: ready at")
         check_echo_through(first, 7)
+
+
+def zstack(path, *args):
+    return subprocess.run([os.path.join(peer.build, "tools/zstack"), "--socket", path, *args], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False, timeout=30).stdout
+
+
+@case
+def an_address_at_an_interface_is_one_services():
+    """And may be another's when it is given up, or its service was killed."""
+    other, more = os.path.join(service.folder, "other.sock"), "10.7.0.9/24"
+    with Service(net) as first, App(first, "echo", 7):
+        held = f"another zstackd (process {first.process.pid}) has this address at zs0"
+        text = Service(net, path=other, ready=None).refused_to_start()
+        check(f"--addr {ZS4}/24: {held}" in text, text)
+        with Service(net, path=other, addrs=(more,)) as second:
+            for addr in (f"{ZS4}/24", f"{ZS6}/64"):
+                check(f"addr {addr}: {held}" in (text := zstack(other, "addr", "add", addr)), text)
+            check("is there already" in (text := zstack(other, "addr", "add", more)), text)
+            check_echo(connect(ZS4, 7), pattern(20000))
+            check(zstack(second.path, "addr", "del", "10.7.0.9") == "", "del")
+            check(zstack(first.path, "addr", "add", more) == "", "add: it was given up")
+            check("another zstackd" in (text := zstack(other, "addr", "add", more)), text)
+        check_echo(connect(ZS4, 7), pattern(20000))
+    left = Service(net, path=other)
+    left.process.kill()
+    with Service(net) as s:
+        check_echo_through(s, 7)
+    left.process.wait()
+    os.unlink(other)
+
+
+@case
+def who_takes_the_name_of_an_address_keeps_no_service_away():
+    squat = ("import glob, socket, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+             f"s.bind(chr(0) + 'zstack-address/%d.0/{ZS4}' % socket.if_nametoindex('zs0'))\ns.listen(1)\n"
+             "print('taken', flush=True)\nsys.stdin.read()")
+    p = subprocess.Popen([*service.as_user(USER), sys.executable, "-c", squat], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE, preexec_fn=net.go_far)
+    check(p.stdout.readline() == b"taken\n", "it is not taken")
+    with Service(net) as s:
+        check("is taken by a program of another user" in s.errors(), s.errors())
+        check_echo_through(s, 7)
+    p.stdin.close()
+    p.wait()
 
 
 @case

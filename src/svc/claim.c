@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Who has an address at an interface of the kernel's. Nothing on the wire would tell two services
+ * of one interface from each other: they have its MAC, both would answer, and each would end the
+ * other's connections. So a service that takes an address there listens at a name of the abstract
+ * namespace made of both, which is of the network namespace, as the interface is, and gone with the
+ * process, however it ends.
+ *
+ * Anybody can take a name: who has it is looked at, and only root's word and our own user's count.
+ *
+ * Not done: the embedded mode; ports that are no interface of the kernel's, which can't be opened
+ * twice; link-local addresses, which two services of one interface share.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "svc/service.h"
+
+#define WAIT_NS 1000000000 /* for a service that was killed to have left */
+#define LOOK_NS 5000000
+
+struct claim {
+	struct list link;
+	struct source source;
+	int fd;
+	struct ip_addr addr;
+};
+
+/* Others look who we are; there is nothing to be said. */
+static void looked_at(struct service *s, struct source *src, uint32_t events)
+{
+	int fd = accept4(container_of(src, struct claim, source)->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	(void)s;
+	(void)events;
+	if (fd >= 0)
+		close(fd);
+}
+
+static int socket_new(void)
+{
+	return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* 0 when the holder is root or of our user; -EPERM: another; -ECONNREFUSED: it is gone; -errno. */
+static int holder_look(const struct sockaddr_un *at, socklen_t len, struct ucred *who)
+{
+	socklen_t n = sizeof(*who);
+	int fd = socket_new(), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = connect(fd, (const struct sockaddr *)at, len) < 0 ? -errno : 0;
+	if (rc == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &n) < 0)
+		rc = -errno;
+	if (rc == 0 && who->uid != 0 && who->uid != geteuid())
+		rc = -EPERM;
+	close(fd);
+	return rc;
+}
+
+/* 0, it is ours; -EEXIST: a service has it; other -errno: somebody else, or it can't be known. */
+static int name_take(int fd, const struct sockaddr_un *at, socklen_t len, int64_t wait_ns,
+		     struct ucred *who)
+{
+	int64_t end = node_now_ns() + wait_ns;
+
+	while (bind(fd, (const struct sockaddr *)at, len) < 0) {
+		int rc;
+
+		if (errno != EADDRINUSE)
+			return -errno;
+		rc = holder_look(at, len, who);
+		if (rc == -EPERM)
+			return rc;
+		if (node_now_ns() >= end)
+			return rc == 0 ? -EEXIST : rc;
+		nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
+	}
+	return listen(fd, 128) < 0 ? -errno : 0;
+}
+
+/* False: the port is no interface of the kernel's. */
+static bool name_of(const struct service *s, const struct svc_addr *a, char ifname[IF_NAMESIZE],
+		    struct sockaddr_un *at, socklen_t *len)
+{
+	unsigned ifindex = a->port < s->node.n_dev ? dev_ifindex(s->node.dev[a->port]) : 0;
+	char name[sizeof(at->sun_path)], addr[ADDR_TEXT_MAX];
+
+	if (ifindex == 0 || if_indextoname(ifindex, ifname) == NULL)
+		return false;
+	snprintf(name, sizeof(name), "@zstack-address/%u.%u/%s", ifindex, a->vlan,
+		 ip_addr_text(&a->addr, addr));
+	return attach_address(name, at, len) == 0;
+}
+
+static int keep(struct service *s, int fd, const struct ip_addr *addr)
+{
+	struct claim *c = calloc(1, sizeof(*c));
+	int rc = c != NULL ? 0 : -ENOMEM;
+
+	if (rc == 0) {
+		*c = (struct claim){.source.ready = looked_at, .fd = fd, .addr = *addr};
+		rc = service_watch(s, &c->source, fd);
+	}
+	if (rc < 0) {
+		free(c);
+		return rc;
+	}
+	list_init(&c->link);
+	list_add_tail(&s->claims, &c->link);
+	return 0;
+}
+
+static bool is_ours(const struct service *s, const struct ip_addr *addr)
+{
+	LIST_EACH (l, &s->claims)
+		if (ip_addr_eq(&container_of(l, struct claim, link)->addr, addr))
+			return true;
+	return false;
+}
+
+static int take(struct service *s, const char *text, int64_t wait_ns, const struct svc_err *err)
+{
+	struct ucred who = {.pid = 0};
+	char ifname[IF_NAMESIZE];
+	struct sockaddr_un at;
+	struct svc_addr a;
+	socklen_t len;
+	int fd, rc = svc_addr_parse(text, &a, err->text, err->len);
+
+	if (rc < 0 || is_ours(s, &a.addr) || !name_of(s, &a, ifname, &at, &len))
+		return rc;
+	fd = socket_new();
+	rc = fd >= 0 ? name_take(fd, &at, len, wait_ns, &who) : -errno;
+	if (rc == 0)
+		rc = keep(s, fd, &a.addr);
+	if (rc == 0)
+		return 1;
+	if (fd >= 0)
+		close(fd);
+	if (rc == -EEXIST)
+		return svc_fail(err, rc,
+				"--addr %s: another zstackd (process %d) has this address at %s: "
+				"stop it, or choose another address",
+				text, (int)who.pid, ifname);
+	/* It is a service all the same. */
+	svc_log("--addr %s: whether another zstackd has this address at %s is not known: %s%s",
+		text, ifname, &at.sun_path[1],
+		rc == -EPERM ? " is taken by a program of another user" : " is not to be had");
+	return 0;
+}
+
+int claim_take(struct service *s, const char *text, const struct svc_err *err)
+{
+	return take(s, text, 0, err);
+}
+
+static void drop(struct service *s, struct claim *c)
+{
+	service_unwatch(s, c->fd);
+	close(c->fd);
+	list_del(&c->link);
+	free(c);
+}
+
+void claim_drop(struct service *s, const struct ip_addr *addr)
+{
+	LIST_EACH (l, &s->claims) {
+		struct claim *c = container_of(l, struct claim, link);
+
+		if (ip_addr_eq(&c->addr, addr)) {
+			drop(s, c);
+			return;
+		}
+	}
+}
+
+int claims_open(struct service *s, const struct svc_err *err)
+{
+	const char *const *addrs = s->cfg.node.addrs;
+	int rc = 0;
+
+	for (unsigned i = 0; rc >= 0 && i < svc_count(addrs); i++)
+		rc = take(s, addrs[i], WAIT_NS, err);
+	return rc < 0 ? rc : 0;
+}
+
+void claims_close(struct service *s)
+{
+	while (!list_empty(&s->claims))
+		drop(s, container_of(s->claims.next, struct claim, link));
+}
