@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 9
+#define CHAN_VERSION 10
 
 /* ---- names ---- */
 
@@ -405,6 +405,8 @@ static inline uint32_t chan_first(uint8_t what, uint8_t flags, uint16_t port)
 
 /* ---- layout ---- */
 
+#define CHAN_IFS_MAX 32 /* interfaces of a stack */
+
 /* Written by the service at creation, read-only afterwards. */
 struct chan_hdr {
 	uint32_t magic, version;
@@ -413,6 +415,10 @@ struct chan_hdr {
 	uint64_t sq_off, cq_off, ret_off, done_off, idx_off, total_bytes;
 	uint64_t arena_bytes;
 	uint64_t scratch_off;
+	/* The kernel's index of each interface of the stack's that has one: that its port stands on,
+	 * or that the kernel has beside it (--share). 0: none, as of a VLAN. For what IP_PKTINFO
+	 * says; nothing goes by it here. */
+	uint32_t kernel_if[CHAN_IFS_MAX];
 };
 
 /* Beside the rings, for answers that are too long for an event: the one place but the rings where
@@ -513,7 +519,8 @@ void chan_geometry_defaults(struct chan_geometry *g);
 int chan_geometry_check(const struct chan_geometry *g);
 /* Length of the rings region, whole pages. The geometry was checked. */
 uint64_t chan_bytes(const struct chan_geometry *g);
-/* Service: writes header and empties the rings in base (chan_bytes long, zeroed, 64-aligned). */
+/* Service: writes header and empties the rings in base (chan_bytes long, zeroed, 64-aligned). The
+ * kernel_if are the caller's to write. */
 void chan_format(void *base, const struct chan_geometry *g);
 /* Both sides: copies the header once, checks the copy against the mapping's size; -EPROTO,
  * -EPROTONOSUPPORT (version). Afterwards only the copy is used. */

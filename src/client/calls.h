@@ -64,6 +64,8 @@ struct dgram;
 int64_t real_ns(void);
 /* What the socket wants to know of a datagram. */
 void cmsgs_put(const struct csock *s, const struct dgram *d, struct msghdr *m);
+/* sin6_scope_id of its sender. */
+uint32_t dgram_scope(const struct csock *s, const struct dgram *d);
 /* One more, behind *used bytes. */
 void cmsg_put(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len);
 /* The socket's time stamps, if it wants any, of that time; sent: of a datagram that it sent. */

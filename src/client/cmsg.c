@@ -68,9 +68,23 @@ void cmsg_stamp(const struct csock *s, int64_t ns, bool sent, struct msghdr *m, 
 		cmsg_stamping(s, t, m, used);
 }
 
+/* As the kernel calls it; 0: it does not have it. */
+static uint32_t arrived_at(const struct csock *s, const struct dgram *d)
+{
+	return csock_core(s)->end.hdr.kernel_if[(d->aux & 0xffff) % CHAN_IFS_MAX];
+}
+
+/* Where it has none it is called as the service calls it, from 1. */
+uint32_t dgram_scope(const struct csock *s, const struct dgram *d)
+{
+	uint32_t kernel = arrived_at(s, d);
+
+	return kernel != 0 ? kernel : (d->aux & 0xffff) + 1;
+}
+
 static void cmsg_v4(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
 {
-	struct in_pktinfo pi = {.ipi_ifindex = (int)(d->aux & 0xffff)};
+	struct in_pktinfo pi = {.ipi_ifindex = (int)arrived_at(s, d)};
 	int ttl = d->aux >> 16 & 0xff;
 	uint8_t tos = d->aux >> 24;
 
@@ -86,7 +100,7 @@ static void cmsg_v4(const struct csock *s, const struct dgram *d, struct msghdr 
 
 static void cmsg_v6(const struct csock *s, const struct dgram *d, struct msghdr *m, size_t *used)
 {
-	struct in6_pktinfo pi = {.ipi6_ifindex = d->aux & 0xffff};
+	struct in6_pktinfo pi = {.ipi6_ifindex = arrived_at(s, d)};
 	int ttl = d->aux >> 16 & 0xff, tos = d->aux >> 24;
 
 	memcpy(&pi.ipi6_addr, d->laddr, 16);

@@ -352,8 +352,8 @@ static ssize_t recv_dgram(struct csock *s, struct recv_args *a)
 		return r;
 	q = csock_reader(s);
 	c = csock_core(q);
-	endpoint_to(c->dgram[q->head].addr, c->dgram[q->head].port, c->dgram[q->head].aux & 0xffff,
-		    s->domain, a->addr, a->addrlen);
+	endpoint_to(c->dgram[q->head].addr, c->dgram[q->head].port,
+		    dgram_scope(q, &c->dgram[q->head]), s->domain, a->addr, a->addrlen);
 	if (a->msg != NULL)
 		cmsgs_put(s, &c->dgram[q->head], a->msg);
 	row = q->head;

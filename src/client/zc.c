@@ -141,7 +141,7 @@ static int lend_dgram(struct csock *s, struct zs_buf *bufs, int n, struct sockad
 
 	if (count > n)
 		return -EMSGSIZE;
-	endpoint_to(d->addr, d->port, d->aux & 0xffff, s->domain, addr, addrlen);
+	endpoint_to(d->addr, d->port, dgram_scope(q, d), s->domain, addr, addrlen);
 	for (int i = 0; i < count; i++) {
 		uint32_t row = q->head;
 

@@ -248,7 +248,7 @@ static int interface_at(const struct sock *k, uint32_t v4)
 /* Of a command that names a group, and perhaps a port or an address of IPv4. */
 static int named_interface(const struct sock_cmd *c, const struct ip_addr *group, uint32_t v4)
 {
-	int ifindex = (int)c->q->port - 1;
+	int ifindex = sock_interface(c->k, c->q->port);
 
 	if (ifindex < 0 && ip_addr_is_v4(group)) {
 		ifindex = interface_at(c->k, v4);

@@ -137,19 +137,40 @@ static bool has_scope(const struct ip_addr *a)
 	return ip_addr_is_link_local6(a) || (a->b[0] == 0xff && (a->b[1] & 15) <= 2);
 }
 
-int sock_source(const struct socks *s, const struct ip_addr *dst, uint32_t scope,
+int sock_interface(const struct sock *k, uint32_t named)
+{
+	const uint32_t *kernel_if = k->app->end.hdr.kernel_if;
+
+	for (unsigned i = 0; named != 0 && i < CHAN_IFS_MAX; i++)
+		if (kernel_if[i] == named)
+			return (int)i;
+	return named <= UINT16_MAX ? (int)named - 1 : UINT16_MAX;
+}
+
+int sock_interface_name(const struct sock *k, int ifindex)
+{
+	const uint32_t *kernel_if = k->app->end.hdr.kernel_if;
+
+	if (ifindex >= 0 && ifindex < CHAN_IFS_MAX && kernel_if[ifindex] != 0)
+		return (int)kernel_if[ifindex];
+	return ifindex + 1;
+}
+
+int sock_source(const struct sock *k, const struct ip_addr *dst, uint32_t scope,
 		struct ip_addr *src)
 {
+	int ifindex = sock_interface(k, scope);
+	const struct socks *s = k->app->s;
 	const struct ip_ifaddr *own;
 
-	if (scope == 0 || !has_scope(dst)) {
+	if (ifindex < 0 || !has_scope(dst)) {
 		own = ip_source_for(s->cfg.ip, dst);
 		if (own != NULL)
 			*src = own->addr;
 		return own != NULL ? 0 : -ENETUNREACH;
 	}
 	for (unsigned i = 0; (own = ip_addr_at(s->cfg.ip, i)) != NULL; i++) {
-		if (own->ifindex != scope - 1 || own->tentative ||
+		if (own->ifindex != ifindex || own->tentative ||
 		    !ip_addr_is_link_local6(&own->addr))
 			continue;
 		*src = own->addr;

@@ -203,7 +203,7 @@ static int if_of_addr(const struct sock *k, be32_t v4)
 	return own != NULL ? own->ifindex : -2;
 }
 
-/* struct ip_mreq, struct ip_mreqn: group, address of the interface, index (from 1). */
+/* struct ip_mreq, struct ip_mreqn: group, address of the interface, index. */
 static int mreq(const struct sock *k, const struct opt_value *in, struct ip_addr *group,
 		int *ifindex)
 {
@@ -216,7 +216,8 @@ static int mreq(const struct sock *k, const struct opt_value *in, struct ip_addr
 	memcpy(&g, &r.imr_multiaddr, sizeof(g));
 	memcpy(&a, &r.imr_address, sizeof(a));
 	*group = ip_addr_v4(g);
-	*ifindex = r.imr_ifindex > 0 ? r.imr_ifindex - 1 : if_of_addr(k, a);
+	*ifindex =
+		r.imr_ifindex > 0 ? sock_interface(k, (uint32_t)r.imr_ifindex) : if_of_addr(k, a);
 	return *ifindex == -2 ? -ENODEV : 0;
 }
 
@@ -236,7 +237,8 @@ static int drop_member4(struct sock *k, const struct opt_value *in)
 	return err != 0 ? err : udp_group_leave(k, &group, ifindex);
 }
 
-static int mreq6(const struct opt_value *in, struct ip_addr *group, int *ifindex)
+static int mreq6(const struct sock *k, const struct opt_value *in, struct ip_addr *group,
+		 int *ifindex)
 {
 	struct ipv6_mreq r;
 
@@ -244,14 +246,14 @@ static int mreq6(const struct opt_value *in, struct ip_addr *group, int *ifindex
 		return -EINVAL;
 	memcpy(&r, in->v, sizeof(r));
 	memcpy(group, &r.ipv6mr_multiaddr, sizeof(*group));
-	*ifindex = (int)r.ipv6mr_interface - 1;
+	*ifindex = sock_interface(k, r.ipv6mr_interface);
 	return ip_addr_is_v4(group) ? -EINVAL : 0;
 }
 
 static int add_member6(struct sock *k, const struct opt_value *in)
 {
 	struct ip_addr group;
-	int ifindex, err = mreq6(in, &group, &ifindex);
+	int ifindex, err = mreq6(k, in, &group, &ifindex);
 
 	return err != 0 ? err : udp_group_join(k, &group, ifindex);
 }
@@ -259,7 +261,7 @@ static int add_member6(struct sock *k, const struct opt_value *in)
 static int drop_member6(struct sock *k, const struct opt_value *in)
 {
 	struct ip_addr group;
-	int ifindex, err = mreq6(in, &group, &ifindex);
+	int ifindex, err = mreq6(k, in, &group, &ifindex);
 
 	return err != 0 ? err : udp_group_leave(k, &group, ifindex);
 }
@@ -310,15 +312,16 @@ static int set_mcast_if6(struct sock *k, const struct opt_value *in)
 
 	if (err != 0)
 		return err;
-	if (v < 0 || v > 256)
+	v = v < 0 ? UINT8_MAX + 1 : sock_interface(k, (uint32_t)v);
+	if (v > UINT8_MAX)
 		return -ENODEV;
-	k->udp->mcast_if = v - 1;
+	k->udp->mcast_if = v;
 	return 0;
 }
 
 static int get_mcast_if6(struct sock *k, struct opt_value *out)
 {
-	return opt_put_int(out, k->udp->mcast_if + 1);
+	return opt_put_int(out, sock_interface_name(k, k->udp->mcast_if));
 }
 
 static const struct sock_option ip_options[] = {

@@ -352,9 +352,13 @@ void sock_reap(struct sock *k, bool orderly);
 int sock_fam(const struct sock *k, const struct ip_addr *a);
 /* A local address of the right family, fit to be bound to? */
 int sock_check_local(const struct sock *k, const struct ip_addr *a);
-/* The address of ours to send from: by route, or on the interface of a scope (its index + 1, 0 =
- * none) where dst has one. -ENETUNREACH, -ENODEV. */
-int sock_source(const struct socks *s, const struct ip_addr *dst, uint32_t scope,
+/* The interface that a program names: by the kernel's index, if it has one there, else ours, from 1.
+ * -1: it names none. Above 255: there is none of that name. And the other way round, -1: 0. */
+int sock_interface(const struct sock *k, uint32_t named);
+int sock_interface_name(const struct sock *k, int ifindex);
+/* The address of ours to send from: by route, or on the interface of a scope (as sock_interface()
+ * names it, 0 = none) where dst has one. -ENETUNREACH, -ENODEV. */
+int sock_source(const struct sock *k, const struct ip_addr *dst, uint32_t scope,
 		struct ip_addr *src) must_check;
 /* An address of this host's, loopback's included. */
 bool sock_addr_is_own(const struct socks *s, const struct ip_addr *a);

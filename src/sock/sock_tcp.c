@@ -198,7 +198,7 @@ static int connect_path(struct sock *k, struct tcp_open *o, uint32_t scope)
 	} else if (own) {
 		o->key.laddr = o->key.raddr;
 	} else {
-		err = sock_source(k->app->s, &o->key.raddr, scope, &o->key.laddr);
+		err = sock_source(k, &o->key.raddr, scope, &o->key.laddr);
 		if (err != 0)
 			return err;
 	}

@@ -153,8 +153,7 @@ static int choose_source(const struct sock *k, const struct ip_addr *dst, uint32
 		*src = *dst;
 		return 0;
 	}
-	return by_mcast_if(k, dst) ? source_of_if(k, dst, src)
-				   : sock_source(k->app->s, dst, scope, src);
+	return by_mcast_if(k, dst) ? source_of_if(k, dst, src) : sock_source(k, dst, scope, src);
 }
 
 static int may_broadcast(const struct sock *k, const struct ip_addr *dst, bool *all)

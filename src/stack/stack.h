@@ -45,7 +45,7 @@ struct stack_cfg {
 	uint8_t secret[16];	/* the same in all stacks of a group */
 	uint64_t seed;
 	struct capture *capture; /* borrowed; NULL = none */
-	int link_bell; /* an eventfd, rung when stack_link_wanted() has something */
+	int link_bell;		 /* an eventfd, rung when stack_link_wanted() has something */
 };
 
 void stack_cfg_defaults(struct stack_cfg *cfg);
@@ -69,6 +69,9 @@ struct eth_addr stack_port_mac(const struct stack *s, unsigned port);
  * interface of the kernel's, and what the kernel sends there leaves by the port. k is closed after
  * stack_halt(). -errno. */
 int stack_share(struct stack *s, unsigned port, struct dev_kernel *k, uint16_t queue) must_check;
+/* The kernel's index of the interface: of the one that has the same addresses, else of what the port
+ * stands on. 0: it has none, or there is no such interface. In the thread that adds interfaces. */
+unsigned stack_if_kernel(const struct stack *s, unsigned ifindex);
 /* What our end of a connection to the kernel at a shared address is called there (stack_alias.c).
  */
 struct ip_addr stack_alias(unsigned port, bool v6);

@@ -65,6 +65,18 @@ int stack_share(struct stack *s, unsigned port, struct dev_kernel *k, uint16_t q
 	return 0;
 }
 
+unsigned stack_if_kernel(const struct stack *s, unsigned ifindex)
+{
+	const struct eth_if *i =
+		ifindex < eth_if_count(s->eth) ? eth_if_get(s->eth, ifindex) : NULL;
+
+	if (i == NULL || i->vlan != 0)
+		return 0;
+	if (s->kernel[i->port] != NULL)
+		return dev_kernel_index(s->kernel[i->port]->kernel);
+	return dev_ifindex(s->cfg.port[i->port].dev);
+}
+
 void kernel_halt(struct stack *s)
 {
 	for (unsigned i = 0; i < s->cfg.n_ports; i++) {

@@ -48,7 +48,7 @@ static int memory_make(struct app_chan *c, const struct chan_geometry *g, int ar
 							   g->arena_bytes, PROT_READ);
 }
 
-static int chan_make(struct app_chan *c, const struct chan_geometry *g,
+static int chan_make(struct app_chan *c, const struct chan_geometry *g, const struct stack *stack,
 		     const struct region *packets, int arena, bool huge)
 {
 	int rc = memory_make(c, g, arena, huge);
@@ -58,6 +58,7 @@ static int chan_make(struct app_chan *c, const struct chan_geometry *g,
 	if (rc < 0)
 		return rc;
 	chan_format(c->rings.base, g);
+	node_kernel_ifs(stack, c->rings.base);
 	rc = chan_check(c->rings.base, c->rings.bytes, &c->hdr);
 	if (rc < 0)
 		return rc;
@@ -109,8 +110,8 @@ int app_make_channels(struct service *s, struct app *a, const struct chan_geomet
 	int rc = 0;
 
 	for (unsigned i = 0; i < s->node.n && rc == 0; i++)
-		rc = chan_make(&a->chan[i], g, domain_region(s, a->domain), i < n ? arena[i] : -1,
-			       huge);
+		rc = chan_make(&a->chan[i], g, s->node.core[i].stack, domain_region(s, a->domain),
+			       i < n ? arena[i] : -1, huge);
 	return rc;
 }
 

@@ -41,11 +41,12 @@ int embed_chan_memory(struct embed_chan *c, const struct embed_cfg *cfg, const s
 	return 0;
 }
 
-static void describe(struct embed_chan *c, const struct chan_geometry *g)
+static void describe(struct embed_chan *c, struct stack *s, const struct chan_geometry *g)
 {
 	struct dev_span span = dev_mem_span();
 
 	chan_format(c->rings, g);
+	node_kernel_ifs(s, c->rings);
 	c->map.base = c->rings;
 	c->map.region[CHAN_REGION_ARENA].base = c->map.arena;
 	c->map.region[CHAN_REGION_ARENA].bytes = c->map.arena_bytes;
@@ -59,7 +60,7 @@ int embed_chan_open(struct embed_chan *c, struct stack *s, const struct embed_cf
 	struct sock_app_cfg app = {.map = &c->map};
 	int rc;
 
-	describe(c, &cfg->geometry);
+	describe(c, s, &cfg->geometry);
 	c->map.app_bell_fd = bell_open();
 	c->map.stack_bell_fd = bell_open();
 	if (c->map.app_bell_fd < 0 || c->map.stack_bell_fd < 0)

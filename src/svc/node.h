@@ -109,6 +109,10 @@ int node_route_add(struct node *n, const char *prefix, const char *via,
 int node_route_del(struct node *n, const char *prefix, const char *via,
 		   const struct svc_err *err) must_check;
 
+/* Into the header at the start of a channel's rings, which was written: what kernel_if says there.
+ * In the thread that changes addresses. */
+void node_kernel_ifs(const struct stack *s, void *rings);
+
 /* node_thread.c */
 int64_t node_now_ns(void); /* CLOCK_MONOTONIC */
 int node_threads_start(struct node *n, const struct svc_err *err) must_check;

@@ -87,6 +87,14 @@ int node_addrs_add(struct node *n, const struct embed_cfg *cfg, const struct svc
 	return rc;
 }
 
+void node_kernel_ifs(const struct stack *s, void *rings)
+{
+	struct chan_hdr *h = rings;
+
+	for (unsigned i = 0; i < CHAN_IFS_MAX; i++)
+		h->kernel_if[i] = stack_if_kernel(s, i);
+}
+
 /* ---- while the stacks run ---- */
 
 struct change {

@@ -2,6 +2,8 @@
  *
  * UDP.
  */
+#include <net/if.h>
+
 #include "calls.h"
 
 static int bound(int *port)
@@ -212,6 +214,7 @@ static void messages(void)
 	struct msghdr m = {
 		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = out, .msg_iovlen = 2};
 	int port, fd = bound(&port), one = 1;
+	struct in_pktinfo pi;
 	struct cmsghdr *c;
 
 	show(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)));
@@ -228,6 +231,8 @@ static void messages(void)
 	show_bytes("b", b, 3);
 	c = CMSG_FIRSTHDR(&m);
 	show(c != NULL && c->cmsg_type == IP_PKTINFO);
+	memcpy(&pi, CMSG_DATA(c), sizeof(pi));
+	show(pi.ipi_ifindex == (int)if_nametoindex("zs0"));
 	m = (struct msghdr){
 		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = out, .msg_iovlen = 2};
 	/* What came to an address is answered from it. */

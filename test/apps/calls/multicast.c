@@ -2,6 +2,8 @@
  *
  * Groups, and from which sources they are listened to (RFC 3678).
  */
+#include <net/if.h>
+
 #include "calls.h"
 
 #define GROUP  "239.7.7.7"
@@ -293,6 +295,9 @@ static uint32_t interface_number(int family)
 		return 0;
 	memcpy(&pi, CMSG_DATA(c), sizeof(pi));
 	memcpy(&pi6, CMSG_DATA(c), sizeof(pi6));
+	/* The kernel's number, also of the stack's. */
+	show((family == AF_INET ? (uint32_t)pi.ipi_ifindex : pi6.ipi6_ifindex) ==
+	     if_nametoindex("zs0"));
 	return family == AF_INET ? (uint32_t)pi.ipi_ifindex : pi6.ipi6_ifindex;
 }
 

@@ -25,6 +25,7 @@ static void core_open(struct fake_core *c, const struct chan_geometry *g)
 
 	c->map.base = fake_pages(chan_bytes(g));
 	chan_format(c->map.base, g);
+	((struct chan_hdr *)c->map.base)->kernel_if[FAKE_IF] = FAKE_IF_KERNEL;
 	assert_int_equal(chan_check(c->map.base, chan_bytes(g), &hdr), 0);
 	c->map.arena = fake_pages(g->arena_bytes);
 	c->map.arena_bytes = g->arena_bytes;
@@ -321,7 +322,7 @@ uint32_t fake_dgram(struct fake_core *c, uint32_t sid, const char *text, uint16_
 	e.sid = sid;
 	e.flags = flags;
 	e.port = port;
-	e.aux = CHAN_DGRAM_AUX(3, 64, 0x20);
+	e.aux = CHAN_DGRAM_AUX(FAKE_IF, 64, 0x20);
 	memcpy(e.addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\2", 16);
 	memcpy(e.laddr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x0a\0\0\1", 16);
 	fake_event(c, &e);

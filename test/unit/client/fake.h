@@ -30,6 +30,10 @@
 #include "zstack/zc.h"
 #include "zstack/zstack.h"
 
+/* The interface that datagrams come in at, and what the kernel calls it. */
+#define FAKE_IF	       3
+#define FAKE_IF_KERNEL 418
+
 #define FAKE_LOG   4096
 #define FAKE_PKT   (1u << 20) /* bytes of region 1, where received payload lies */
 #define FAKE_LIMIT 100000u    /* send limit of each socket, unless the test says otherwise */

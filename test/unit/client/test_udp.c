@@ -260,7 +260,7 @@ static void control_messages_come_when_asked_for(void **state)
 		}
 		assert_int_equal(h->cmsg_type, IP_PKTINFO);
 		memcpy(&pi, CMSG_DATA(h), sizeof(pi));
-		assert_int_equal(pi.ipi_ifindex, 3);
+		assert_int_equal(pi.ipi_ifindex, FAKE_IF_KERNEL);
 		assert_int_equal(ntohl(pi.ipi_addr.s_addr), 0x0a000001);
 	}
 	assert_int_equal(seen, 2);

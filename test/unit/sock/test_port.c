@@ -161,6 +161,16 @@ static void scope_chooses_the_interface(void **state)
 	e = call(A, q);
 	assert_int_equal(e.res, 0);
 	assert_memory_equal(e.laddr, &ll.addr, 16);
+	/* By the kernel's index where it has one, which may be ours of another. */
+	A->app->end.hdr.kernel_if[1] = 1;
+	q.scope = 1;
+	assert_int_equal(call(A, q).res, 0);
+	A->app->end.hdr.kernel_if[1] = 70000;
+	q.scope = 70000;
+	assert_int_equal(call(A, q).res, 0);
+	q = with_addr(CHAN_OP_CONNECT, make_socket(A, AF_INET6, SOCK_DGRAM), &peer, 53);
+	q.scope = 70001;
+	assert_int_equal(call(A, q).res, -ENODEV);
 }
 
 static bool owns_even(void *stack, const struct tcp_key *key)

@@ -22,6 +22,11 @@ static struct kernel_side {
 	long slow_ns;	      /* what a frame costs */
 } kernel;
 
+unsigned dev_kernel_index(const struct dev_kernel *k)
+{
+	return 77;
+}
+
 int dev_kernel_fd(const struct dev_kernel *k, uint16_t queue)
 {
 	return map.app_bell_fd;
