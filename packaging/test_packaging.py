@@ -20,7 +20,7 @@ commands = re.findall(r"^  ([a-z]+) ", said(zstack), re.M)
 assert len(options) > 10 and len(commands) == 10, (options, commands)
 for o in options:
     assert f"--{o}" in completion, f"zstack.bash lacks --{o}"
-    where = "zstackd.8" if o == "allow" else "zstackd.conf.5"
+    where = "zstackd.8" if o in ("allow", "version") else "zstackd.conf.5"
     assert re.search(rf"\b{re.escape(o)}\b", pages[where]), f"{where} lacks {o}"
 for c in commands:
     assert re.search(rf"\b{c}\b", pages["zstack.1"]), f"zstack.1 lacks {c}"

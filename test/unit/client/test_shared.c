@@ -365,7 +365,7 @@ static void nothing_there(enum chan_op op)
 static void who_sleeps_in_accept_is_one_of_several(void **state)
 {
 	int l = fake_listener(0, &sid);
-	struct timeval tv = {.tv_usec = 1000};
+	struct timeval tv = {.tv_usec = 100000};
 
 	shared(l);
 	assert_int_equal(zs_setsockopt(l, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)), 0);

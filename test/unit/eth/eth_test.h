@@ -37,7 +37,7 @@ static inline int group_setup(void **state)
 	if (rte_eal_init(8, argv) < 0)
 		return -1;
 	pool = rte_pktmbuf_pool_create("p", 1023, 0, 0, 2048 + 128, 0);
-	pools = (struct pkt_pools){pool, pool, pool};
+	pools = (struct pkt_pools){.rx = pool, .hdr = pool, .ref = pool};
 	return pool == NULL;
 }
 
