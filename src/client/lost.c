@@ -265,7 +265,9 @@ void client_lose(struct mapping *packets)
 		core_drain(&client.core[i]);
 	links_lose();
 	if (g != NULL) {
-		*g = (struct gone){.next = client.gone, .epoch = client.epoch, .packets = *packets};
+		/* What is held may all be dropped before the end: one more, which is this function's. */
+		*g = (struct gone){
+			.next = client.gone, .epoch = client.epoch, .packets = *packets, .rows = 1};
 		client.gone = g;
 		*packets = (struct mapping){NULL, 0};
 	}
@@ -281,8 +283,8 @@ void client_lose(struct mapping *packets)
 	if (g != NULL && links_hold_packets())
 		g->rows++; /* never given back: it stays mapped */
 	links_lost(g);
-	if (g != NULL && g->rows == 0)
-		gone_free(g);
+	if (g != NULL)
+		lost_unhold(g);
 	client.epoch++;
 	if (client.any != NULL)
 		wlink_wake(client.any);
