@@ -23,12 +23,15 @@
 #define UID_UNMAPPED 65534u /* all users that our user namespace does not know are this one */
 
 /* As it is called, for people: of the start, since programs write over their arguments, where the
- * C library's name is (nginx: "worker process"). */
+ * C library's name is (nginx: "worker process"). The preload library starts before that one, but is
+ * told of the arguments as well. */
 static char program[sizeof(((struct attach_hello *)0)->program)];
 
-__attribute__((constructor)) static void program_know(void)
+__attribute__((constructor)) static void program_know(int argc, char **argv)
 {
-	snprintf(program, sizeof(program), "%s", program_invocation_short_name);
+	const char *name = argc > 0 ? argv[0] : "", *slash = strrchr(name, '/');
+
+	snprintf(program, sizeof(program), "%s", slash != NULL ? slash + 1 : name);
 }
 
 const char *attach_path(const char *configured)
@@ -118,7 +121,8 @@ static int map_core(struct attached *a, unsigned i, struct chan_map *c, struct a
 {
 	unsigned at = 1 + 4 * i;
 	struct chan_hdr hdr;
-	int r = mapping_map(&a->rings[i], m->fd[at], m->welcome.rings_bytes, PROT_READ | PROT_WRITE);
+	int r = mapping_map(&a->rings[i], m->fd[at], m->welcome.rings_bytes,
+			    PROT_READ | PROT_WRITE);
 
 	if (r == 0)
 		r = arena_map(a, i, m, at + 1);
