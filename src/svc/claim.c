@@ -4,9 +4,7 @@
  * of one interface from each other: they have its MAC, both would answer, and each would end the
  * other's connections. So a service that takes an address there listens at a name of the abstract
  * namespace made of both, which is of the network namespace, as the interface is, and gone with the
- * process, however it ends.
- *
- * Anybody can take a name: who has it is looked at, and only root's word and our own user's count.
+ * process, however it ends (name.c).
  *
  * Not done: the embedded mode; ports that are no interface of the kernel's, which can't be opened
  * twice; link-local addresses, which two services of one interface share.
@@ -18,13 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "svc/service.h"
-
-#define WAIT_NS 1000000000 /* for a service that was killed to have left */
-#define LOOK_NS 5000000
 
 struct claim {
 	struct list link;
@@ -42,49 +36,6 @@ static void looked_at(struct service *s, struct source *src, uint32_t events)
 	(void)events;
 	if (fd >= 0)
 		close(fd);
-}
-
-static int socket_new(void)
-{
-	return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-}
-
-/* 0 when the holder is root or of our user; -EPERM: another; -ECONNREFUSED: it is gone; -errno. */
-static int holder_look(const struct sockaddr_un *at, socklen_t len, struct ucred *who)
-{
-	socklen_t n = sizeof(*who);
-	int fd = socket_new(), rc;
-
-	if (fd < 0)
-		return -errno;
-	rc = connect(fd, (const struct sockaddr *)at, len) < 0 ? -errno : 0;
-	if (rc == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &n) < 0)
-		rc = -errno;
-	if (rc == 0 && who->uid != 0 && who->uid != geteuid())
-		rc = -EPERM;
-	close(fd);
-	return rc;
-}
-
-/* 0, it is ours; -EEXIST: a service has it; other -errno: somebody else, or it can't be known. */
-static int name_take(int fd, const struct sockaddr_un *at, socklen_t len, int64_t wait_ns,
-		     struct ucred *who)
-{
-	int64_t end = node_now_ns() + wait_ns;
-
-	while (bind(fd, (const struct sockaddr *)at, len) < 0) {
-		int rc;
-
-		if (errno != EADDRINUSE)
-			return -errno;
-		rc = holder_look(at, len, who);
-		if (rc == -EPERM)
-			return rc;
-		if (node_now_ns() >= end)
-			return rc == 0 ? -EEXIST : rc;
-		nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
-	}
-	return listen(fd, 128) < 0 ? -errno : 0;
 }
 
 /* False: the port is no interface of the kernel's. */
@@ -138,7 +89,7 @@ static int take(struct service *s, const char *text, int64_t wait_ns, const stru
 
 	if (rc < 0 || is_ours(s, &a.addr) || !name_of(s, &a, ifname, &at, &len))
 		return rc;
-	fd = socket_new();
+	fd = name_socket();
 	rc = fd >= 0 ? name_take(fd, &at, len, wait_ns, &who) : -errno;
 	if (rc == 0)
 		rc = keep(s, fd, &a.addr);
@@ -189,7 +140,7 @@ int claims_open(struct service *s, const struct svc_err *err)
 	int rc = 0;
 
 	for (unsigned i = 0; rc >= 0 && i < svc_count(addrs); i++)
-		rc = take(s, addrs[i], WAIT_NS, err);
+		rc = take(s, addrs[i], NAME_WAIT_NS, err);
 	return rc < 0 ? rc : 0;
 }
 

@@ -25,7 +25,6 @@
 
 #define LOCK_WAIT_NS 5000000000 /* for others that start */
 #define LOCK_LOOK_NS 5000000
-#define NAME_WAIT_NS 1000000000 /* for a service that was killed to have left its name */
 
 /* Without a descriptor the connection could not even be closed, and would be announced for ever:
  * one is kept for this. */
@@ -209,7 +208,7 @@ static int listener_bind_locked(struct service *s, const struct sockaddr_un *at,
  * nobody. */
 static int listener_new(void)
 {
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+	int fd = name_socket(), one = 1;
 
 	if (fd >= 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
@@ -236,33 +235,6 @@ static bool path_is_open(const char *path)
 	return true;
 }
 
-/* Does somebody else listen there? */
-static bool name_is_strangers(const struct sockaddr_un *at, socklen_t len, struct ucred *who)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	socklen_t n = sizeof(*who);
-	bool r = fd >= 0 && connect(fd, (const struct sockaddr *)at, len) == 0 &&
-		 getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &n) == 0 && who->uid != geteuid();
-
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-static int name_bind(int fd, const struct sockaddr_un *at, socklen_t len, struct ucred *who)
-{
-	int64_t end = node_now_ns() + NAME_WAIT_NS;
-
-	while (bind(fd, (const struct sockaddr *)at, len) < 0) {
-		if (errno != EADDRINUSE)
-			return -errno;
-		if (name_is_strangers(at, len, who) || node_now_ns() > end)
-			return -EADDRINUSE;
-		nanosleep(&(struct timespec){.tv_nsec = LOCK_LOOK_NS}, NULL);
-	}
-	return listen(fd, 128) < 0 ? -errno : 0;
-}
-
 /* Without it, it is a service all the same. */
 static void name_open(struct service *s)
 {
@@ -276,7 +248,7 @@ static void name_open(struct service *s)
 	    !path_is_open(s->cfg.socket))
 		return;
 	s->named = listener_new();
-	rc = s->named >= 0 ? name_bind(s->named, &at, len, &who) : -errno;
+	rc = s->named >= 0 ? name_take(s->named, &at, len, NAME_WAIT_NS, &who) : -errno;
 	s->on_named.ready = listener_ready;
 	if (rc == 0)
 		rc = service_watch(s, &s->on_named, s->named);

@@ -8,6 +8,7 @@
  *   policy.c    who may what
  *   service.c   opening, the control thread's loop, closing
  *   listener.c  the socket that all connect to
+ *   name.c      names of the abstract namespace
  *   claim.c     that no other service has the addresses
  *   domain.c    memory of trust domains
  *   app.c       an attached program: it comes
@@ -186,6 +187,18 @@ void service_unwatch(struct service *s, int fd);
 /* ---- listener.c ---- */
 int listener_open(struct service *s, const struct svc_err *err) must_check;
 void listener_close(struct service *s);
+
+/* ---- name.c ---- */
+#define NAME_WAIT_NS 1000000000 /* for a service that was killed to have left */
+/* For a name: of the kind that services and programs meet at. -1 with errno. */
+int name_socket(void);
+/* Binds it, and listens: 0. -EEXIST: a process of root's or of our user's has the name, *who, and had
+ * it for wait_ns; -EPERM: one of another user's; -EADDRINUSE: it can't be known whose; other -errno.
+ * who->pid is 0 before, and after it unless somebody was there. */
+struct ucred;
+struct sockaddr_un;
+int name_take(int fd, const struct sockaddr_un *at, socklen_t len, int64_t wait_ns,
+	      struct ucred *who) must_check;
 
 /* ---- claim.c ---- */
 /* When the ports are open and the stacks don't run yet: those of the configuration. -EEXIST: another
