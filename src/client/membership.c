@@ -75,20 +75,32 @@ static int from_group(struct member *m, int level, const void *value, socklen_t 
 	return 0;
 }
 
-/* Without a source it is an option that there has always been. */
-static int join_or_leave(struct csock *s, int level, bool join, const struct member *m)
+struct opt member_any(int level, const struct member *m)
 {
 	struct ipv6_mreq r6 = {.ipv6mr_interface = m->ifindex};
-	struct ip_mreqn r4 = {.imr_ifindex = (int)m->ifindex};
+	struct ip_mreqn r4 = {.imr_address.s_addr = m->interface4, .imr_ifindex = (int)m->ifindex};
+	struct opt o = {.level = (int16_t)level};
 
 	if (level == IPPROTO_IP) {
 		memcpy(&r4.imr_multiaddr, m->group + 12, 4);
-		return option_set_service(s, level, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP,
-					  &r4, sizeof(r4));
+		o.name = IP_ADD_MEMBERSHIP;
+		o.len = sizeof(r4);
+		memcpy(o.value, &r4, sizeof(r4));
+		return o;
 	}
 	memcpy(&r6.ipv6mr_multiaddr, m->group, 16);
-	return option_set_service(s, level, join ? IPV6_ADD_MEMBERSHIP : IPV6_DROP_MEMBERSHIP, &r6,
-				  sizeof(r6));
+	o.name = IPV6_ADD_MEMBERSHIP;
+	o.len = sizeof(r6);
+	memcpy(o.value, &r6, sizeof(r6));
+	return o;
+}
+
+static int join_or_leave(struct csock *s, int level, bool join, const struct member *m)
+{
+	struct opt o = member_any(level, m);
+	int drop = level == IPPROTO_IP ? IP_DROP_MEMBERSHIP : IPV6_DROP_MEMBERSHIP;
+
+	return option_set_service(s, level, join ? o.name : drop, o.value, o.len);
 }
 
 static void command(struct chan_sqe *cmd, const struct member *m)

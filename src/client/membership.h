@@ -27,6 +27,8 @@ static inline void member_mapped(uint8_t to[16], const struct in_addr *a)
 
 /* An address of the family of the level. False: it is another's. */
 bool member_address(int level, const struct sockaddr_storage *ss, uint8_t to[16]) must_check;
+/* That it is joined, of any source: an option that there has always been. */
+struct opt member_any(int level, const struct member *m);
 /* One source of it is joined or blocked. */
 void member_remember(struct csock *s, const struct member *m);
 

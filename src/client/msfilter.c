@@ -143,17 +143,9 @@ static int set_one(struct csock *s, const struct filter *f)
 
 static void remember(struct csock *s, int level, const struct filter *f)
 {
-	struct opt o = {.level = (int16_t)level,
-			.name = level == IPPROTO_IP ? IP_ADD_MEMBERSHIP : IPV6_ADD_MEMBERSHIP};
-	struct ipv6_mreq r6 = {.ipv6mr_interface = f->of.ifindex};
-	struct ip_mreqn r4 = {.imr_address.s_addr = f->of.interface4,
-			      .imr_ifindex = (int)f->of.ifindex};
+	struct opt o = member_any(level, &f->of);
 	struct member m = f->of;
 
-	memcpy(&r4.imr_multiaddr, f->of.group + 12, 4);
-	memcpy(&r6.ipv6mr_multiaddr, f->of.group, 16);
-	o.len = level == IPPROTO_IP ? sizeof(r4) : sizeof(r6);
-	memcpy(o.value, level == IPPROTO_IP ? (void *)&r4 : (void *)&r6, o.len);
 	option_forget(s, &o);
 	membership_left(s, &o);
 	if (f->mode == MCAST_EXCLUDE)
@@ -188,7 +180,7 @@ int filter_set(struct csock *s, int level, int name, const void *value, socklen_
 
 /* ---- what the service says ---- */
 
-static int ask(struct csock *s, struct filter *f, uint32_t *mode)
+static int ask(struct csock *s, struct filter *f)
 {
 	struct core *c = csock_core(s);
 	struct chan_sqe cmd;
@@ -204,20 +196,20 @@ static int ask(struct csock *s, struct filter *f, uint32_t *mode)
 		r = -EPROTO;
 	if (r >= 0) {
 		memcpy(f->list, c->end.scratch, (size_t)r * sizeof(f->list[0]));
-		*mode = e.aux == CHAN_FILTER_EXCLUDE ? MCAST_EXCLUDE : MCAST_INCLUDE;
+		f->mode = e.aux == CHAN_FILTER_EXCLUDE ? MCAST_EXCLUDE : MCAST_INCLUDE;
 	}
 	c->scratch_taken = false;
 	return r;
 }
 
 /* As much of the list as the program has room for; how many there are. */
-static void put_ip(const struct filter *f, uint32_t mode, uint32_t n, void *value, socklen_t *len)
+static void put_ip(const struct filter *f, uint32_t n, void *value, socklen_t *len)
 {
 	uint32_t some = n < f->n ? n : f->n;
 	struct ip_msfilter r;
 
 	memcpy(&r, value, HEAD_IP);
-	r.imsf_fmode = mode;
+	r.imsf_fmode = f->mode;
 	r.imsf_numsrc = n;
 	memcpy(value, &r, HEAD_IP);
 	for (uint32_t i = 0; i < some; i++)
@@ -226,14 +218,14 @@ static void put_ip(const struct filter *f, uint32_t mode, uint32_t n, void *valu
 	*len = (socklen_t)(HEAD_IP + some * sizeof(struct in_addr));
 }
 
-static void put_group(const struct csock *s, const struct filter *f, uint32_t mode, uint32_t n,
-		      void *value, socklen_t *len)
+static void put_group(const struct csock *s, const struct filter *f, uint32_t n, void *value,
+		      socklen_t *len)
 {
 	uint32_t some = n < f->n ? n : f->n;
 	struct group_filter r;
 
 	memcpy(&r, value, HEAD_GROUP);
-	r.gf_fmode = mode;
+	r.gf_fmode = f->mode;
 	r.gf_numsrc = n;
 	memcpy(value, &r, HEAD_GROUP);
 	for (uint32_t i = 0; i < some; i++) {
@@ -251,7 +243,6 @@ int filter_get(struct csock *s, int level, int name, void *value, socklen_t *len
 	bool ip = by_ip(level, name);
 	size_t each = ip ? sizeof(struct in_addr) : sizeof(struct sockaddr_storage);
 	struct filter f;
-	uint32_t mode = 0;
 	int r = head_from(&f, level, name, value, *len);
 
 	if (r < 0)
@@ -259,12 +250,12 @@ int filter_get(struct csock *s, int level, int name, void *value, socklen_t *len
 	/* What the program says that it has room for, as far as it has. */
 	if (f.n > (*len - (ip ? HEAD_IP : HEAD_GROUP)) / each)
 		f.n = (uint32_t)((*len - (ip ? HEAD_IP : HEAD_GROUP)) / each);
-	r = ask(s, &f, &mode);
+	r = ask(s, &f);
 	if (r < 0)
 		return r;
 	if (ip)
-		put_ip(&f, mode, (uint32_t)r, value, len);
+		put_ip(&f, (uint32_t)r, value, len);
 	else
-		put_group(s, &f, mode, (uint32_t)r, value, len);
+		put_group(s, &f, (uint32_t)r, value, len);
 	return 0;
 }

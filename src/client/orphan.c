@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "client/client_priv.h"
+#include "client/table.h"
 
 #define SEALS_ALL (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
 
@@ -25,10 +26,9 @@
 
 static int rings_make(struct mapping *m, const struct chan_hdr *hdr)
 {
-	void *p = mmap(NULL, hdr->total_bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = table_new(hdr->total_bytes, 1);
 
-	if (p == MAP_FAILED)
+	if (p == NULL)
 		return -ENOMEM;
 	(void)madvise(p, hdr->total_bytes, MADV_DONTFORK);
 	memcpy(p, hdr, sizeof(*hdr));
@@ -97,19 +97,6 @@ static int cores_make(struct core *fresh)
 
 /* ---- sockets ---- */
 
-static void sock_keep(struct csock *s)
-{
-	csock_is_childs(s);
-	s->limit = 0;
-	s->child_sid = 1; /* a mark: it stays */
-}
-
-static void sock_break(struct csock *s)
-{
-	if (csock_connects(s) && (s->state == CSOCK_CONNECTED || s->state == CSOCK_CONNECTING))
-		csock_broken(s, -ECONNRESET);
-}
-
 static void group_keep(struct group *g)
 {
 	if (g == NULL)
@@ -118,28 +105,51 @@ static void group_keep(struct group *g)
 	g->growing = false;
 }
 
-/* All that anybody in the parent waited for first: what is told then is told to nobody else. */
-static void descriptors_keep(void)
+static void sock_keep(struct csock *s)
 {
-	struct csock *s;
+	csock_is_childs(s);
+	s->limit = 0;
+	s->child_sid = 1; /* a mark: it stays */
+	group_keep(s->group);
+}
+
+static void sock_break(struct csock *s)
+{
+	if (csock_connects(s) && (s->state == CSOCK_CONNECTED || s->state == CSOCK_CONNECTING))
+		csock_broken(s, -ECONNRESET);
+}
+
+static void sets_keep(void)
+{
 	struct epset *e;
 	int err;
 
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
-		s = fd_csock(fd, &err);
-		e = s == NULL ? fd_epset(fd, &err) : NULL;
+		e = fd_epset(fd, &err);
 		if (e != NULL)
 			epset_alone(e);
-		for (unsigned i = 0; s != NULL && i < csock_members(s); i++)
-			sock_keep(csock_member(s, i));
-		if (s != NULL)
-			group_keep(s->group);
 	}
+}
+
+/* Each that a descriptor stands for; what has several, as often. */
+static void socks_each(void (*call)(struct csock *))
+{
+	struct csock *s;
+	int err;
+
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
 		s = fd_csock(fd, &err);
 		for (unsigned i = 0; s != NULL && i < csock_members(s); i++)
-			sock_break(csock_member(s, i));
+			call(csock_member(s, i));
 	}
+}
+
+/* All that anybody in the parent waited for first: what is told then is told to nobody else. */
+static void descriptors_keep(void)
+{
+	sets_keep();
+	socks_each(sock_keep);
+	socks_each(sock_break);
 }
 
 static bool has_mark(const struct csock *s)
@@ -180,14 +190,7 @@ static void key_share(struct csock *s)
 
 void orphan_prepare(void)
 {
-	struct csock *s;
-	int err;
-
-	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
-		s = fd_csock(fd, &err);
-		for (unsigned i = 0; s != NULL && s->fd == fd && i < csock_members(s); i++)
-			key_share(csock_member(s, i));
-	}
+	socks_each(key_share);
 }
 
 /* ---- after it ---- */
