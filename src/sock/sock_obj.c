@@ -131,8 +131,7 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a)
 	return own != NULL && !own->tentative ? 0 : -EADDRNOTAVAIL;
 }
 
-/* RFC 4007 §6: such an address means something on a link only. */
-static bool has_scope(const struct ip_addr *a)
+bool sock_has_scope(const struct ip_addr *a)
 {
 	return ip_addr_is_link_local6(a) || (a->b[0] == 0xff && (a->b[1] & 15) <= 2);
 }
@@ -163,7 +162,7 @@ int sock_source(const struct sock *k, const struct ip_addr *dst, uint32_t scope,
 	const struct socks *s = k->app->s;
 	const struct ip_ifaddr *own;
 
-	if (ifindex < 0 || !has_scope(dst)) {
+	if (ifindex < 0 || !sock_has_scope(dst)) {
 		own = ip_source_for(s->cfg.ip, dst);
 		if (own != NULL)
 			*src = own->addr;

@@ -356,6 +356,8 @@ int sock_check_local(const struct sock *k, const struct ip_addr *a);
  * -1: it names none. Above 255: there is none of that name. And the other way round, -1: 0. */
 int sock_interface(const struct sock *k, uint32_t named);
 int sock_interface_name(const struct sock *k, int ifindex);
+/* RFC 4007 §6: such an address, or group, means something on a link only. */
+bool sock_has_scope(const struct ip_addr *a);
 /* The address of ours to send from: by route, or on the interface of a scope (as sock_interface()
  * names it, 0 = none) where dst has one. -ENETUNREACH, -ENODEV. */
 int sock_source(const struct sock *k, const struct ip_addr *dst, uint32_t scope,

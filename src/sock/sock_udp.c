@@ -114,7 +114,7 @@ static bool by_mcast_if(const struct sock *k, const struct ip_addr *dst)
 /* The interface's address to send from to a group: of the group's scope, if there is one. */
 static int source_of_if(const struct sock *k, const struct ip_addr *dst, struct ip_addr *src)
 {
-	bool link = dst->b[0] == 0xff && (dst->b[1] & 15) <= 2;
+	bool link = sock_has_scope(dst);
 	const struct ip_ifaddr *own, *best = NULL;
 
 	for (unsigned i = 0; (own = ip_addr_at(k->app->s->cfg.ip, i)) != NULL; i++) {
