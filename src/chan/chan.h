@@ -208,6 +208,9 @@ enum chan_op {
 	 * result: how many there are; aux: which of the two it is. Errors as Linux's of
 	 * IP_MSFILTER. */
 	CHAN_OP_FILTER,
+	/* Of a socket that has a port and is no connection: who knows the key `off` may JOIN it from
+	 * here on, so it is shared. 0, also if it has this key already; -EEXIST: another has. */
+	CHAN_OP_OFFER,
 	CHAN_OP_MAX,
 };
 

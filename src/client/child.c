@@ -196,10 +196,10 @@ static void wait_to_be_born(struct attach_msg *m)
 	atomic_store(&lock_unborn, true);
 }
 
-void child_orphan(void)
+void child_orphan(bool refused)
 {
 	forget_threads();
-	if (orphan_begin() < 0)
+	if (orphan_begin(refused) < 0)
 		child_has_none();
 }
 

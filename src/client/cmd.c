@@ -110,7 +110,7 @@ static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd
 static bool asked_again(uint8_t op)
 {
 	return op != CHAN_OP_BIND && op != CHAN_OP_READ && op != CHAN_OP_ACCEPT &&
-	       op != CHAN_OP_SHARE && op != CHAN_OP_UNACCEPT;
+	       op != CHAN_OP_SHARE && op != CHAN_OP_UNACCEPT && op != CHAN_OP_OFFER;
 }
 
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)

@@ -11,7 +11,10 @@
  *	child     is as good as attached: child.c
  *
  * If there is no service, and none comes within a moment, the child is an orphan, which looks for
- * the next one by itself: orphan.c.
+ * the next one by itself: orphan.c. So is one that the service refuses, as its user has as many
+ * programs as are allowed, or for want of memory or descriptors. It finds the same service again
+ * as soon as there is room, and has what the parent offers to those who know the socket's key. That
+ * fork itself failed would be wrong for all who make children that never use a socket.
  *
  * What the child does not get: connections being opened, buffers of the zero-copy calls, same-node
  * streams that go on without a service, datagrams of a service that is gone. A stack in the program
@@ -29,9 +32,10 @@
 #define AWAIT_NS 2000000000 /* a service that is being replaced */
 
 static struct {
-	bool active; /* between prepare and parent or child */
-	bool child;  /* there is an application for it */
-	bool orphan; /* there can be none, as there is no service */
+	bool active;  /* between prepare and parent or child */
+	bool child;   /* there is an application for it */
+	bool orphan;  /* there can be none: there is no service, or */
+	bool refused; /* it refuses */
 	/* May the service not have taken a command of before yet? Their order is that of their
 	 * channel, so an answer tells of all before it. */
 	bool behind;
@@ -411,6 +415,28 @@ static void share_all(uint32_t app)
 	share_end(&sh);
 }
 
+/* ---- a child that is refused ---- */
+
+static void offer(struct csock *s)
+{
+	struct chan_sqe cmd = {.op = CHAN_OP_OFFER};
+	struct chan_cqe e;
+
+	if (!csock_may_have_key(s) || !share_ready(s))
+		return;
+	csock_key_make(s);
+	cmd.off = s->opts != NULL ? s->opts->key : 0;
+	if (cmd.off != 0 && cmd_call(csock_core(s), s, &cmd, &e) >= 0)
+		fork_shared(s);
+}
+
+/* What it is to have in common with us when it comes. */
+static void offer_all(void)
+{
+	socks_each(offer);
+	fork_fence();
+}
+
 /* False also if the service went away meanwhile. */
 static bool child_made(void)
 {
@@ -448,8 +474,12 @@ static void prepare(void)
 		forking.child = child_made();
 		away = rejoin_is_away() || service_is_deaf();
 	} while (!forking.child && !away && client.epoch != epoch);
-	forking.orphan = !forking.child && away && !client.frugal;
-	if (forking.orphan)
+	forking.orphan = !forking.child && !client.frugal;
+	forking.refused = !away;
+	if (forking.orphan && forking.refused)
+		offer_all();
+	/* Or since then. */
+	if (forking.orphan && (rejoin_is_away() || service_is_deaf()))
 		orphan_prepare();
 }
 
@@ -468,7 +498,7 @@ static void child(void)
 {
 	host_count_none();
 	if (forking.active && forking.orphan)
-		child_orphan();
+		child_orphan(forking.refused);
 	else
 		child_begin(forking.active && forking.child ? &forking.welcome : NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * A child that is forked while there is no service (fork.c): an *orphan*. Nobody makes an
+ * A child that is forked while there is no service, or that the service refuses (fork.c): an
+ * *orphan*. Nobody makes an
  * application for it, and of its parent's channels it has nothing. So it becomes at once what the
  * parent is, too: a program whose service is gone (lost.c), with listeners, bound sockets and sets,
  * and connections that were reset. From there on it goes its own way to the next service
@@ -108,6 +109,10 @@ static void group_keep(struct group *g)
 static void sock_keep(struct csock *s)
 {
 	csock_is_childs(s);
+	/* With a parent at a service that lives. */
+	if (s->flags & CSOCK_SHARED)
+		s->flags |= CSOCK_JOINT;
+	s->flags &= ~(uint32_t)CSOCK_SHARED;
 	s->limit = 0;
 	s->child_sid = 1; /* a mark: it stays */
 	group_keep(s->group);
@@ -131,8 +136,7 @@ static void sets_keep(void)
 	}
 }
 
-/* Each that a descriptor stands for; what has several, as often. */
-static void socks_each(void (*call)(struct csock *))
+void socks_each(void (*call)(struct csock *))
 {
 	struct csock *s;
 	int err;
@@ -195,12 +199,12 @@ void orphan_prepare(void)
 
 /* ---- after it ---- */
 
-int orphan_begin(void)
+int orphan_begin(bool refused)
 {
 	static struct core fresh[EMBED_CORES_MAX];
 	int r;
 
-	rejoin_alone();
+	rejoin_alone(refused);
 	client.kick_fd = fd_high(bell_open());
 	r = cores_make(fresh);
 	if (r < 0)

@@ -139,7 +139,7 @@ static void wait_for(struct rejoin *j, enum rejoin_state state, int64_t now)
 static void lost(struct rejoin *j, int64_t now)
 {
 	client_lose(&client.transport.service.packets);
-	j->told = false;
+	j->told = j->refused = j->first = false;
 	j->lost_ns = now;
 	wait_for(j, REJOIN_DIAL, now);
 }
@@ -283,10 +283,13 @@ static void dial(struct rejoin *j, int64_t now)
 static void failed(struct rejoin *j, int64_t now, const char *why)
 {
 	attach_close(&j->to, j->map, false);
-	if (!j->told && why[0] != '\0')
-		fprintf(stderr, "libzstack: the service went away, and there is no other yet: %s\n",
+	j->refused = why[0] != '\0';
+	if (!j->told && j->refused)
+		fprintf(stderr, "libzstack: %s: %s\n",
+			j->first ? "this child has no place at the service yet"
+				 : "the service went away, and there is no other yet",
 			why);
-	j->told |= why[0] != '\0';
+	j->told |= j->refused;
 	j->state = REJOIN_DIAL;
 	again_later(j, now);
 }
@@ -379,11 +382,13 @@ int64_t rejoin_await_until(int64_t patience_ns)
 	int64_t now = now_ns();
 
 	rejoin_look(now, true);
+	if (j->refused)
+		return now;
 	return (j->state == REJOIN_DIAL ? j->lost_ns : now) + patience_ns;
 }
 
 /* What the parent has begun stays its own. */
-void rejoin_alone(void)
+void rejoin_alone(bool refused)
 {
 	struct rejoin *j = rejoin();
 
@@ -396,6 +401,8 @@ void rejoin_alone(void)
 		close(client.transport.service.pidfd);
 	j->to = (struct attached){.sock = -1, .pidfd = -1};
 	j->lost_ns = now_ns();
+	j->told = j->told && !refused;
+	j->refused = j->first = refused;
 	wait_for(j, REJOIN_DIAL, j->lost_ns);
 }
 

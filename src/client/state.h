@@ -392,8 +392,10 @@ struct attach_want {
 enum rejoin_state { REJOIN_ATTACHED, REJOIN_ENDED, REJOIN_DIAL, REJOIN_TALK, REJOIN_RESUME };
 struct rejoin {
 	enum rejoin_state state;
-	bool told;   /* why it can't be */
-	int voucher; /* of who attached first (vouch.c), -1 */
+	bool told;    /* why it can't be */
+	bool refused; /* by the last one that answered: to wait a moment is of no use */
+	bool first;   /* this process was at none yet (orphan.c) */
+	int voucher;  /* of who attached first (vouch.c), -1 */
 	int64_t looked_ns, next_ns, backoff_ns, lost_ns;
 	struct attached to;
 	struct chan_map map[EMBED_CORES_MAX];

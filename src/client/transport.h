@@ -70,12 +70,14 @@ bool csock_may_have_key(const struct csock *s);
 /* It has the key that all its holders are to know, if there is memory for it. */
 void csock_key_make(struct csock *s);
 
-/* ---- orphan.c: a child of fork while there is no service ---- */
+/* ---- orphan.c: a child of fork that no service has a place for ---- */
 /* In the parent, before: holders of a socket know one another at the next service. */
 void orphan_prepare(void);
 /* In the child, of whose threads this is the only one: it is as if its service had just gone; or
- * -errno, and it has nothing. */
-int orphan_begin(void) must_check;
+ * -errno, and it has nothing. refused: there is one. */
+int orphan_begin(bool refused) must_check;
+/* Each socket that a descriptor stands for; what has several, as often. */
+void socks_each(void (*call)(struct csock *));
 
 /* ---- child.c: a child of fork ---- */
 /* A socket of the parent's as the child has it first: without name, queue and waiters. */
@@ -85,8 +87,8 @@ void rows_sweep(bool (*stays)(const struct csock *s));
 /* In the child, of whose threads this is the only one: what its application is, of which it takes
  * the descriptors; its sockets have their names there (child_sid). NULL: it has none. */
 void child_begin(struct attach_msg *welcome);
-/* The same, if nobody made one, for there is no service. */
-void child_orphan(void);
+/* The same, if nobody made one, for there is no service, or it refused. */
+void child_orphan(bool refused);
 /* Under client_lock_as_is(). Has it not come to its sockets yet? */
 bool child_unborn(void);
 /* Then: a number is closed. False: it must be born for that. */
@@ -216,8 +218,9 @@ bool rejoin_is_away(void);
 /* Until when to wait for it at most, if one can go on without: so long after the last one went,
  * and for one that has been found. Looks for it. */
 int64_t rejoin_await_until(int64_t patience_ns);
-/* In a child of fork that has nothing of its parent's service: it looks for another one. */
-void rejoin_alone(void);
+/* In a child of fork that has nothing of its parent's service: it looks for another one; or, if it
+ * was refused, for a place at the same. */
+void rejoin_alone(bool refused);
 static inline bool rejoin_resuming(void)
 {
 	return client.transport.rejoin.state == REJOIN_RESUME;

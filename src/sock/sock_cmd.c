@@ -46,6 +46,7 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_EXCLUSIVE] = cmd_exclusive,
 	[CHAN_OP_REVIVE] = cmd_revive,
 	[CHAN_OP_JOIN] = cmd_join,
+	[CHAN_OP_OFFER] = cmd_offer,
 	[CHAN_OP_SOURCE] = cmd_source,
 	[CHAN_OP_FILTER] = cmd_filter,
 };

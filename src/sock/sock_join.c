@@ -4,6 +4,9 @@
  * first makes it again, and says the key that all of them know, with BIND; the others JOIN it. So it
  * is one queue again, which they need that take turns in accept(). Any of them may still come, so
  * nobody is its only holder: it is shared from the beginning.
+ *
+ * So does a child that was refused (client/fork.c): its parent OFFERs what they are to have in
+ * common, before the fork.
  */
 #include <sys/socket.h>
 
@@ -65,5 +68,29 @@ int cmd_join(struct sock_cmd *c)
 		return err;
 	c->out.sid = h->sid;
 	c->out.aux = h->limit;
+	return 0;
+}
+
+static int offer(struct sock *k, uint64_t key)
+{
+	if (k->share != NULL && k->share->key != 0)
+		return k->share->key == key ? 0 : -EEXIST;
+	return join_offer(k, k->lport, key);
+}
+
+int cmd_offer(struct sock_cmd *c)
+{
+	struct sock *k = c->k;
+	int err;
+
+	if (c->q->off == 0 || k->lport == 0 ||
+	    (k->kind != SOCK_NEW && k->kind != SOCK_LISTEN && k->kind != SOCK_UDP))
+		return -EINVAL;
+	err = offer(k, c->q->off);
+	if (err != 0)
+		return err;
+	share_ask(k);
+	if (share_has_more(k))
+		share_readable(k);
 	return 0;
 }

@@ -160,8 +160,7 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 	h->flags |= SOCKF_WANT;
 	if (b->keeps)
 		park(h);
-	k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
-	k->share->told = false;
+	share_ask(k);
 	/* The others were told already. */
 	if (k->kind == SOCK_CONN && tcp_conn_error(k->conn) != 0) {
 		h->error = tcp_conn_error(k->conn);
@@ -171,6 +170,12 @@ int share_with(struct sock *k, struct sock_app *b, struct sock **out)
 		share_readable(k);
 	*out = h;
 	return 0;
+}
+
+void share_ask(struct sock *k)
+{
+	k->news &= (uint16_t) ~(NEWS_DATA | NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
+	k->share->told = false;
 }
 
 static bool can_be_shared(const struct sock *k)

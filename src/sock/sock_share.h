@@ -82,6 +82,8 @@ int share_begin(struct sock *k) must_check;
 int share_with(struct sock *k, struct sock_app *b, struct sock **out) must_check;
 /* A holder goes. True: others stay, and the protocol's object with them. */
 bool share_leave(struct sock *k);
+/* k has, or may get, another holder: nothing is pushed to it from here on. */
+void share_ask(struct sock *k);
 /* The last one: what became of the rest. */
 void share_free(struct sock *k);
 /* Something may be read or accepted. k: any holder. */
@@ -98,6 +100,7 @@ bool share_has_more(struct sock *k);
 /* k is about to be bound: it can be joined. 0 is no key. 0, -EEXIST: another is there, -ENOMEM. */
 int join_offer(struct sock *k, uint16_t port, uint64_t key) must_check;
 int cmd_join(struct sock_cmd *c);
+int cmd_offer(struct sock_cmd *c);
 
 int cmd_share(struct sock_cmd *c);
 int cmd_unread(struct sock_cmd *c);

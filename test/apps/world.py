@@ -34,6 +34,7 @@ if "keep" not in sys.argv:
 socket_path = os.path.join(folder, "zstackd.sock")
 tool = os.path.join(folder, "zstack")
 net = service = None
+domains = ("--allow", "*")  # who may attach; a test may say it otherwise before start()
 
 
 def path(*names):
@@ -74,7 +75,7 @@ def start(*programs, service_args=()):
 
 def serve(*args):
     global service
-    service = peer.Service(net, socket_path, "--allow", "*", *args)
+    service = peer.Service(net, socket_path, *domains, *args)
     atexit.register(service.process.kill)
 
 

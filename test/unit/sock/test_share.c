@@ -618,6 +618,51 @@ static void others_do_not_join(void **state)
 	app_down(&other);
 }
 
+static struct chan_cqe offer(struct host *h, uint32_t sid, uint64_t key)
+{
+	return ask(h, (struct chan_sqe){.op = CHAN_OP_OFFER, .sid = sid, .off = key});
+}
+
+/* H40: a child that is refused comes later, and has what its parent offered. */
+static void what_is_offered_is_joined(void **state)
+{
+	uint32_t l = make_socket(B, AF_INET, SOCK_STREAM);
+	struct chan_cqe e;
+
+	assert_int_equal(do_bind(B, l, &B->addr, 80), 0);
+	assert_int_equal(do_listen(B, l, 8), 0);
+	app_up(&child, (struct sock_app_cfg){.id = CHILD});
+	assert_int_equal(ask(&child, joining(AF_INET, SOCK_STREAM, KEY)).res, -ENOENT);
+	assert_int_equal(offer(B, l, KEY).res, 0);
+	assert_int_equal(offer(B, l, KEY).res, 0);
+	assert_int_equal(offer(B, l, KEY + 1).res, -EEXIST);
+	/* From here on it is asked for. */
+	comes();
+	app_read(B);
+	assert_false(take(B, CHAN_EV_ACCEPT, l, &e));
+	assert_true(told(B));
+	e = ask(&child, joining(AF_INET, SOCK_STREAM, KEY));
+	assert_int_equal(e.res, 0);
+	assert_true(told(&child));
+	assert_true(accepts(&child, e.sid));
+	assert_false(accepts(B, l));
+	app_down(&child);
+}
+
+static void what_can_not_be_joined_is_not_offered(void **state)
+{
+	uint32_t l = make_socket(B, AF_INET, SOCK_STREAM), m;
+
+	assert_int_equal(offer(B, l, KEY).res, -EINVAL); /* it has no port */
+	assert_int_equal(do_bind(B, l, &B->addr, 80), 0);
+	assert_int_equal(offer(B, l, 0).res, -EINVAL);
+	assert_int_equal(offer(B, l, KEY).res, 0);
+	m = make_socket(B, AF_INET6, SOCK_STREAM);
+	assert_int_equal(do_bind(B, m, &(struct ip_addr){0}, 81), 0);
+	assert_int_equal(offer(B, m, KEY).res, 0); /* of another port */
+	assert_int_equal(offer(B, m + 1000, KEY).res, -EBADF);
+}
+
 /* ---- datagrams (src/sock/sock_udp_queue.c) ---- */
 
 static uint32_t hears, says; /* a socket of B at port 53, one of A */
@@ -822,6 +867,8 @@ int main(void)
 		TEST(who_was_told_and_waits_no_more_is_replaced),
 		TEST(who_knows_the_key_joins),
 		TEST(others_do_not_join),
+		TEST(what_is_offered_is_joined),
+		TEST(what_can_not_be_joined_is_not_offered),
 		TEST(datagrams_go_back_in_front),
 		TEST(a_reader_that_dies_leaves_no_charge),
 		TEST(what_is_no_datagram_does_not_go_back),
