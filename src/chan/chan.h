@@ -30,7 +30,7 @@
 #include "chan/ring.h"
 
 #define CHAN_MAGIC   0x4b54535aU /* "ZSTK" */
-#define CHAN_VERSION 10
+#define CHAN_VERSION 11
 
 /* ---- names ---- */
 
