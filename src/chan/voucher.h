@@ -7,7 +7,8 @@
  * not have the port. So root, and nobody else needs to, makes a descriptor that says what for; by
  * it the kernel vouches for the user who made it (SO_PEERCRED of a listening UNIX socket is
  * its maker's, and its name can't be changed). Whoever has it, by fork from its maker or given by
- * him, may do that one thing as its maker may: which is decided by the policy of then.
+ * him, may do that one thing as its maker may: which is decided by the policy of then. A program
+ * that is executed gets those of the sockets that it gets (client/exec.c).
  *
  * It is as good as the socket that it goes with: it is made, kept and closed with that.
  */

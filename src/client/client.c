@@ -130,26 +130,76 @@ static int tables_init(void)
 	return r == 0 ? fd_init() : r;
 }
 
-int client_adopt(const char *path, const char *name, struct attach_msg *welcome)
+static void adopt_begin(const char *path)
 {
 	struct transport *t = &client.transport;
-	int r;
 
 	client_begin(true);
 	t->attached = true;
 	rejoin_init(path);
 	t->service = (struct attached){.sock = -1, .pidfd = -1};
+}
+
+static int adopt_tables(unsigned n_cores)
+{
+	int r;
+
+	client.transport.n_cores = n_cores;
+	r = tables_init();
+	if (r == 0)
+		return 0;
+	cores_fini();
+	transport_close(&client.transport);
+	return r;
+}
+
+int client_adopt(const char *path, const char *name, struct attach_msg *welcome)
+{
+	struct transport *t = &client.transport;
+	int r;
+
+	adopt_begin(path);
 	r = attach_child(&t->service, welcome, t->map);
 	if (r < 0)
 		return r;
 	rejoin_know(&t->service, name);
-	t->n_cores = t->service.n_cores;
-	r = tables_init();
+	r = adopt_tables(t->service.n_cores);
+	if (r < 0)
+		return r;
+	client_go(-1);
+	return 0;
+}
+
+static bool is_sane(const struct lost_service *l)
+{
+	_Alignas(64) struct chan_hdr said = *l->hdr;
+	struct chan_hdr hdr;
+
+	return l->n_cores > 0 && l->n_cores <= EMBED_CORES_MAX &&
+	       chan_check(&said, said.total_bytes, &hdr) == 0 && l->arena_bytes == hdr.arena_bytes;
+}
+
+int client_adopt_lost(const struct lost_service *l)
+{
+	struct transport *t = &client.transport;
+	int r = is_sane(l) ? 0 : -EPROTO;
+
+	if (r < 0)
+		return r;
+	adopt_begin(l->path);
+	t->service.uid = l->uid;
+	t->service.free_ports_from = l->free_ports_from;
+	rejoin_know(&t->service, l->name);
+	r = orphan_channels(l);
 	if (r < 0) {
-		cores_fini();
 		transport_close(t);
 		return r;
 	}
+	r = adopt_tables(l->n_cores);
+	if (r < 0)
+		return r;
+	client.lost = true;
+	rejoin_alone(l->refused);
 	client_go(-1);
 	return 0;
 }

@@ -3,9 +3,15 @@
  * exec() in a program that is attached to a service (docs/design/011, 5): the program to come is a
  * child as fork makes one (fork.c), but nothing of the client's tables goes along. So what it needs
  * is in the mail when it starts: one descriptor survives, a UNIX socket, in which lies WELCOME with
- * the child's descriptors and one more, of a memfd that says which sockets there are.
+ * the child's descriptors and one more, of a memfd that says which sockets there are
+ * (exec_letter.h). exec_adopt.c reads it.
  *
- *	[ struct exec_head | struct exec_item, its options | ... ]
+ * Without a service, or if it refuses, the program to come is what a child of fork is then, an
+ * orphan (orphan.c): it gets the memfd alone, and goes its own way to the next service.
+ *
+ * What the program was allowed as root (vouch.c) goes along with what it was allowed for: whoever
+ * is given a listening socket may keep it for ever, under the kernel as well, and its application
+ * is this one's user's already. What is closed by exec takes its voucher along.
  *
  * A child of fork that has done nothing with its sockets yet puts its own WELCOME there: it is the
  * same process.
@@ -14,59 +20,182 @@
  * connection, the service knows that there is no child, and its sockets have one holder again.
  */
 #define _GNU_SOURCE
-#include <stdlib.h>
+#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "chan/attach.h"
-#include "client/exec.h"
-#include "client/image.h"
+#include "client/exec_letter.h"
 
-#define EXEC_MAGIC 0x4558535au
-#define BYTES_MAX  (256u << 20)
+#define VOUCHERS_MAX 256 /* ports below 1024 are not so many */
 
-struct exec_head {
-	uint32_t magic;
-	uint32_t image_bytes; /* another version has another size */
-	uint32_t n;
-	uint32_t pad;
-	char path[112]; /* of the service, and its name (attach_name()) */
-	char name[112];
+struct letter {
+	int memfd;
+	struct exec_head head;
+	int voucher[VOUCHERS_MAX];
+	unsigned n_vouchers;
 };
-
-struct exec_item {
-	struct exec_file file;
-	struct sock_image image;
-};
-
-/* ---- the image that goes ---- */
 
 static bool write_all(int fd, const void *what, size_t n)
 {
 	return write(fd, what, n) == (ssize_t)n;
 }
 
-static void names_write(struct exec_head *h)
+static bool voucher_add(struct letter *l, int fd)
+{
+	if (fd < 0 || l->n_vouchers == VOUCHERS_MAX)
+		return false;
+	l->voucher[l->n_vouchers++] = fd;
+	return true;
+}
+
+/* 0, or -errno. */
+static int letter_begin(struct letter *l, uint32_t flags)
 {
 	const struct rejoin *j = &client.transport.rejoin;
 
-	memcpy(h->path, j->path, sizeof(j->path));
-	memcpy(h->name, j->name, sizeof(j->name));
+	*l = (struct letter){.head = {.magic = EXEC_MAGIC,
+				      .image_bytes = sizeof(struct exec_item),
+				      .flags = flags,
+				      .uid = j->uid,
+				      .free_ports_from = client.transport.service.free_ports_from}};
+	memcpy(l->head.path, j->path, sizeof(j->path));
+	memcpy(l->head.name, j->name, sizeof(j->name));
+	if (voucher_add(l, vouch_attach()))
+		l->head.flags |= EXEC_VOUCHER;
+	l->memfd = memfd_create("zstack-exec", MFD_CLOEXEC);
+	if (l->memfd < 0)
+		return -errno;
+	/* Written last. */
+	return lseek(l->memfd, sizeof(l->head), SEEK_SET) < 0 ? -errno : 0;
 }
 
-static bool write_one(int fd, const struct exec_file *f, const struct csock *s)
+static int letter_head(const struct letter *l)
+{
+	return pwrite(l->memfd, &l->head, sizeof(l->head), 0) == sizeof(l->head) ? 0 : -ENOSPC;
+}
+
+static void letter_end(const struct letter *l)
+{
+	if (l->memfd >= 0)
+		close(l->memfd);
+}
+
+static bool write_item(struct letter *l, struct exec_item *item, const struct csock *s)
+{
+	item->voucher = voucher_add(l, vouch_of(s));
+	l->head.n++;
+	return write_all(l->memfd, item, sizeof(*item)) &&
+	       (s->opts == NULL ||
+		write_all(l->memfd, s->opts->opt, s->opts->n * sizeof(s->opts->opt[0])));
+}
+
+static bool write_one(struct letter *l, const struct exec_file *f, const struct csock *s)
 {
 	struct exec_item item = {.file = *f};
 
 	image_write(&item.image, s);
-	return write_all(fd, &item, sizeof(item)) &&
-	       (s->opts == NULL ||
-		write_all(fd, s->opts->opt, s->opts->n * sizeof(s->opts->opt[0])));
+	return write_item(l, &item, s);
 }
 
-/* 1, or 0: it can't go along. Each call to the service lets others close descriptors. */
-static int write_sock(int memfd, const struct exec_file *f, uint32_t app)
+static int vouchers_send(int to, const struct letter *l)
+{
+	struct attach_head more;
+	int r = 0;
+
+	for (unsigned i = 0; i < l->n_vouchers && r == 0; i += ATTACH_FDS_MAX) {
+		unsigned n = l->n_vouchers - i;
+
+		r = attach_send(to, ATTACH_FORK, &more, sizeof(more), l->voucher + i,
+				n < ATTACH_FDS_MAX ? n : ATTACH_FDS_MAX);
+	}
+	return r;
+}
+
+/* m: WELCOME, or FORK; with fewer descriptors than there may be. The descriptor that the letter can
+ * be read from, which stays open across exec. */
+static int mail(const struct letter *l, struct attach_msg *m, size_t len)
+{
+	int fd[ATTACH_FDS_MAX], pair[2], r;
+
+	if (m->n_fds >= ATTACH_FDS_MAX)
+		return -EPROTO;
+	/* Nobody reads it now: what does not fit is left out. */
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
+		return -errno;
+	(void)!fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	memcpy(fd, m->fd, m->n_fds * sizeof(fd[0]));
+	fd[m->n_fds] = l->memfd;
+	r = attach_send(pair[0], m->head.type, m->bytes, len, fd, m->n_fds + 1);
+	if (r == 0)
+		(void)!vouchers_send(pair[0], l);
+	close(pair[0]);
+	if (r == 0)
+		return pair[1];
+	close(pair[1]);
+	return r;
+}
+
+static int letter_send(const struct letter *l, struct attach_msg *m)
+{
+	size_t len = m->head.type == ATTACH_WELCOME ? sizeof(m->welcome) : sizeof(m->head);
+	int r = letter_head(l);
+
+	if (r == 0)
+		r = l->head.n > 0 ? mail(l, m, len) : -ENOENT;
+	return r;
+}
+
+/* ---- no service makes an application for it ---- */
+
+/* As it is to be found by whoever has it, at the next service or this one. */
+static void share_later(struct csock *s)
+{
+	for (unsigned i = 0; i < csock_members(s); i++) {
+		if (!client.lost)
+			fork_offer(csock_member(s, i));
+		if (client.lost || service_is_deaf())
+			orphan_share(csock_member(s, i));
+	}
+}
+
+static int write_alone(struct letter *l, const struct exec_file *f)
+{
+	struct exec_item item = {.file = *f};
+	int err;
+	struct csock *s = fd_csock(f->fd, &err);
+	uint32_t serial = s != NULL ? s->serial : 0;
+
+	if (s != NULL)
+		share_later(s);
+	if (s == NULL || s->serial != serial)
+		return 0;
+	image_write(&item.image, s);
+	image_is_alone(&item.image);
+	return write_item(l, &item, s) ? 0 : -ENOSPC;
+}
+
+static int prepare_alone(const struct exec_file *f, unsigned n)
+{
+	struct attach_msg m = {.head.type = ATTACH_FORK};
+	struct letter l;
+	int r = letter_begin(&l, EXEC_ALONE | (client.lost ? 0 : EXEC_REFUSED));
+
+	l.head.n_cores = client.n_cores;
+	l.head.hdr = client.core[0].end.hdr;
+	l.head.arena_bytes = client.transport.service.arena[0].bytes;
+	for (unsigned i = 0; i < n && r == 0; i++)
+		r = write_alone(&l, &f[i]);
+	if (r == 0)
+		r = letter_send(&l, &m);
+	letter_end(&l);
+	return r;
+}
+
+/* ---- a service does ---- */
+
+/* 0 also if it can't go along. Each call to the service lets others close descriptors. */
+static int write_sock(struct letter *l, const struct exec_file *f, uint32_t app)
 {
 	int err;
 	struct csock *s = fd_csock(f->fd, &err);
@@ -79,60 +208,26 @@ static int write_sock(int memfd, const struct exec_file *f, uint32_t app)
 		fork_share(s, app);
 	if (s->serial != serial || (s->child_sid == 0 && s->state != CSOCK_BROKEN))
 		return 0;
-	return write_one(memfd, f, s) ? 1 : -ENOSPC;
-}
-
-static int write_socks(int memfd, const struct exec_file *f, unsigned n, uint32_t app)
-{
-	struct exec_head head = {.magic = EXEC_MAGIC, .image_bytes = sizeof(struct exec_item)};
-
-	names_write(&head);
-	if (!write_all(memfd, &head, sizeof(head)))
-		return -ENOSPC;
-	for (unsigned i = 0; i < n; i++) {
-		int r = write_sock(memfd, &f[i], app);
-
-		if (r < 0)
-			return r;
-		head.n += (uint32_t)r;
-	}
-	fork_fence();
-	return pwrite(memfd, &head, sizeof(head), 0) == sizeof(head) ? (int)head.n : -ENOSPC;
-}
-
-/* The letter: the descriptor it can be read from, which stays open across exec. */
-static int mail(struct attach_msg *m, int memfd)
-{
-	int fd[ATTACH_FDS_MAX], pair[2], r;
-
-	if (m->n_fds >= ATTACH_FDS_MAX)
-		return -EPROTO;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
-		return -errno;
-	memcpy(fd, m->fd, m->n_fds * sizeof(fd[0]));
-	fd[m->n_fds] = memfd;
-	r = attach_send(pair[0], ATTACH_WELCOME, &m->welcome, sizeof(m->welcome), fd, m->n_fds + 1);
-	close(pair[0]);
-	if (r == 0)
-		return pair[1];
-	close(pair[1]);
-	return r;
+	return write_one(l, f, s) ? 0 : -ENOSPC;
 }
 
 static int prepare(const struct exec_file *f, unsigned n)
 {
 	struct attach_msg m;
-	int memfd, r = attach_fork(&client.transport.service, &m);
+	struct letter l;
+	int r = attach_fork(&client.transport.service, &m);
 
 	if (r < 0)
-		return r;
-	memfd = memfd_create("zstack-exec", MFD_CLOEXEC);
-	r = memfd < 0 ? -errno : write_socks(memfd, f, n, m.welcome.app);
-	if (r >= 0)
-		r = r > 0 ? mail(&m, memfd) : -ENOENT;
+		return prepare_alone(f, n);
+	r = letter_begin(&l, 0);
+	for (unsigned i = 0; i < n && r == 0; i++)
+		r = write_sock(&l, &f[i], m.welcome.app);
+	if (r == 0) {
+		fork_fence();
+		r = letter_send(&l, &m);
+	}
 	attach_close_fds(&m);
-	if (memfd >= 0)
-		close(memfd);
+	letter_end(&l);
 	return r;
 }
 
@@ -150,16 +245,12 @@ static const struct exec_file *file_of(const struct exec_file *f, unsigned n, co
 }
 
 /* All sockets, because what the new image does not find it closes. */
-static int write_all_socks(int memfd, const struct exec_file *f, unsigned n)
+static int write_all_socks(struct letter *l, const struct exec_file *f, unsigned n)
 {
 	static const struct exec_file nowhere = {.fd = -1};
-	struct exec_head head = {.magic = EXEC_MAGIC, .image_bytes = sizeof(struct exec_item)};
 	struct csock *s;
 	int err;
 
-	names_write(&head);
-	if (!write_all(memfd, &head, sizeof(head)))
-		return -ENOSPC;
 	for (int fd = fd_next(0); fd >= 0; fd = fd_next(fd + 1)) {
 		const struct exec_file *file;
 
@@ -167,23 +258,23 @@ static int write_all_socks(int memfd, const struct exec_file *f, unsigned n)
 		if (s == NULL || s->fd != fd || (s->child_sid == 0 && s->state != CSOCK_BROKEN))
 			continue;
 		file = file_of(f, n, s);
-		if (!write_one(memfd, file != NULL ? file : &nowhere, s))
+		if (!write_one(l, file != NULL ? file : &nowhere, s))
 			return -ENOSPC;
-		head.n++;
 	}
-	return pwrite(memfd, &head, sizeof(head), 0) == sizeof(head) ? (int)head.n : -ENOSPC;
+	return 0;
 }
 
 static int prepare_unborn(const struct exec_file *f, unsigned n)
 {
 	struct attach_msg m = *child_welcome();
-	int memfd = memfd_create("zstack-exec", MFD_CLOEXEC);
-	int r = memfd < 0 ? -errno : write_all_socks(memfd, f, n);
+	struct letter l;
+	int r = letter_begin(&l, 0);
 
-	if (r >= 0)
-		r = r > 0 ? mail(&m, memfd) : -ENOENT;
-	if (memfd >= 0)
-		close(memfd);
+	if (r == 0)
+		r = write_all_socks(&l, f, n);
+	if (r == 0)
+		r = letter_send(&l, &m);
+	letter_end(&l);
 	return r;
 }
 
@@ -196,166 +287,8 @@ int exec_prepare(const struct exec_file *f, unsigned n, bool becomes)
 		child_born();
 	if (child_unborn())
 		r = prepare_unborn(f, n);
-	else if (client.running && client.transport.attached && !client.lost)
-		r = prepare(f, n);
+	else if (client.running && client.transport.attached)
+		r = client.lost ? prepare_alone(f, n) : prepare(f, n);
 	client_unlock();
 	return r;
-}
-
-/* ---- the image that comes ---- */
-
-static struct csock **adopted;
-static unsigned n_adopted;
-
-static void *read_all(int fd, size_t *bytes)
-{
-	struct stat st;
-	char *p;
-
-	if (fstat(fd, &st) < 0 || st.st_size < (off_t)sizeof(struct exec_head) ||
-	    st.st_size > BYTES_MAX)
-		return NULL;
-	*bytes = (size_t)st.st_size;
-	p = malloc(*bytes);
-	if (p != NULL && pread(fd, p, *bytes, 0) == (ssize_t)*bytes)
-		return p;
-	free(p);
-	return NULL;
-}
-
-static bool head_sane(const struct exec_head *h)
-{
-	return h->magic == EXEC_MAGIC && h->image_bytes == sizeof(struct exec_item) && h->n > 0 &&
-	       h->n <= FD_MAX && memchr(h->path, '\0', sizeof(h->path)) != NULL &&
-	       memchr(h->name, '\0', sizeof(h->name)) != NULL;
-}
-
-/* Reads on at *at; NULL when there is no more. */
-static const void *take(const char *all, size_t bytes, size_t *at, size_t n)
-{
-	const char *p = all + *at;
-
-	if (n > bytes - *at)
-		return NULL;
-	*at += n;
-	return p;
-}
-
-/* One item, and its options; false: that were all. */
-static bool item_open(const char *all, size_t bytes, size_t *at, struct exec_file *f)
-{
-	const void *item = take(all, bytes, at, sizeof(struct exec_item)), *opts;
-	struct exec_item e;
-	struct csock *s;
-
-	if (item == NULL)
-		return false;
-	memcpy(&e, item, sizeof(e));
-	opts = take(all, bytes, at, (size_t)e.image.n_opts * sizeof(struct opt));
-	if (opts == NULL)
-		return false;
-	s = image_open(&e.image, opts);
-	if (s != NULL) {
-		/* For children that are to be somebody else; vouchers are closed by exec. */
-		if (s->flags & CSOCK_BOUND)
-			vouch_bound(s);
-		adopted[n_adopted] = s;
-		f[n_adopted++] = e.file;
-	}
-	return true;
-}
-
-static void socks_open(const char *all, size_t bytes, unsigned n, struct exec_file *f)
-{
-	size_t at = sizeof(struct exec_head);
-
-	for (unsigned i = 0; i < n && item_open(all, bytes, &at, f); i++)
-		;
-}
-
-static int adopt(struct attach_msg *m, const char *all, size_t bytes, struct exec_file **out)
-{
-	const struct exec_head *h = (const struct exec_head *)all;
-	int r;
-
-	if (!head_sane(h))
-		return -EPROTO;
-	adopted = calloc(h->n, sizeof(adopted[0]));
-	*out = calloc(h->n, sizeof(**out));
-	if (adopted == NULL || *out == NULL)
-		return -ENOMEM;
-	r = client_adopt(h->path, h->name, m);
-	if (r < 0)
-		return r;
-	socks_open(all, bytes, h->n, *out);
-	return (int)n_adopted;
-}
-
-static void forget(void)
-{
-	free(adopted);
-	adopted = NULL;
-	n_adopted = 0;
-}
-
-static int read_and_adopt(struct attach_msg *m, struct exec_file **out)
-{
-	size_t bytes = 0;
-	int memfd, r = -EPROTO;
-	char *all;
-
-	if (m->n_fds < 3 || m->head.type != ATTACH_WELCOME)
-		return r;
-	memfd = m->fd[--m->n_fds];
-	all = read_all(memfd, &bytes);
-	close(memfd);
-	if (all != NULL)
-		r = adopt(m, all, bytes, out);
-	free(all);
-	return r;
-}
-
-int exec_adopt(int letter, struct exec_file **out)
-{
-	struct attach_msg m;
-	int r = attach_recv(letter, &m, MSG_DONTWAIT);
-
-	*out = NULL;
-	if (r < 0)
-		return r;
-	client_lock();
-	r = client.running ? -EALREADY : read_and_adopt(&m, out);
-	if (r < 0)
-		forget();
-	client_unlock();
-	attach_close_fds(&m);
-	if (r < 0) {
-		free(*out);
-		*out = NULL;
-	}
-	return r;
-}
-
-int exec_place(unsigned i, int fd)
-{
-	struct csock *s;
-	int r;
-
-	client_lock();
-	s = i < n_adopted ? adopted[i] : NULL;
-	r = s == NULL ? -EBADF : s->fd < 0 ? fd_open(s, NULL, fd, 0) : fd_dup(s->fd, fd);
-	if (r >= 0 && s->fd < 0)
-		s->fd = fd;
-	client_unlock();
-	return r < 0 ? r : 0;
-}
-
-void exec_placed(void)
-{
-	client_lock();
-	for (unsigned i = 0; i < n_adopted; i++)
-		if (adopted[i]->fd < 0)
-			group_close(adopted[i]);
-	forget();
-	client_unlock();
 }

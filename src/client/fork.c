@@ -417,7 +417,7 @@ static void share_all(uint32_t app)
 
 /* ---- a child that is refused ---- */
 
-static void offer(struct csock *s)
+void fork_offer(struct csock *s)
 {
 	struct chan_sqe cmd = {.op = CHAN_OP_OFFER};
 	struct chan_cqe e;
@@ -433,7 +433,7 @@ static void offer(struct csock *s)
 /* What it is to have in common with us when it comes. */
 static void offer_all(void)
 {
-	socks_each(offer);
+	socks_each(fork_offer);
 	fork_fence();
 }
 

@@ -45,6 +45,19 @@ void image_write(struct sock_image *i, const struct csock *s)
 		i->sid[g->sock[k]->core] = g->sock[k]->child_sid;
 }
 
+void image_is_alone(struct sock_image *i)
+{
+	bool opened = i->state == CSOCK_CONNECTED || i->state == CSOCK_CONNECTING;
+
+	memset(i->sid, 0, sizeof(i->sid));
+	i->limit = 0;
+	if (i->type != SOCK_STREAM || !opened)
+		return;
+	i->state = CSOCK_BROKEN;
+	i->shut = SHUT_RD_BIT | SHUT_WR_BIT;
+	i->err = -ECONNRESET;
+}
+
 static bool sane(const struct sock_image *i, const struct opt *opts)
 {
 	if (i->domain != AF_INET && i->domain != AF_INET6)
@@ -57,7 +70,7 @@ static bool sane(const struct sock_image *i, const struct opt *opts)
 	return i->first < client.n_cores && i->n_opts <= OPTS_MAX && i->err <= 0 &&
 	       i->err > -4096 && i->rcvlowat > 0 && (opts != NULL || i->n_opts == 0) &&
 	       i->rcvtimeo_ns >= 0 && i->sndtimeo_ns >= 0 &&
-	       (i->sid[i->first] != 0 || i->state == CSOCK_BROKEN);
+	       (i->sid[i->first] != 0 || i->state == CSOCK_BROKEN || client.lost);
 }
 
 static void fill(struct csock *s, const struct sock_image *i)
@@ -142,6 +155,9 @@ struct csock *image_open(const struct sock_image *i, const struct opt *opts)
 	if (s == NULL)
 		return NULL;
 	fill(s, i);
+	/* At the next service it may be there already. */
+	if (client.lost && (s->flags & CSOCK_BOUND))
+		s->flags |= CSOCK_JOINT;
 	options_take(s, opts, i->n_opts, i->key);
 	if (members_open(s, i))
 		return s;

@@ -28,6 +28,8 @@ _Static_assert(sizeof(struct sock_image) == 176, "the same for all who read it")
 
 /* Of a socket and its group: names are those that SHARE gave (child_sid). */
 void image_write(struct sock_image *i, const struct csock *s);
+/* For one who has it at no service, or not yet: no name, and no connection. */
+void image_is_alone(struct sock_image *i);
 /* The socket, without a descriptor; its group with it. opts: i->n_opts. NULL: that can't be one. */
 struct csock *image_open(const struct sock_image *i, const struct opt *opts) must_check;
 

@@ -57,11 +57,11 @@ static int arena_make(struct attached *a, unsigned i, uint64_t bytes)
 	return r;
 }
 
-static int core_make(struct core *fresh, unsigned i, uint64_t arena_bytes)
+static int channel_make(unsigned i, const struct chan_hdr *hdr, uint64_t arena_bytes)
 {
 	struct transport *t = &client.transport;
 	struct attached *a = &t->service;
-	int r = rings_make(&a->rings[i], &client.core[i].end.hdr);
+	int r = rings_make(&a->rings[i], hdr);
 
 	if (r == 0)
 		r = arena_make(a, i, arena_bytes);
@@ -74,9 +74,26 @@ static int core_make(struct core *fresh, unsigned i, uint64_t arena_bytes)
 				      .stack_bell_fd = -1};
 	t->map[i].region[CHAN_REGION_ARENA].base = a->arena[i].at;
 	t->map[i].region[CHAN_REGION_ARENA].bytes = arena_bytes;
-	r = core_init(fresh, i, &t->map[i]);
+	return 0;
+}
+
+static int core_make(struct core *fresh, unsigned i, uint64_t arena_bytes)
+{
+	int r = channel_make(i, &client.core[i].end.hdr, arena_bytes);
+
+	if (r == 0)
+		r = core_init(fresh, i, &client.transport.map[i]);
 	fresh->sock = client.sock;
 	return r == 0 ? core_rows_init(fresh) : r;
+}
+
+int orphan_channels(const struct lost_service *lost)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < lost->n_cores && r == 0; i++)
+		r = channel_make(i, lost->hdr, lost->arena_bytes);
+	return r;
 }
 
 static int cores_make(struct core *fresh)
@@ -184,7 +201,7 @@ static void tables_take(const struct core *fresh)
 
 /* ---- before fork ---- */
 
-static void key_share(struct csock *s)
+void orphan_share(struct csock *s)
 {
 	if (!csock_may_have_key(s))
 		return;
@@ -194,7 +211,7 @@ static void key_share(struct csock *s)
 
 void orphan_prepare(void)
 {
-	socks_each(key_share);
+	socks_each(orphan_share);
 }
 
 /* ---- after it ---- */

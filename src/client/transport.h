@@ -19,6 +19,16 @@ struct attach_msg;
 /* Attaches by what a service made for us (exec.c): no socket is there yet. name: see
  * attach_name(). Inside. */
 int client_adopt(const char *path, const char *name, struct attach_msg *welcome) must_check;
+/* The same, if none has, or the one that is there refuses: the next one is looked for. */
+struct lost_service {
+	const char *path, *name;
+	uint32_t uid, free_ports_from;
+	unsigned n_cores;
+	bool refused;
+	const struct chan_hdr *hdr; /* of each core's channel */
+	uint64_t arena_bytes;
+};
+int client_adopt_lost(const struct lost_service *l) must_check;
 
 /* ---- config.c ---- */
 void config_set_error(struct zs_config *c, const char *fmt, ...)
@@ -52,8 +62,15 @@ int vouch_take(int fd, const char *purpose);
 void vouch_drop(int fd);
 /* Its port is the program's, by a service's word. */
 void vouch_bound(struct csock *s);
+/* fd, which is taken, is its voucher; -1: it has none. */
+void vouch_give(struct csock *s, int fd);
 /* What is to be shown when it gets that port again; -1. */
 int vouch_bind(const struct csock *s);
+/* What may be given to whoever gets the socket, or attaches for this program; -1. */
+int vouch_of(const struct csock *s);
+int vouch_attach(void);
+/* fd, which is taken, is to be shown to the next service; -1: nothing. */
+void vouch_attach_give(int fd);
 
 /* ---- fork.c ---- */
 void fork_hooks(void);
@@ -62,6 +79,8 @@ void fork_hooks(void);
 void fork_share(struct csock *s, uint32_t app);
 /* It has another holder: what is unread, or not accepted, goes back to the service. */
 void fork_shared(struct csock *s);
+/* Who is refused by the service may join it later. */
+void fork_offer(struct csock *s);
 /* After the last of them. */
 void fork_fence(void);
 
@@ -73,6 +92,10 @@ void csock_key_make(struct csock *s);
 /* ---- orphan.c: a child of fork that no service has a place for ---- */
 /* In the parent, before: holders of a socket know one another at the next service. */
 void orphan_prepare(void);
+void orphan_share(struct csock *s);
+/* Channels that lead nowhere, for cores without tables; lost->hdr has been checked. -ENOMEM …:
+ * attach_close() undoes it. */
+int orphan_channels(const struct lost_service *lost) must_check;
 /* In the child, of whose threads this is the only one: it is as if its service had just gone; or
  * -errno, and it has nothing. refused: there is one. */
 int orphan_begin(bool refused) must_check;

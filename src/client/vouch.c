@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What this program was allowed as root, kept for the next service (chan/voucher.h). Children of
- * fork have it, too. Who is executed as root makes its own of what comes along. Without one, as in a
- * program that closes all descriptors, the next service goes by the user of then.
+ * fork have it, too, and so has a program that is executed, with the sockets that it gets (exec.c).
+ * Without one, as in a program that closes all descriptors, the next service goes by the user of
+ * then.
  */
 #include <unistd.h>
 
@@ -16,11 +17,17 @@ int vouch_make(const char *purpose)
 	return fd >= 0 ? fd_high(fd) : -1;
 }
 
-int vouch_take(int fd, const char *purpose)
+/* The number may be another file's by now. */
+static int checked(int fd, const char *purpose)
 {
 	uint32_t maker;
 
-	return fd >= 0 && geteuid() != 0 && voucher_read(fd, purpose, &maker) == 0 ? fd : -1;
+	return fd >= 0 && voucher_read(fd, purpose, &maker) == 0 ? fd : -1;
+}
+
+int vouch_take(int fd, const char *purpose)
+{
+	return geteuid() != 0 ? checked(fd, purpose) : -1;
 }
 
 /* Unless the number is another file's by now. */
@@ -40,14 +47,17 @@ static void purpose_of(char purpose[VOUCHER_MAX], const struct csock *s)
 void vouch_bound(struct csock *s)
 {
 	char purpose[VOUCHER_MAX];
-	struct opts *k;
-	int fd;
 
 	if (!transport_asks(s->local_port))
 		return;
 	purpose_of(purpose, s);
-	fd = vouch_make(purpose);
-	k = fd >= 0 ? csock_opts(s, s->opts != NULL ? s->opts->n : 0) : NULL;
+	vouch_give(s, vouch_make(purpose));
+}
+
+void vouch_give(struct csock *s, int fd)
+{
+	struct opts *k = fd >= 0 ? csock_opts(s, s->opts != NULL ? s->opts->n : 0) : NULL;
+
 	if (k != NULL)
 		k->voucher = fd;
 	else
@@ -60,4 +70,27 @@ int vouch_bind(const struct csock *s)
 
 	purpose_of(purpose, s);
 	return s->opts != NULL ? vouch_take(s->opts->voucher, purpose) : -1;
+}
+
+int vouch_of(const struct csock *s)
+{
+	char purpose[VOUCHER_MAX];
+
+	purpose_of(purpose, s);
+	return s->opts != NULL ? checked(s->opts->voucher, purpose) : -1;
+}
+
+int vouch_attach(void)
+{
+	return checked(client.transport.rejoin.voucher, VOUCHER_ATTACH);
+}
+
+void vouch_attach_give(int fd)
+{
+	struct rejoin *j = &client.transport.rejoin;
+
+	if (fd < 0)
+		return;
+	vouch_drop(j->voucher);
+	j->voucher = fd;
 }

@@ -440,6 +440,185 @@ def a_child_of_such_a_child_is_too():
     outlived_without_a_service("again")
 
 
+SUCCESSOR = """import errno, socket, sys, threading
+print("executed", flush=True)
+l, u, c = (socket.socket(fileno=int(fd)) for fd in sys.argv[1:4])
+try:
+    got = c.recv(10)
+except OSError as e:
+    got = errno.errorcode[e.errno]
+l.setblocking(False)
+try:
+    l.accept()
+except BlockingIOError:
+    got += " EAGAIN"
+l.setblocking(True)
+print("there again", got, u.getsockname()[1], flush=True)
+
+def answer():
+    while True:
+        u.sendto(b"executed", u.recvfrom(100)[1])
+
+threading.Thread(target=answer, daemon=True).start()
+while True:
+    s, _ = l.accept()
+    s.sendall(b"executed")
+    s.close()
+"""
+PREDECESSOR = """import os, socket, subprocess, sys
+l = socket.create_server(("%s", 7))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("%s", 8))
+print("ready", flush=True)
+c, _ = l.accept()
+print("there", flush=True)
+sys.stdin.readline()
+for s in (l, u, c):
+    s.set_inheritable(True)
+argv = [sys.executable, "-c", sys.argv[2], *(str(s.fileno()) for s in (l, u, c))]
+if sys.argv[1] == "spawn":
+    subprocess.Popen(argv, close_fds=False)
+elif sys.argv[1] == "exec" or os.fork() == 0:
+    os.execv(argv[0], argv)
+while True:
+    s, _ = l.accept()
+    s.sendall(b"parent")
+    s.close()
+"""
+
+
+def executed_without_a_service(how, *others):
+    """It finds the next service by itself, with the sockets that exec left open."""
+    if world.kernel:
+        return
+    p = App(world.PYTHON, "-c", PREDECESSOR % (ZS4, ZS4), how, SUCCESSOR, ready="ready", stdin=subprocess.PIPE)
+    with contextlib.closing(connect(ZS4)):
+        p.await_line("there")
+    world.service.process.kill()
+    world.service.wait(20)
+    p.process.stdin.write(b"\n")
+    p.process.stdin.flush()
+    p.await_line("executed")
+    world.serve()
+    p.await_line("there again ECONNRESET EAGAIN 8")
+    seen, all_of_them = set(), {b"executed", *others}
+
+    def served():
+        with contextlib.suppress(OSError):
+            together(8, lambda i: seen.add(who_accepts()))
+            seen.add(b"udp " + who_answers())
+        return seen == all_of_them | {b"udp executed"}
+    world.until(f"all serve, not just {seen}", served)
+    world.replace_service()
+    seen.clear()
+    world.until(f"all serve at the next, not just {seen}", served)
+    well(p)
+    p.end()
+
+
+@case
+def a_program_executed_without_a_service_is_served_by_the_next():
+    executed_without_a_service("exec")
+
+
+@case
+def so_is_one_that_an_orphan_executes():
+    executed_without_a_service("fork", b"parent")
+
+
+@case
+def so_is_one_that_is_spawned():
+    executed_without_a_service("spawn", b"parent")
+
+
+DROPPER = """import os, socket, sys
+l = socket.create_server(("%s", 80))
+l.set_inheritable(True)
+os.setgid(33)
+os.setuid(33)
+if sys.argv[1] == "exec" or os.fork() == 0:
+    os.execv(sys.executable, [sys.executable, "-c", sys.argv[2], str(l.fileno()), "again"])
+l.close()
+os.wait()
+"""
+DROPPED = """import os, socket, sys
+l = socket.socket(fileno=int(sys.argv[1]))
+l.set_inheritable(True)
+if sys.argv[2] == "again":
+    os.execv(sys.executable, [sys.executable, "-c", sys.orig_argv[2], str(l.fileno()), "no more"])
+print("ready", os.getuid(), flush=True)
+while True:
+    s, _ = l.accept()
+    s.sendall(b"it")
+    s.close()
+"""
+
+
+def at_80():
+    with contextlib.suppress(OSError), contextlib.closing(connect(ZS4, 80)) as s:
+        return recv_all(s) == b"it"
+    return False
+
+
+def root_for(how):
+    """What root bound it has at the next service, although its user may not bind it; nor attach, to the one after."""
+    if world.kernel:
+        return
+    with App(world.PYTHON, "-c", DROPPER % ZS4, how, DROPPED, ready="ready 33", ok=(-15,)) as p:
+        check(at_80(), "it does not serve")
+        world.replace_service()
+        world.until("it serves at the next service", at_80)
+        for domains in (("--allow", "root"), ("--allow", "*")):
+            world.domains = domains
+            world.replace_service()
+            world.until("it serves", at_80)
+        well(p)
+
+
+@case
+def who_dropped_root_and_executes_a_program_keeps_the_port():
+    root_for("exec")
+
+
+@case
+def who_dropped_root_and_starts_a_program_keeps_the_port():
+    root_for("fork")
+
+
+CLOSER = """import os, socket, sys
+l = socket.create_server(("%s", 80))
+d = socket.create_server(("%s", 7))
+d.set_inheritable(True)
+os.setgid(33)
+os.setuid(33)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], str(d.fileno())])
+"""
+CLOSED = """import errno, socket, sys
+d = socket.socket(fileno=int(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    try:
+        socket.socket().bind(("%s", 80))
+        print("bound", flush=True)
+    except OSError as e:
+        print("said", errno.errorcode[e.errno], flush=True)
+"""
+
+
+@case
+def the_right_to_a_port_ends_with_its_socket():
+    """H37: exec closes it, and what root was allowed goes with it."""
+    if world.kernel:
+        return
+    with App(world.PYTHON, "-c", CLOSER % (ZS4, ZS4), CLOSED % ZS4, ready="ready", stdin=subprocess.PIPE, ok=(-15,)) as p:
+        for n in (1, 2):
+            p.process.stdin.write(b"\n")
+            p.process.stdin.flush()
+            world.until("it says something", lambda n=n: p.output().count("said") + p.output().count("bound") == n)
+            check(p.output().count("said EACCES") == n, p.output() + p.errors())
+            world.replace_service()
+
+
 STARTER = """import subprocess, sys
 print("ready", flush=True)
 for line in sys.stdin:

@@ -171,4 +171,34 @@ def who_has_a_child_that_is_refused_goes_on():
             check(recv_all(t) == b"child", "what the child accepts")
 
 
+EXECUTES = """import os, socket, sys
+l = socket.create_server(("%s", 7))
+l.set_inheritable(True)
+print("ready", flush=True)
+sys.stdin.readline()
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], str(l.fileno())])
+"""
+EXECUTED = """import socket, sys
+l = socket.socket(fileno=int(sys.argv[1]))
+print("executed", flush=True)
+while True:
+    s, _ = l.accept()
+    s.sendall(b"executed")
+    s.close()
+"""
+
+
+@case
+def a_program_that_is_executed_at_the_limit_serves():
+    """Its own place is the one that there will be."""
+    with App(PYTHON, "-c", EXECUTES % ZS4, EXECUTED, ready="ready", stdin=subprocess.PIPE, ok=(-15,)) as p:
+        with holder(1001), holder(1002), holder(1003):
+            p.process.stdin.write(b"\n")
+            p.process.stdin.flush()
+            p.await_line("executed")
+            until("it serves", lambda: world.accepts(7))
+            with contextlib.closing(connect(ZS4)) as t:
+                check(recv_all(t) == b"executed", "what it accepts")
+
+
 world.finish()
