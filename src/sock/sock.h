@@ -107,6 +107,35 @@ void socks_detach(struct socks *s, struct sock_app *app, bool orderly);
 int socks_share(struct sock_app *from, uint32_t sid, struct sock_app *to, uint32_t *out) must_check;
 /* A holder goes. */
 void socks_drop(struct sock_app *app, uint32_t sid);
+/* A stream that the keeper holds, and what is to be done with it (sock_kept.c). */
+struct sock_kept {
+	uint64_t name;	     /* the caller's, for socks_kept_news() */
+	uint32_t consume;    /* so many of the first unread bytes have been read */
+	const uint8_t *send; /* n_send bytes, at most `room` as it was told last; copied */
+	uint32_t n_send;
+	bool end;     /* nothing is sent behind them */
+	uint8_t *buf; /* gets the first unread bytes, at most max */
+	uint32_t max;
+	uint32_t in_flight; /* most bytes of it that are sent and not acknowledged */
+	bool take;	    /* they are read: nobody else gets them */
+	bool only_sole;	    /* nothing is wanted, nor to be told, as long as others hold it */
+	/* What came out: */
+	uint32_t n;
+	bool fin;	/* the stream ends behind them */
+	bool sole;	/* nobody but the keeper holds it */
+	int error;	/* that ended it, -errno */
+	int send_error; /* the bytes were not taken: -ENOMEM, -EPIPE, … */
+	uint32_t room;
+};
+/* Is it a connection's, which has been established? */
+bool socks_kept_streams(struct sock_app *keeper, uint32_t sid);
+/* Does all of that, and has it told when there is more. False: there is no such stream. */
+bool socks_kept_turn(struct sock_app *keeper, uint32_t sid, struct sock_kept *t);
+/* Names of streams of which there may be more to read, or to send; at most n. The keeper's bell is
+ * rung when there are some; of one that turned up, nothing is told before its next turn. */
+unsigned socks_kept_news(struct sock_app *keeper, uint64_t *name, unsigned n);
+/* The keeper gives its hold up: with a reset, if it is the last one and `reset`. */
+void socks_kept_close(struct sock_app *keeper, uint32_t sid, bool reset);
 /* The map of a detached application whose last sent buffer came home, so that its memory may be
  * unmapped; NULL when there is none. Each is told once. */
 const struct chan_map *socks_reaped(struct socks *s);

@@ -145,7 +145,8 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 
 void app_reap(struct sock_app *a)
 {
-	if (!a->dying || a->tokens.count != 0 || a->guests != 0 || a->viewers != 0)
+	if (!a->dying || a->tokens.count != 0 || a->guests != 0 || a->viewers != 0 ||
+	    a->kept_sends != 0)
 		return;
 	list_del(&a->link);
 	list_add_tail(&a->s->reaped, &a->link);
@@ -231,7 +232,7 @@ static bool app_has_work(struct sock_app *a)
 		return true;
 	/* What waits for anything but room in the event ring is moved by a return, a command or a
 	 * packet. */
-	if (!list_empty(&a->waiting) && app_room_now(a) > a->room_seen)
+	if (!list_empty(&a->waiting) && !a->keeps && app_room_now(a) > a->room_seen)
 		return true;
 	return chan_ready(&a->end.sq, sizeof(struct chan_sqe)) && !a->stalled &&
 	       app_room(a, SOCK_CMD_ROOM);

@@ -257,7 +257,8 @@ void app_tell_waiting(struct sock_app *a)
 {
 	struct list *last = a->waiting.prev;
 
-	if (likely(last == &a->waiting))
+	/* Of the keeper those stand there that it asks for: sock_kept.c. */
+	if (likely(last == &a->waiting) || a->keeps)
 		return;
 	/* Who got no turn may find room. */
 	a->room_seen = 0;

@@ -117,6 +117,7 @@ struct sock {
 	uint8_t fam : 2;		     /* SOCK_FAM_* bound */
 	bool exclusive : 1;		     /* shared: one of several that sleep is to be told */
 	bool recverr : 1;		     /* TCP: IP_RECVERR, of each error at once */
+	bool watched : 1;		     /* the keeper's: see sock_kept.c */
 	int error;			     /* pending, negative errno */
 	uint32_t connect_token, close_token; /* parked: the former names the listener */
 	uint32_t backlog, announced;	     /* listener */
@@ -124,7 +125,10 @@ struct sock {
 	uint16_t linger_s;
 	uint16_t zone;		   /* whose loopback it sees: of the program that made it */
 	uint32_t owner;		   /* who made it, whoever holds it now */
-	uint64_t linger_ns;	   /* kind SOCK_LINGER: until when */
+	union {
+		uint64_t linger_ns; /* kind SOCK_LINGER: until when */
+		uint64_t kept_name; /* of one that is kept: struct sock_kept.name */
+	};
 	struct sock *next_on_port; /* port table */
 	struct sock **link_on_port;
 	struct tcp_opt *opt; /* TCP until there is a connection, and of listeners */
@@ -213,7 +217,8 @@ struct sock_app {
 	uint32_t free_ports_from;
 	struct sock_grant *grant; /* n_grants of them */
 	uint32_t n_grants;
-	uint64_t commands; /* taken so far */
+	uint32_t kept_sends; /* in flight, of what the keeper sends */
+	uint64_t commands;   /* taken so far */
 	uint16_t zone;	   /* see sock_app_cfg */
 	bool alone;	   /* sees its own sockets only */
 	bool keeps;	   /* the service's keeper: its sockets are parked */

@@ -411,7 +411,11 @@ bool share_tell_sole(struct sock *k)
 	bool wait = false;
 
 	if (k->flags & SOCKF_PARKED) {
+		bool limit = k->news == NEWS_LIMIT; /* in which the keeper takes no interest */
+
 		k->news = 0;
+		if (unlikely(k->watched) && !limit)
+			kept_news(k);
 		return true;
 	}
 	if (unlikely(sh->n == 1 && sh->lease != NULL) && lease_end(sh) != 0)

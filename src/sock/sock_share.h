@@ -130,6 +130,9 @@ void stream_charge(struct sock *k, const struct rte_mbuf *m);
 void pending_gap(struct sock *k, uint64_t at);
 void pending_free(struct sock_desc *sh);
 
+/* sock_kept.c: there is something new of a socket of the keeper's, which is watched. */
+void kept_news(struct sock *k);
+
 /* ---- sock_lease.c: a shared stream that one of its holders reads ---- */
 /* k asks, of a stream that nobody has a lease of: is it to have one? Counts. */
 bool lease_due(struct sock *k);
