@@ -6,11 +6,15 @@
  * Not done: options that the service has been told are not told to another service again, if it is
  * replaced, by a program that got the socket so.
  */
+#include <time.h>
 #include <unistd.h>
 
 #include "chan/attach.h"
 #include "client/image.h"
 #include "client/pass.h"
+
+#define FED_MAX	    32768 /* more than the service puts there */
+#define REDEEMS_MAX 1000  /* with a millisecond between them while another one is at it */
 
 _Static_assert(sizeof(struct sock_image) <= ATTACH_IMAGE_MAX, "it fits");
 
@@ -111,16 +115,40 @@ static struct csock *open_named(const struct sock_image *image)
 	return s;
 }
 
+/* Copies of the stream's first bytes, for who has not got the library: how many. */
+static uint32_t take_out(int fd)
+{
+	static uint8_t bytes[FED_MAX];
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	return n > 0 ? (uint32_t)n : 0;
+}
+
+/* They lie in the end only until the service has been told that this is another one. */
+static int redeem(int fd, struct attach_msg *m)
+{
+	struct timespec a_while = {.tv_nsec = 1000000};
+	struct attach_pass p = {.n_image = 0};
+	int rc = -EAGAIN;
+
+	for (unsigned i = 0; (rc == -EAGAIN || rc == -EBUSY) && i < REDEEMS_MAX; i++) {
+		if (rc == -EBUSY)
+			nanosleep(&a_while, NULL);
+		rc = ask(ATTACH_REDEEM, &p, &fd, ATTACH_REDEEMED, m);
+		p.note = rc == -EAGAIN ? take_out(fd) : 0;
+	}
+	return rc;
+}
+
 static int receive(int fd, struct pass_with *with)
 {
-	struct attach_pass p = {.n_image = 0};
 	struct sock_image image;
 	struct attach_msg m;
 	struct csock *s;
 	int rc;
 
 	fork_fence(); /* the results of closes are there */
-	rc = ask(ATTACH_REDEEM, &p, &fd, ATTACH_REDEEMED, &m);
+	rc = redeem(fd, &m);
 	if (rc < 0)
 		return rc;
 	with->blocks = m.pass.note != 0;

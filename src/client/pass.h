@@ -20,7 +20,8 @@ struct pass_with {
  * not ours; -EBUSY: it connects; -ENOTCONN: there is no service. */
 int pass_send(int fd, const struct pass_with *with) must_check;
 /* What was received: the socket gets this number. The caller puts a file of his own there then.
- * -ENOENT: the service knows nothing of it. */
+ * -ENOENT: the service knows nothing of it; -EALREADY: who had it before has not got the library, and
+ * the descriptor is its end of the stream. */
 int pass_receive(int fd, struct pass_with *with) must_check;
 
 #endif

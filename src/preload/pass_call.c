@@ -4,7 +4,8 @@
  * place of each goes what the service gives for it, one end of a pair; a receiver that finds such
  * an end among what it got hands it in, and has the socket at that number.
  *
- * Not done: a receiver without the library has an end of a stream that is over.
+ * A receiver without the library is served a connection by the service, as long as the end is open
+ * (svc/stranger.c); of any other socket it has an end of a stream that is over.
  */
 #include <string.h>
 #include <sys/un.h>
@@ -143,7 +144,10 @@ static void take(int fd)
 		number_fresh(fd);
 		CALL_ONCE(r, pass_receive(fd, &with));
 	}
-	if (r < 0)
+	if (r == -EALREADY)
+		say("a socket that was passed was used without the library before: it stays a "
+		    "UNIX socket");
+	else if (r < 0)
 		say("a socket that was passed is lost: %s", strerror((int)-r));
 	if (r == 0) {
 		(void)!placeholder_at(fd);

@@ -12,8 +12,9 @@
  * Who has the end may have the socket, of whatever user or trust domain he is, as with descriptors
  * of the kernel's; the end can't be guessed, only be given.
  *
- * The end says to who has not got the library that the stream is over; a byte that such a one
- * writes ends the keeping, so that it gets EPIPE.
+ * Who has not got the library is served a connection by the pair itself (stranger.c). Of any other
+ * socket the end says to him that the stream is over; a byte that he writes ends the keeping, so
+ * that he gets EPIPE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "svc/service.h"
+#include "svc/kept.h"
 
 /* On their way, of one user, and of all; and in descriptors, as parts of what the service may have:
  * programs need those to attach. */
@@ -34,17 +35,6 @@
 #define KEPT_USER_PART 16
 #define KEPT_PART      4
 #define SMALL	       64 /* what the keeper's channel has of everything else */
-
-struct kept {
-	struct list link;
-	struct source gone; /* our end has something to say */
-	int fd, twin;	    /* ours; what the sender added, -1 */
-	uint64_t cookie;    /* of the end that travels */
-	uid_t uid;
-	uint32_t sid[EMBED_CORES_MAX]; /* of the keeper */
-	uint32_t n_image, note;
-	uint8_t image[ATTACH_IMAGE_MAX];
-};
 
 /* ---- the keeper ---- */
 
@@ -65,6 +55,8 @@ static int keeper_make(struct service *s, struct app *a)
 	s->keeper = a;
 	if (rc == 0)
 		rc = app_attach(s, a, NULL);
+	if (rc == 0)
+		rc = strangers_open(s);
 	if (rc == 0)
 		return 0;
 	s->keeper = NULL;
@@ -156,6 +148,7 @@ static int share_all(struct service *s, struct app *from, const uint32_t *sid, s
 
 static void kept_free(struct service *s, struct kept *k)
 {
+	stranger_forget(s, k);
 	if (k->fd >= 0) {
 		service_unwatch(s, k->fd);
 		close(k->fd);
@@ -166,13 +159,34 @@ static void kept_free(struct service *s, struct kept *k)
 	free(k);
 }
 
-static void kept_gone(struct service *s, struct source *src, uint32_t events)
-{
-	struct kept *k = container_of(src, struct kept, gone);
+struct close_call {
+	struct sock_app *keeper;
+	uint32_t sid;
+	bool reset;
+};
 
-	(void)events;
-	app_drop_socks(s, s->keeper, k->sid);
+static void close_one(struct node_core *core, void *arg)
+{
+	const struct close_call *c = arg;
+
+	(void)core;
+	socks_kept_close(c->keeper, c->sid, c->reset);
+}
+
+void kept_end(struct service *s, struct kept *k, bool reset)
+{
+	for (unsigned i = 0; i < s->node.n; i++) {
+		struct close_call c = {s->keeper->chan[i].app, k->sid[i], reset};
+
+		if (c.sid != 0)
+			node_call(&s->node.core[i], close_one, &c);
+	}
 	kept_free(s, k);
+}
+
+static void kept_ready(struct service *s, struct source *src, uint32_t events)
+{
+	stranger_heard(s, container_of(src, struct kept, end), events);
 }
 
 static uint64_t cookie_of(int fd)
@@ -210,10 +224,8 @@ static int ends_open(struct service *s, struct kept *k)
 	k->fd = pair[0];
 	k->cookie = cookie_of(pair[1]);
 	rc = k->cookie != 0 ? name(k->fd) : -ENOTSUP;
-	if (rc == 0 && shutdown(k->fd, SHUT_WR) < 0)
-		rc = -errno;
 	if (rc == 0)
-		rc = service_watch(s, &k->gone, k->fd);
+		rc = service_watch(s, &k->end, k->fd);
 	if (rc == 0)
 		return pair[1];
 	close(pair[1]);
@@ -278,7 +290,7 @@ static int take(struct service *s, struct app *a, struct attach_msg *m)
 	k = rc == 0 ? calloc(1, sizeof(*k)) : NULL;
 	if (k == NULL)
 		return rc < 0 ? rc : -ENOMEM;
-	k->gone.ready = kept_gone;
+	k->end.ready = kept_ready;
 	k->fd = k->twin = -1;
 	if (m->n_fds == 1) {
 		k->twin = m->fd[0];
@@ -290,6 +302,8 @@ static int take(struct service *s, struct app *a, struct attach_msg *m)
 	memcpy(k->image, p->image, sizeof(k->image));
 	list_init(&k->link);
 	list_add_tail(&s->kept, &k->link);
+	list_init(&k->turn);
+	stranger_begin(s, k);
 	rc = share_all(s, a, p->sid, s->keeper, k->sid);
 	if (rc == 0)
 		rc = ends_open(s, k);
@@ -330,6 +344,10 @@ void keeper_give(struct service *s, struct app *a, struct attach_msg *m)
 	struct kept *k = find(s, m);
 
 	_Static_assert(sizeof(out.sid) == sizeof(k->sid), "a name for each core");
+	if (k != NULL)
+		out.res = stranger_yields(s, k, a, m->fd[0], m->pass.note);
+	if (out.res < 0)
+		k = NULL;
 	if (k != NULL) {
 		out.res = share_all(s, s->keeper, k->sid, a, out.sid);
 		out.n_image = k->n_image;
@@ -344,8 +362,10 @@ void keeper_close(struct service *s)
 {
 	while (!list_empty(&s->kept))
 		kept_free(s, container_of(s->kept.next, struct kept, link));
-	if (s->keeper != NULL)
-		app_detach(s, s->keeper, true, NULL);
+	if (s->keeper == NULL)
+		return;
+	strangers_close(s);
+	app_detach(s, s->keeper, true, NULL);
 }
 
 void keeper_free(struct service *s)

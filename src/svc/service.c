@@ -180,7 +180,10 @@ void service_run(struct service *s)
 	while (!s->ending) {
 		int64_t again_ns = sooner(sooner(apps_reap(s), links_tick(s)),
 					  sooner(admins_tick(s), metrics_tick(s)));
-		int n = epoll_wait(s->epoll, &e, 1,
+		int n;
+
+		again_ns = sooner(again_ns, strangers_tick(s));
+		n = epoll_wait(s->epoll, &e, 1,
 				   again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
 
 		if (n == 1) {

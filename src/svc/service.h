@@ -17,6 +17,7 @@
  *   app_fork.c  … its children
  *   app_grant.c … its ports
  *   keeper.c    … sockets on their way from one to another
+ *   stranger.c  … and to who has not got the library
  *   app_leave.c … it goes; until its last buffer came home
  *   link.c      memory that two programs share
  *   region.c    sealed shared memory
@@ -139,6 +140,14 @@ struct service {
 	uint16_t last_zone; /* see app.zone */
 	struct list kept;   /* see keeper.c */
 	struct app *keeper;
+	/* With a keeper: see stranger.c. Both lists by kept.turn. */
+	struct strangers {
+		struct list fresh; /* nobody has looked at them yet, oldest first */
+		struct list turns; /* with something to do; then `bell` is rung */
+		int bell;
+		struct source on_turn, news[EMBED_CORES_MAX];
+		unsigned n_served;
+	} strangers;
 	struct list links;
 	unsigned n_links;
 	uint32_t next_link;
@@ -284,6 +293,8 @@ void app_take_grant(struct service *s, struct app *a, struct attach_msg *m);
 /* A program passes a socket on; another comes for one. */
 void keeper_take(struct service *s, struct app *a, struct attach_msg *m);
 void keeper_give(struct service *s, struct app *a, struct attach_msg *m);
+/* As admins_tick(). */
+int64_t strangers_tick(struct service *s);
 /* Closes sockets of an application: of each core one, 0: none. */
 void app_drop_socks(struct service *s, struct app *of, const uint32_t *sid);
 /* Before the stacks stop, and after. */
