@@ -66,7 +66,8 @@ AT(chan_hdr, total_bytes, 80);
 AT(chan_hdr, arena_bytes, 88);
 AT(chan_hdr, scratch_off, 96);
 AT(chan_hdr, kernel_if, 104);
-_Static_assert(sizeof(struct chan_hdr) == 104 + 4 * CHAN_IFS_MAX, "header");
+AT(chan_hdr, netns, 104 + 4 * CHAN_IFS_MAX);
+_Static_assert(sizeof(struct chan_hdr) == 112 + 4 * CHAN_IFS_MAX, "header");
 
 AT(chan_idx, head, 0);
 _Static_assert(sizeof(struct chan_idx) == 64, "a line");
@@ -223,6 +224,7 @@ int chan_check(const void *base, uint64_t bytes, struct chan_hdr *copy)
 		return -EPROTO;
 	layout(&want, &g);
 	memcpy(want.kernel_if, copy->kernel_if, sizeof(want.kernel_if));
+	want.netns = copy->netns;
 	/* No holes in the struct (asserted above), so this compares every field, pad included. */
 	if (memcmp(&want, copy, sizeof(want)) != 0 || want.total_bytes > bytes)
 		return -EPROTO;

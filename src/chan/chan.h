@@ -249,13 +249,20 @@ enum { CHAN_DUMP_SOCKETS, CHAN_DUMP_COUNTERS, CHAN_DUMP_NEIGH, CHAN_DUMP_ROUTES,
 enum chan_filter { CHAN_FILTER_READ, CHAN_FILTER_INCLUDE, CHAN_FILTER_EXCLUDE };
 #define CHAN_FILTER_MAX 64 /* sources of one */
 
-/* An address that packets may come to, IPv4 mapped. */
+/* An address that packets may come to, IPv4 mapped, and the interface that has it. */
 struct chan_addr {
 	uint8_t addr[16];
 	uint8_t prefix_len; /* of 128 */
-	uint8_t pad[7];
+	uint8_t ifindex;    /* the stack's: below CHAN_IFS_MAX, see kernel_if */
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint8_t flags; /* CHAN_ADDR_* */
+	uint8_t pad[5];
 };
-_Static_assert(sizeof(struct chan_addr) == 24, "no holes");
+_Static_assert(sizeof(struct chan_addr) == 32, "no holes");
+
+/* Nothing can be bound to it yet: it is still to be seen whether another host has it. */
+enum { CHAN_ADDR_TENTATIVE = 1 << 0 };
 
 /* SOL_ZSTACK and what is there, as <zstack/zstack.h> numbers it. */
 enum { CHAN_OPT_LEVEL = 0x5a53, CHAN_OPT_SAME_NODE = 1 };
@@ -418,11 +425,22 @@ struct chan_hdr {
 	uint64_t sq_off, cq_off, ret_off, done_off, idx_off, total_bytes;
 	uint64_t arena_bytes;
 	uint64_t scratch_off;
-	/* The kernel's index of each interface of the stack's that has one: that its port stands on,
-	 * or that the kernel has beside it (--share). 0: none, as of a VLAN. For what IP_PKTINFO
-	 * says; nothing goes by it here. */
+	/* What programs call each interface of the stack's, in whatever the kernel's sockets have an
+	 * index: the kernel's own of what its port stands on, or of what the kernel has beside it
+	 * (--share); where there is neither, as of a VLAN, and before an interface is made,
+	 * CHAN_IF_OWN and its number. 0: not known. */
 	uint32_t kernel_if[CHAN_IFS_MAX];
+	/* The service's network namespace (netns_id()): in another one the kernel's indices mean
+	 * other interfaces. 0: not known. */
+	uint64_t netns;
 };
+
+/* The kernel counts from 1, and gets that far in no lifetime. */
+#define CHAN_IF_OWN 0x5a530000u
+static inline bool chan_if_is_own(uint32_t index)
+{
+	return index - CHAN_IF_OWN < CHAN_IFS_MAX;
+}
 
 /* Beside the rings, for answers that are too long for an event: the one place but the rings where
  * the stack writes. The arena it only reads, so that an arena can be handed from one service to the
@@ -523,7 +541,7 @@ int chan_geometry_check(const struct chan_geometry *g);
 /* Length of the rings region, whole pages. The geometry was checked. */
 uint64_t chan_bytes(const struct chan_geometry *g);
 /* Service: writes header and empties the rings in base (chan_bytes long, zeroed, 64-aligned). The
- * kernel_if are the caller's to write. */
+ * kernel_if and netns are the caller's to write. */
 void chan_format(void *base, const struct chan_geometry *g);
 /* Both sides: copies the header once, checks the copy against the mapping's size; -EPROTO,
  * -EPROTONOSUPPORT (version). Afterwards only the copy is used. */

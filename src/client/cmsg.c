@@ -68,13 +68,13 @@ void cmsg_stamp(const struct csock *s, int64_t ns, bool sent, struct msghdr *m, 
 		cmsg_stamping(s, t, m, used);
 }
 
-/* As the kernel calls it; 0: it does not have it. */
+/* As the kernel calls it; 0: not known. */
 static uint32_t arrived_at(const struct csock *s, const struct dgram *d)
 {
 	return csock_core(s)->end.hdr.kernel_if[(d->aux & 0xffff) % CHAN_IFS_MAX];
 }
 
-/* Where it has none it is called as the service calls it, from 1. */
+/* Where that is not known it is called as the service calls it, from 1. */
 uint32_t dgram_scope(const struct csock *s, const struct dgram *d)
 {
 	uint32_t kernel = arrived_at(s, d);

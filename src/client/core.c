@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "chan/netns.h"
 #include "client/client_priv.h"
 #include "client/table.h"
 
@@ -23,6 +24,15 @@ static uint64_t blocks_of(const struct core *c)
 static uint64_t loans_of(const struct core *c)
 {
 	return (uint64_t)c->link_rows + LINK_ROWS;
+}
+
+/* In another network namespace the kernel's indices mean nothing. */
+static void interfaces_name(struct chan_hdr *hdr)
+{
+	if (hdr->netns == 0 || hdr->netns == netns_id())
+		return;
+	for (unsigned i = 0; i < CHAN_IFS_MAX; i++)
+		hdr->kernel_if[i] = CHAN_IF_OWN + i;
 }
 
 /* What is not used costs address space alone, which RLIMIT_AS may limit: of the program that attaches,
@@ -183,6 +193,7 @@ int core_init(struct core *c, unsigned id, const struct chan_map *map)
 		return -EPROTO;
 	c->id = (uint8_t)id;
 	c->map = map;
+	interfaces_name(&hdr);
 	chan_attach(&c->end, map, &hdr);
 	c->max_socks = hdr.max_sockets;
 	c->max_loans = c->own_rows = hdr.max_loans;
@@ -244,6 +255,7 @@ int core_rejoin(unsigned id, const struct chan_map *map)
 	if (r < 0)
 		return r;
 	c->map = map;
+	interfaces_name(&hdr);
 	chan_attach(&c->end, map, &hdr);
 	if (id == 0)
 		told_show(c);

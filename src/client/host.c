@@ -149,14 +149,14 @@ bool address_is_broadcast(const uint8_t addr[16])
 	return addr[12] == 255 && addr[13] == 255 && addr[14] == 255 && addr[15] == 255;
 }
 
-int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
+static int addresses(struct chan_addr *a, unsigned max, unsigned *default_routes, bool now)
 {
 	int r;
 
 	client_lock();
 	r = client_ready();
 	if (r == 0)
-		r = addresses_fresh();
+		r = now ? addresses_ask() : addresses_fresh();
 	if ((r == -ERESTART || r == -ENETDOWN) && known.at_ns != 0)
 		r = 0;
 	if (r >= 0) {
@@ -168,6 +168,27 @@ int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
 	}
 	client_unlock();
 	return r == -ERESTART ? -ENETDOWN : r;
+}
+
+int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes)
+{
+	return addresses(a, max, default_routes, false);
+}
+
+int host_addresses_now(struct chan_addr *a, unsigned max)
+{
+	return addresses(a, max, NULL, true);
+}
+
+uint32_t host_interface(unsigned ifindex)
+{
+	uint32_t index = 0;
+
+	client_lock_as_is();
+	if (ifindex < CHAN_IFS_MAX && client.running && !child_unborn())
+		index = client.core[0].end.hdr.kernel_if[ifindex];
+	client_unlock();
+	return index != 0 ? index : CHAN_IF_OWN + ifindex % CHAN_IFS_MAX;
 }
 
 int host_listens(const uint8_t addr[16], uint16_t port)

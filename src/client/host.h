@@ -113,6 +113,10 @@ bool host_is_shared(void);
  * for a second, and while there is no service. How many there are (the first max of them are in
  * a[]), or -errno. Whether it has a default route for a family: CHAN_ROUTE_*; may be NULL. */
 int host_addresses(struct chan_addr *a, unsigned max, unsigned *default_routes) must_check;
+/* The same, but asked anew if there is a service. */
+int host_addresses_now(struct chan_addr *a, unsigned max) must_check;
+/* What the program calls interface `ifindex` of the stack's (chan_hdr's kernel_if). */
+uint32_t host_interface(unsigned ifindex);
 
 /* One more socket went that way; 'zstack apps' shows it. Also before zs_start(); a child of fork
  * begins at 0 (host_count_none(), if it may be that there is no stack yet). */

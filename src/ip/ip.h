@@ -31,6 +31,9 @@ void ip_begin(struct ip *ip, uint64_t now_ns);
 
 /* Interfaces mirror eth's: same index. */
 int ip_if_add(struct ip *ip, unsigned ifindex, uint16_t mtu, const struct eth_addr *mac) must_check;
+/* What an interface was added with; all 0 of one that is not there. */
+struct eth_addr ip_if_mac(const struct ip *ip, unsigned ifindex);
+uint16_t ip_if_mtu(const struct ip *ip, unsigned ifindex);
 /* The MTU of the link for IPv6, as a router says it (RFC 4861 §6.3.4): not below 1280, not above
  * the interface's own; others are ignored. */
 void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu);

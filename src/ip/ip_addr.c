@@ -63,6 +63,16 @@ int ip_if_add(struct ip *ip, unsigned ifindex, uint16_t mtu, const struct eth_ad
 	return 0;
 }
 
+struct eth_addr ip_if_mac(const struct ip *ip, unsigned ifindex)
+{
+	return ifindex < IP_IFS_MAX ? ip->ifs[ifindex].mac : (struct eth_addr){{0}};
+}
+
+uint16_t ip_if_mtu(const struct ip *ip, unsigned ifindex)
+{
+	return ifindex < IP_IFS_MAX ? ip->ifs[ifindex].mtu : 0;
+}
+
 void ip_if_mtu6(struct ip *ip, unsigned ifindex, uint32_t mtu)
 {
 	if (ifindex < IP_IFS_MAX && mtu >= IP6_MIN_MTU && mtu <= ip->ifs[ifindex].mtu &&

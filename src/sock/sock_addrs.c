@@ -17,11 +17,16 @@ static uint32_t default_routes(const struct ip *ip)
 	return have;
 }
 
-static struct chan_addr describe(const struct ip_ifaddr *a)
+static struct chan_addr describe(const struct ip *ip, const struct ip_ifaddr *a)
 {
-	struct chan_addr out = {.prefix_len = a->prefix_len};
+	struct eth_addr mac = ip_if_mac(ip, a->ifindex);
+	struct chan_addr out = {.prefix_len = a->prefix_len,
+				.ifindex = a->ifindex,
+				.mtu = ip_if_mtu(ip, a->ifindex),
+				.flags = a->tentative ? CHAN_ADDR_TENTATIVE : 0};
 
 	memcpy(out.addr, &a->addr, sizeof(out.addr));
+	memcpy(out.mac, &mac, sizeof(out.mac));
 	if (ip_addr_is_v4(&a->addr))
 		out.prefix_len += 96;
 	return out;
@@ -41,7 +46,7 @@ int cmd_addrs(struct sock_cmd *c)
 	}
 	out = (struct chan_addr *)(c->app->end.scratch + q->off);
 	for (unsigned i = 0; (a = ip_addr_at(ip, i)) != NULL; i++) {
-		struct chan_addr one = describe(a);
+		struct chan_addr one = describe(ip, a);
 
 		if (a->duplicate)
 			continue;

@@ -143,6 +143,9 @@ int sock_interface(const struct sock *k, uint32_t named)
 	for (unsigned i = 0; named != 0 && i < CHAN_IFS_MAX; i++)
 		if (kernel_if[i] == named)
 			return (int)i;
+	/* A program in another network namespace has no other name for it. */
+	if (chan_if_is_own(named))
+		return (int)(named - CHAN_IF_OWN);
 	return named <= UINT16_MAX ? (int)named - 1 : UINT16_MAX;
 }
 

@@ -109,7 +109,7 @@ int node_route_add(struct node *n, const char *prefix, const char *via,
 int node_route_del(struct node *n, const char *prefix, const char *via,
 		   const struct svc_err *err) must_check;
 
-/* Into the header at the start of a channel's rings, which was written: what kernel_if says there.
+/* Into the header at the start of a channel's rings, which was written: what kernel_if and netns say there.
  * In the thread that changes addresses. */
 void node_kernel_ifs(const struct stack *s, void *rings);
 

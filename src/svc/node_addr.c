@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "chan/netns.h"
 #include "stack/look.h"
 #include "svc/node.h"
 #include "wire/eth.h"
@@ -92,7 +93,9 @@ void node_kernel_ifs(const struct stack *s, void *rings)
 	struct chan_hdr *h = rings;
 
 	for (unsigned i = 0; i < CHAN_IFS_MAX; i++)
-		h->kernel_if[i] = stack_if_kernel(s, i);
+		h->kernel_if[i] =
+			stack_if_kernel(s, i) != 0 ? stack_if_kernel(s, i) : CHAN_IF_OWN + i;
+	h->netns = netns_id();
 }
 
 /* ---- while the stacks run ---- */

@@ -264,6 +264,22 @@ static void addresses_come_from_the_stack_and_are_remembered(void **state)
 	assert_int_equal(a[0].addr[15], 1);
 	assert_int_equal(a[1].prefix_len, 0);
 	assert_int_equal(fake_count(core0, CHAN_OP_ADDRS), 1);
+	/* Who lists them wants them as they are now, and what comes next knows of that. */
+	fake.result[CHAN_OP_ADDRS] = 2;
+	assert_int_equal(host_addresses_now(a, 1), 2);
+	assert_int_equal(a[0].addr[15], 2);
+	assert_int_equal(fake_count(core0, CHAN_OP_ADDRS), 2);
+	assert_int_equal(host_addresses(a, 1, &routes), 2);
+	assert_int_equal(a[0].addr[15], 2);
+	assert_int_equal(fake_count(core0, CHAN_OP_ADDRS), 2);
+}
+
+static void interfaces_have_the_kernels_number_or_one_of_their_own(void **state)
+{
+	assert_int_equal(host_interface(FAKE_IF), FAKE_IF_KERNEL);
+	assert_int_equal(host_interface(FAKE_IF + 1), CHAN_IF_OWN + FAKE_IF + 1);
+	assert_true(chan_if_is_own(host_interface(FAKE_IF + 1)));
+	assert_false(chan_if_is_own(FAKE_IF_KERNEL));
 }
 
 /* ---- waiting for both sides ---- */
@@ -631,6 +647,9 @@ int main(void)
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(addresses_come_from_the_stack_and_are_remembered,
 						setup, fake_teardown),
+		cmocka_unit_test_setup_teardown(
+			interfaces_have_the_kernels_number_or_one_of_their_own, setup,
+			fake_teardown),
 		cmocka_unit_test_setup_teardown(numbers_of_random_order_are_those_of_a_model, setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(the_service_sees_where_sockets_went, setup,

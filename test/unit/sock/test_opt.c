@@ -298,6 +298,9 @@ static void addresses_are_told_with_their_prefixes(void **state)
 	assert_in_range(e.res, 2, 8);
 	assert_int_equal(e.aux, 0);
 	for (int i = 0; i < e.res; i++) {
+		assert_int_equal(a[i].ifindex, 0);
+		assert_int_equal(a[i].mtu, ip_if_mtu(A->ip, 0));
+		assert_int_equal(a[i].flags, 0);
 		v4 |= memcmp(a[i].addr, &A->addr, 16) == 0 && a[i].prefix_len == 96 + 24;
 		v6 |= memcmp(a[i].addr, &A->addr6, 16) == 0 && a[i].prefix_len == 64;
 	}
