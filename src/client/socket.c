@@ -279,6 +279,12 @@ static int socket_accept(struct csock *s, struct csock **out, int flags)
 	return r;
 }
 
+/* sin6_scope_id, where an address has one: as the program named it. */
+static uint32_t scope_of(const struct csock *s)
+{
+	return s->peer_scope != 0 ? s->peer_scope : s->bound_scope;
+}
+
 int zs_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
 {
 	struct csock *l, *s = NULL;
@@ -293,7 +299,10 @@ int zs_accept4(int fd, struct sockaddr *addr, socklen_t *addrlen, int flags)
 	if (s != NULL) {
 		if (flags & SOCK_NONBLOCK)
 			s->flags |= CSOCK_NONBLOCK;
-		endpoint_to(s->peer, s->peer_port, 0, s->domain, addr, addrlen);
+		/* A listener at a link-local address has peers on its link alone. */
+		if (s->peer_scope == 0)
+			s->peer_scope = l->bound_scope;
+		endpoint_to(s->peer, s->peer_port, scope_of(s), s->domain, addr, addrlen);
 	}
 	client_unlock();
 	return r;
@@ -323,11 +332,11 @@ int zs_getsockname(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	client_lock();
 	s = fd_csock(fd, &r);
 	if (s != NULL && s->state == CSOCK_CONNECTED && csock_connects(s)) {
-		endpoint_to(s->local, s->local_port, 0, s->domain, addr, addrlen);
+		endpoint_to(s->local, s->local_port, scope_of(s), s->domain, addr, addrlen);
 	} else if (s != NULL) {
 		r = name_ask(s, &e);
 		if (r >= 0)
-			endpoint_to(e.addr, e.port, 0, s->domain, addr, addrlen);
+			endpoint_to(e.addr, e.port, scope_of(s), s->domain, addr, addrlen);
 	}
 	client_unlock();
 	return r < 0 ? r : 0;
@@ -345,7 +354,7 @@ int zs_getpeername(int fd, struct sockaddr *addr, socklen_t *addrlen)
 	if (s != NULL && s->state != CSOCK_CONNECTED)
 		r = -ENOTCONN;
 	else if (s != NULL)
-		endpoint_to(s->peer, s->peer_port, 0, s->domain, addr, addrlen);
+		endpoint_to(s->peer, s->peer_port, scope_of(s), s->domain, addr, addrlen);
 	client_unlock();
 	return r;
 }
