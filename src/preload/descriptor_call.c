@@ -48,7 +48,7 @@ static int copied(int from, int to)
 	enum fd_kind kind = fd_kind(from);
 	int r;
 
-	if (kind == FD_KERNEL)
+	if (kind == FD_KERNEL || kind == FD_ROUTE)
 		return to;
 	number_lock();
 	r = number_room(to);

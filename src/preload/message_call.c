@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "preload/preload.h"
+#include "preload/route.h"
 
 #define MANY_MAX 1024u /* as Linux (UIO_MAXIOV) */
 
@@ -13,6 +14,9 @@ ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	long r;
 
 	if (likely(!fd_is_ours(fd))) {
+		if (unlikely(fd_kind(fd) == FD_ROUTE && msg != NULL) &&
+		    route_receive(fd, msg, flags, &r))
+			return r;
 		r = real.recvmsg(fd, msg, flags);
 		if (unlikely(r >= 0 && msg->msg_controllen > 0))
 			pass_received(msg);

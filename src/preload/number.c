@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "preload/preload.h"
+#include "preload/route.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -186,6 +187,8 @@ int number_drop(int fd)
 	number_lock();
 	kind = fd_kind(fd);
 	epoll_forget(fd);
+	if (kind == FD_ROUTE)
+		route_closed(fd);
 	if (kind == FD_BOTH && number_alone(fd))
 		twin = twin_of(fd);
 	fd_set_kind(fd, FD_KERNEL);

@@ -7,7 +7,6 @@
  * Some options are advice to the kernel that has no meaning here, and nothing that a program could
  * see the effect of: they are taken and forgotten, since programs give up without them.
  */
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -400,17 +399,18 @@ int fcntl64(int fd, int cmd, ...)
 
 /* ---- ioctl ---- */
 
-/* Interfaces are the kernel's, and any socket of its may ask. */
+/* Any socket of the kernel's may ask for interfaces. */
 static int ioctl_interface(unsigned long request, void *arg)
 {
-	int fd = real.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r, err;
+	int fd = real.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r;
 
 	if (fd < 0)
 		return -errno;
-	r = real.ioctl(fd, request, arg);
-	err = errno;
+	r = asks_interface(request)	       ? interface_ioctl(fd, request, arg)
+	    : real.ioctl(fd, request, arg) < 0 ? -errno
+					       : 0;
 	real.close(fd);
-	return r < 0 ? -err : r;
+	return r;
 }
 
 static int ioctl_ours(int fd, unsigned long request, void *arg)
@@ -446,9 +446,14 @@ int ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(ap, void *);
 	va_end(ap);
 	if (likely(!fd_is_ours(fd)))
-		return real.ioctl(fd, request, arg);
+		return asks_interface(request) && !is_inside()
+			       ? (int)result(interface_ioctl(fd, request, arg))
+			       : real.ioctl(fd, request, arg);
 	if (fd_kind(fd) == FD_OWN)
 		return (int)result(-EBADF);
+	/* The program's own call, as far as it goes. */
+	if (asks_interface(request))
+		return (int)result(ioctl_interface(request, arg));
 	CALL_ONCE(r, ioctl_ours(fd, request, arg));
 	return (int)result(r);
 }

@@ -20,6 +20,7 @@
 #define ZS_PRELOAD_H
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,7 @@
 /* The order matters: see the questions below. */
 enum fd_kind {
 	FD_KERNEL,    /* or nothing */
+	FD_ROUTE,     /* a socket of the kernel's, of NETLINK_ROUTE (route.c) */
 	FD_EVENTS,    /* an epoll of the kernel's, without members of ours (epoll_set.c) */
 	FD_EPOLL,     /* an epoll of the kernel's and a set of the client's */
 	FD_UNDECIDED, /* a TCP or UDP socket of the kernel's that may become ours (decide.c) */
@@ -229,6 +231,8 @@ void pass_received(struct msghdr *msg);
 
 /* The program is about to allow itself few system calls. */
 void sandboxed(void);
+/* It has done so. */
+bool in_sandbox(void);
 
 /* ---- start.c ---- */
 
@@ -332,6 +336,16 @@ long connect_any(int fd, const struct sockaddr *addr, socklen_t len) must_check;
 
 /* Options that the program set on the kernel's socket `from` are set on ours. */
 void options_carry(int from, int to, uint64_t options);
+
+/* ---- interface_ioctl.c ---- */
+
+/* Is the request about interfaces, and may the stack have something to say to it? */
+static inline bool asks_interface(unsigned long request)
+{
+	return unlikely(request - SIOCGIFNAME <= SIOCGIFINDEX - SIOCGIFNAME);
+}
+/* ioctl(2) of a descriptor of the kernel's, of such a request. -errno. */
+int interface_ioctl(int fd, unsigned long request, void *arg) must_check;
 
 /* ---- hooks, for one another: by its own name the linker gives us the real one ---- */
 

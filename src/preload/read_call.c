@@ -9,6 +9,7 @@
  * What the client doesn't know of flags Linux ignores on these sockets.
  */
 #include "preload/preload.h"
+#include "preload/route.h"
 
 #define RECV_FLAGS                                                                                 \
 	(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_TRUNC | MSG_OOB | MSG_CMSG_CLOEXEC |          \
@@ -40,12 +41,23 @@ static inline bool is_plain(int fd, const void *buf, int flags)
 	return likely(fd_kind(fd) == FD_SOCKET && (flags & ~MSG_DONTWAIT) == 0 && buf != NULL);
 }
 
+/* The kernel's, and not plainly so: is there something for it of the stack's? */
+static bool route_recv(int fd, void *buf, size_t len, int flags, ssize_t *r)
+{
+	struct iovec v = {buf, len};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+
+	return fd_kind(fd) == FD_ROUTE && route_receive(fd, &m, flags, r);
+}
+
 ssize_t read(int fd, void *buf, size_t len)
 {
 	long r;
 
-	if (likely(!fd_is_ours(fd)))
+	if (likely(fd_kind(fd) == FD_KERNEL))
 		return real.read(fd, buf, len);
+	if (!fd_is_ours(fd))
+		return route_recv(fd, buf, len, 0, &r) ? r : real.read(fd, buf, len);
 	if (unlikely(len == 0 || !is_plain(fd, buf, 0)))
 		return result(len == 0 ? 0 : buf == NULL ? -EFAULT : recv_buf(fd, buf, len, 0));
 	CALL(r, zs_read(fd, buf, len));
@@ -65,8 +77,10 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
 	long r;
 
-	if (likely(!fd_is_ours(fd)))
+	if (likely(fd_kind(fd) == FD_KERNEL))
 		return real.recv(fd, buf, len, flags);
+	if (!fd_is_ours(fd))
+		return route_recv(fd, buf, len, flags, &r) ? r : real.recv(fd, buf, len, flags);
 	if (unlikely(!is_plain(fd, buf, flags)))
 		return result(buf == NULL && len > 0 ? -EFAULT : recv_buf(fd, buf, len, flags));
 	CALL(r, zs_recv(fd, buf, len, flags));
@@ -85,10 +99,18 @@ ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *rest
 {
 	struct iovec v = {buf, len};
 	struct msghdr m = {.msg_name = addr, .msg_iov = &v, .msg_iovlen = 1};
-	long r;
+	ssize_t r;
 
-	if (likely(!fd_is_ours(fd)))
+	if (likely(fd_kind(fd) == FD_KERNEL))
 		return real.recvfrom(fd, buf, len, flags, addr, addrlen);
+	if (!fd_is_ours(fd)) {
+		m.msg_namelen = addr != NULL && addrlen != NULL ? *addrlen : 0;
+		if (fd_kind(fd) != FD_ROUTE || !route_receive(fd, &m, flags, &r))
+			return real.recvfrom(fd, buf, len, flags, addr, addrlen);
+		if (addr != NULL && addrlen != NULL)
+			*addrlen = m.msg_namelen;
+		return r;
+	}
 	if ((buf == NULL && len > 0) || (addr != NULL && addrlen == NULL))
 		return result(-EFAULT);
 	if (addr == NULL)

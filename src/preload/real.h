@@ -8,6 +8,9 @@
 #define ZS_PRELOAD_REAL_H
 
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -74,9 +77,14 @@ __sighandler_t bsd_signal(int sig, __sighandler_t fn);
 	X(fcntl)                                                                                   \
 	X(fcntl64)                                                                                 \
 	X(fdopen)                                                                                  \
+	X(getaddrinfo)                                                                             \
+	X(getifaddrs)                                                                              \
 	X(getpeername)                                                                             \
 	X(getsockname)                                                                             \
 	X(getsockopt)                                                                              \
+	X(if_indextoname)                                                                          \
+	X(if_nameindex)                                                                            \
+	X(if_nametoindex)                                                                          \
 	X(ioctl)                                                                                   \
 	X(listen)                                                                                  \
 	X(poll)                                                                                    \

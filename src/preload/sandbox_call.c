@@ -20,8 +20,16 @@ static void numbers_room(void)
 		(void)!number_room(fd);
 }
 
+static _Atomic bool sandbox;
+
+bool in_sandbox(void)
+{
+	return atomic_load_explicit(&sandbox, memory_order_relaxed);
+}
+
 void sandboxed(void)
 {
+	atomic_store(&sandbox, true);
 	if (!started())
 		return;
 	numbers_room();

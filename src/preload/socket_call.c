@@ -3,6 +3,7 @@
  * Hooks from socket() to shutdown(), but close (descriptor_call.c).
  */
 #include <netinet/in.h>
+#include <linux/netlink.h>
 #include <linux/sockios.h>
 
 #include "preload/preload.h"
@@ -26,6 +27,9 @@ int socket(int domain, int type, int protocol)
 	if (fd < 0 || is_inside())
 		return fd;
 	if (!may_be_ours(domain, type, protocol)) {
+		/* Without room it is as any other of the kernel's. */
+		if (domain == AF_NETLINK)
+			(void)!number_begin(fd, protocol == NETLINK_ROUTE ? FD_ROUTE : FD_KERNEL);
 		count_socket(domain == AF_UNIX ? TOLD_UNIX : TOLD_OTHER_KIND);
 		return fd;
 	}

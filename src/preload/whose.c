@@ -5,14 +5,10 @@
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "chan/chan.h"
-#include "preload/handover.h"
+#include "preload/address.h"
 #include "preload/whose.h"
-
-#define ADDRS 64
 
 static bool loopback(const struct in6_addr *a)
 {
@@ -43,6 +39,7 @@ static bool case_from(struct wish *w, const struct sockaddr *sa, socklen_t len)
 	memcpy(&in6, sa, sizeof(in6));
 	w->c.addr = in6.sin6_addr;
 	w->c.port = ntohs(in6.sin6_port);
+	w->scope = in6.sin6_scope_id;
 	w->wildcard = IN6_IS_ADDR_UNSPECIFIED(&w->c.addr) ||
 		      (IN6_IS_ADDR_V4MAPPED(&w->c.addr) && w->c.addr.s6_addr32[3] == 0);
 	w->loopback = loopback(&w->c.addr);
@@ -119,6 +116,14 @@ static int loopback_whose(struct wish *w)
 	return WHOSE_OURS;
 }
 
+/* A link-local address says little. Bound to, it may be the stack's own; what is to be reached is
+ * the kernel's, unless it is said to be at an interface that the kernel does not have. */
+static bool link_may_be_ours(const struct wish *w)
+{
+	return IN6_IS_ADDR_LINKLOCAL(&w->c.addr) && (!w->c.connect || chan_if_is_own(w->scope)) &&
+	       start_need() == 0 && host_alive();
+}
+
 static bool prefix_fits(const uint8_t *a, const uint8_t *b, unsigned bits)
 {
 	if (bits > 128 || memcmp(a, b, bits / 8) != 0)
@@ -149,64 +154,15 @@ static bool all_of(const struct chan_addr *own, const struct in6_addr *a)
 	return asked == (ntohl(mine) | host);
 }
 
-/* "10.0.0.2/24". False: it makes no sense. */
-static bool addr_from(struct chan_addr *a, const char *text)
-{
-	char addr[INET6_ADDRSTRLEN];
-	struct in6_addr in6 = {.s6_addr = {[10] = 0xff, 0xff}};
-	size_t n = strcspn(text, "/");
-	unsigned long len;
-
-	if (text[n] != '/' || n >= sizeof(addr))
-		return false;
-	memcpy(addr, text, n);
-	addr[n] = '\0';
-	len = strtoul(text + n + 1, NULL, 10);
-	if (inet_pton(AF_INET, addr, &in6.s6_addr[12]) == 1)
-		len += 96;
-	else if (inet_pton(AF_INET6, addr, &in6) != 1)
-		return false;
-	if (len > 128)
-		return false;
-	memcpy(a->addr, &in6, sizeof(a->addr));
-	a->prefix_len = (uint8_t)len;
-	return true;
-}
-
-/* As `zstack run` found them (run.h). How many, or -ENETDOWN. */
-static int addresses_known(struct chan_addr *a, unsigned max)
-{
-	const char *at = run_env(RUN_ENV_ADDRS);
-	unsigned n = 0;
-
-	while (at != NULL && *at != '\0' && n < max) {
-		n += addr_from(&a[n], at);
-		at += strcspn(at, " ");
-		at += strspn(at, " ");
-	}
-	return n > 0 ? (int)n : -ENETDOWN;
-}
-
-/* Without a service to ask a gateway is possible. */
-static int addresses(struct chan_addr *a, unsigned max, unsigned *routes)
-{
-	int r = start_need();
-
-	if (r == 0)
-		return host_addresses(a, max, routes);
-	*routes = CHAN_ROUTE_V4 | CHAN_ROUTE_V6;
-	return r == -ENETDOWN && !start_embedded() ? addresses_known(a, max) : r;
-}
-
 /* Where the stack stands to the address: it has it, or its subnet, or a gateway towards it. */
 static int places(struct wish *w, bool *own, bool *near)
 {
-	struct chan_addr a[ADDRS];
+	struct chan_addr a[ADDRESSES_MAX];
 	unsigned routes = 0;
-	int n = addresses(a, ADDRS, &routes);
+	int n = stack_addresses(a, &routes);
 
 	*own = *near = false;
-	for (int i = 0; i < n && i < ADDRS; i++) {
+	for (int i = 0; i < n; i++) {
 		if (memcmp(a[i].addr, &w->c.addr, 16) == 0 ||
 		    (w->c.udp && all_of(&a[i], &w->c.addr)))
 			*own = true;
@@ -249,7 +205,7 @@ int whose(struct wish *w)
 {
 	int r;
 
-	if (w->loopback && rules_ask(run_rules(), &w->c) == RULE_NONE)
+	if (w->loopback && rules_ask(run_rules(), &w->c) == RULE_NONE && !link_may_be_ours(w))
 		return loopback_whose(w);
 	r = whose_by_address(w);
 	if ((r != WHOSE_OURS && r != WHOSE_BOTH) || host_alive())

@@ -15,6 +15,7 @@ struct wish {
 	bool wildcard;	    /* the address is */
 	bool loopback;	    /* the address is one of this host alone */
 	bool group_if;	    /* what goes to groups is ours: number_group_if() */
+	uint32_t scope;	    /* of a link-local address: the interface, as the program calls it */
 	enum chan_told why; /* whose() decided so */
 };
 

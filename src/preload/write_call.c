@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "preload/preload.h"
+#include "preload/route.h"
 
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_OOB | MSG_CONFIRM | MSG_ZEROCOPY)
 
@@ -154,12 +155,39 @@ static long send_buf(int fd, const void *buf, size_t len, int flags, const void 
 	return send_ours(fd, &m, flags);
 }
 
+/* The kernel's, and not plainly so. */
+static ssize_t kernel_send(int fd, const void *buf, size_t len, int flags,
+			   const struct sockaddr *addr, socklen_t addrlen, bool is_write)
+{
+	struct iovec v = {(void *)(uintptr_t)buf, len};
+	bool asks = fd_kind(fd) == FD_ROUTE && route_sending(fd, &v, 1);
+	ssize_t r = is_write ? real.write(fd, buf, len)
+			     : real.sendto(fd, buf, len, flags, addr, addrlen);
+
+	if (asks && r < 0)
+		route_unsent(fd);
+	return r;
+}
+
+static ssize_t kernel_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	bool asks = fd_kind(fd) == FD_ROUTE && msg->msg_iov != NULL &&
+		    route_sending(fd, msg->msg_iov, msg->msg_iovlen);
+	ssize_t r = real.sendmsg(fd, msg, flags);
+
+	if (asks && r < 0)
+		route_unsent(fd);
+	return r;
+}
+
 ssize_t write(int fd, const void *buf, size_t len)
 {
 	long r;
 
-	if (likely(!fd_is_ours(fd)))
+	if (likely(fd_kind(fd) == FD_KERNEL))
 		return real.write(fd, buf, len);
+	if (!fd_is_ours(fd))
+		return kernel_send(fd, buf, len, 0, NULL, 0, true);
 	if (unlikely(!is_plain(fd, buf, 0)))
 		return write_result(fd, send_buf(fd, buf, len, 0, NULL, 0), 0);
 	CALL(r, zs_write(fd, buf, len));
@@ -170,8 +198,10 @@ ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	long r;
 
-	if (likely(!fd_is_ours(fd)))
+	if (likely(fd_kind(fd) == FD_KERNEL))
 		return real.send(fd, buf, len, flags);
+	if (!fd_is_ours(fd))
+		return kernel_send(fd, buf, len, flags, NULL, 0, false);
 	if (unlikely(!is_plain(fd, buf, flags)))
 		return write_result(fd, send_buf(fd, buf, len, flags, NULL, 0), flags);
 	CALL(r, zs_send(fd, buf, len, flags));
@@ -187,7 +217,7 @@ ssize_t sendto(int fd, const void *buf, size_t len, int flags, const struct sock
 		return real.sendto(fd, buf, len, flags, addr, addrlen);
 	r = decide_send_any(fd, addr, addrlen, flags);
 	if (r == DECIDED_KERNEL)
-		return real.sendto(fd, buf, len, flags, addr, addrlen);
+		return kernel_send(fd, buf, len, flags, addr, addrlen, false);
 	if (r == DECIDED_OURS)
 		r = send_buf(fd, buf, len, flags, addr, addr != NULL ? addrlen : 0);
 	return write_result(fd, r, flags);
@@ -204,7 +234,7 @@ ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	}
 	r = decide_send_any(fd, msg->msg_name, msg->msg_namelen, flags);
 	if (r == DECIDED_KERNEL)
-		return real.sendmsg(fd, msg, flags);
+		return kernel_sendmsg(fd, msg, flags);
 	if (r == DECIDED_OURS)
 		r = send_ours(fd, msg, flags);
 	return write_result(fd, r, flags);

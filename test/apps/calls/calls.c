@@ -5,8 +5,8 @@
 #include "calls.h"
 
 static const struct call_case *const groups[] = {
-	stream_cases, dgram_cases,  number_cases, option_cases, copy_cases,	ready_cases,
-	event_cases,  family_cases, share_cases,  error_cases,	multicast_cases};
+	stream_cases, dgram_cases,  number_cases, option_cases, copy_cases,	 ready_cases,
+	event_cases,  family_cases, share_cases,  error_cases,	multicast_cases, interface_cases};
 
 long show_result(const char *text, long r)
 {

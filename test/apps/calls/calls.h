@@ -54,7 +54,7 @@ struct call_case {
 };
 extern const struct call_case stream_cases[], dgram_cases[], number_cases[], option_cases[],
 	copy_cases[], ready_cases[], event_cases[], family_cases[], share_cases[], error_cases[],
-	multicast_cases[];
+	multicast_cases[], interface_cases[];
 
 /* Prints "TEXT = RESULT", and the name of errno for -1. Gives the result back. */
 long show_result(const char *text, long r);

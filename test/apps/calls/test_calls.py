@@ -70,7 +70,8 @@ peer.start()
 net = Net()
 peer_services.start()
 names = sys.argv[1:] or subprocess.run([program], stdout=subprocess.PIPE, text=True).stdout.split()
-net.far_sh(f"sysctl -qw net.ipv6.conf.zs0.disable_ipv6=0; ip addr add {peer.ZS4}/24 dev zs0;"
+net.far_sh(f"sysctl -qw net.ipv6.conf.zs0.accept_dad=0; sysctl -qw net.ipv6.conf.zs0.disable_ipv6=0;"
+           f"ip addr add {peer.ZS4}/24 brd + dev zs0;"
            f"ip addr add {peer.ZS6}/64 dev zs0 nodad")
 for name in names:
     plain[name] = run(net, name)
