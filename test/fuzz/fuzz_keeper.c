@@ -3,8 +3,9 @@
  * The keeper of sockets that programs pass to one another (svc/keeper.c), beside an honest program:
  * hostile ones of two users and trust domains pass sockets that they have or have not, with
  * descriptors of any kind, keep, lose, mix up and forge what they get for them, hand that in as
- * whoever they are, write into it, send it round in circles, and die in the middle (H31, H32, H33,
- * H36, H37, H40). In the end nothing is kept, and every socket, port and descriptor is back.
+ * whoever they are, read from it, write into it, shut it down, send it round in circles, and die in
+ * the middle (H31, H32, H33, H36, H37, H40). In the end nothing is kept, and every socket, port and
+ * descriptor is back.
  */
 #define _GNU_SOURCE
 #include "fuzz_service.h"
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "sock/sock_priv.h"
+#include "svc/kept.h"
 
 #define STEPS_MAX 80
 #define ENDS_MAX  64
@@ -42,6 +44,8 @@ static void keep_end(struct peer *p, struct attach_msg *m)
 
 /* ---- sockets worth passing ---- */
 
+static uint32_t accepted; /* the last connection */
+
 /* The result of the command that was pushed last; -1: none came. */
 static struct chan_cqe answer(struct peer *p)
 {
@@ -51,6 +55,8 @@ static struct chan_cqe answer(struct peer *p)
 	while (p->end.sh != NULL && chan_receive(&p->end.cq, &next))
 		if (next.ev == CHAN_EV_RESULT)
 			e = next;
+		else if (next.ev == CHAN_EV_ACCEPT)
+			accepted = next.aux;
 	return e;
 }
 
@@ -60,8 +66,9 @@ static struct chan_cqe order(struct peer *p, struct chan_sqe q)
 	return answer(p);
 }
 
-/* A listener, and a connection to it. Others may have the port: then there is none. */
-static void make_sockets(struct peer *p, struct choices *c)
+/* A listener, and a connection to it, whose name it is. Others may have the port: then there is
+ * none. */
+static uint32_t make_sockets(struct peer *p, struct choices *c)
 {
 	struct ip_addr self = ip_addr_v4(be32(0x0a000001));
 	struct chan_sqe make = {.op = CHAN_OP_SOCKET, .arg = {AF_INET, SOCK_STREAM, 0}};
@@ -85,6 +92,7 @@ static void make_sockets(struct peer *p, struct choices *c)
 	q.ticket = 0;
 	memcpy(q.addr, &self, sizeof(self));
 	(void)order(p, q);
+	return q.sid;
 }
 
 /* ---- passing, handing in ---- */
@@ -143,13 +151,73 @@ static void pass(struct peer *p, struct choices *c)
 
 static void hand_in(struct peer *p, struct choices *c)
 {
-	struct attach_pass m = {.id = choose8(c)};
+	struct attach_pass m = {.id = choose8(c), .note = choose8(c) & 1 ? choose32(c) : 0};
 	uint8_t i = choose8(c) % ENDS_MAX;
 
 	if (choose8(c) & 3 && ends[i] >= 0)
 		say(p, ATTACH_REDEEM, &m, sizeof(m), &ends[i], 1);
 	else
 		say_with_fds(p, ATTACH_REDEEM, &m, choose8(c) % 4, c);
+}
+
+/* The time is over in which ends are redeemed without a look. */
+static void look(void)
+{
+	LIST_EACH (l, &svc.strangers.fresh)
+		container_of(l, struct kept, turn)->look_ns = 0;
+	(void)strangers_tick(&svc);
+}
+
+/* Who has an end uses it without the library. */
+static void use_end(int end, struct choices *c)
+{
+	static char bytes[8192];
+	int other = ends[choose8(c) % ENDS_MAX];
+	size_t n = 1 + choose32(c) % sizeof(bytes);
+	struct attach_head m;
+
+	if (end < 0)
+		return;
+	switch (choose8(c) % 5) {
+	case 0:
+		(void)!send(end, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		break;
+	case 1:
+		(void)!recv(end, bytes, n, MSG_DONTWAIT);
+		break;
+	case 2:
+		(void)shutdown(end, choose8(c) % 3);
+		break;
+	case 3: /* along itself, perhaps */
+		(void)!attach_send(end, ATTACH_BYE, &m, sizeof(m), &other, other >= 0);
+		break;
+	default:
+		look();
+	}
+	serve(1);
+}
+
+/* A connection that works, and somebody to talk to. */
+static void pass_stream(struct peer *p, struct choices *c)
+{
+	struct attach_pass m = {.sid = {make_sockets(p, c)}};
+	struct chan_sqe q = {.op = CHAN_OP_SEND, .len = 1 + choose32(c) % 20000};
+	unsigned before = ends_heard;
+
+	serve(4);
+	say(p, ATTACH_PASS, &m, sizeof(m), NULL, 0);
+	serve(1);
+	hear(p);
+	q.sid = accepted;
+	if (choose8(c) & 1)
+		(void)order(p, q);
+	q = (struct chan_sqe){.op = CHAN_OP_CLOSE, .sid = m.sid[0], .ticket = 1, .arg = {-1}};
+	if (choose8(c) & 3)
+		(void)order(p, q);
+	if (choose8(c) & 3)
+		look();
+	for (unsigned n = choose8(c) % 8; n > 0 && before != ends_heard; n--)
+		use_end(ends[before % ENDS_MAX], c);
 }
 
 /* What stands for a kept socket goes to where only the keeper could read it. */
@@ -187,7 +255,7 @@ static void come(struct peer *p, struct choices *c)
 		return;
 	if (choose8(c) & 1 ? dial(p) : dial_as_other(p))
 		attach_dialled(p);
-	make_sockets(p, c);
+	(void)make_sockets(p, c);
 }
 
 static void step(struct choices *c)
@@ -196,7 +264,7 @@ static void step(struct choices *c)
 	uint8_t i = choose8(c) % ENDS_MAX;
 	struct attach_head head;
 
-	switch (choose8(c) % 16) {
+	switch (choose8(c) % 18) {
 	case 0:
 		come(p, c);
 		break;
@@ -213,14 +281,13 @@ static void step(struct choices *c)
 		put(ends, i, -1);
 		break;
 	case 7:
-		if (ends[i] >= 0)
-			(void)!send(ends[i], "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		use_end(ends[i], c);
 		break;
 	case 8:
 		send_round(c);
 		break;
 	case 9:
-		make_sockets(p, c);
+		(void)make_sockets(p, c);
 		break;
 	case 10:
 		command(p, c);
@@ -239,6 +306,10 @@ static void step(struct choices *c)
 		break;
 	case 13:
 		pass_often(p, c);
+		break;
+	case 15:
+	case 16:
+		pass_stream(p, c);
 		break;
 	case 14:
 		say(p, ATTACH_FORK, &head, sizeof(head), NULL, 0);
@@ -346,6 +417,41 @@ static void circle(void)
 	everybody_leaves();
 }
 
+/* A stranger reads and writes: the steps do reach what they are for. */
+static void stranger(void)
+{
+	struct choices none = {NULL, 0};
+	struct attach_pass m = {.id = 1};
+	struct chan_sqe q = {.op = CHAN_OP_SEND, .len = 5};
+	struct peer *p = &evil[0];
+	char byte;
+
+	attach(p);
+	m.sid[0] = make_sockets(p, &none);
+	serve(8);
+	say(p, ATTACH_PASS, &m, sizeof(m), NULL, 0);
+	serve(1);
+	hear(p);
+	expect(last_res == 0 && n_full == 1);
+	(void)order(p, (struct chan_sqe){
+			       .op = CHAN_OP_CLOSE, .sid = m.sid[0], .ticket = 1, .arg = {-1}});
+	q.sid = accepted;
+	(void)order(p, q);
+	serve(8);
+	look();
+	serve(4);
+	for (unsigned i = 0; i < 5; i++)
+		expect(recv(full_ends[0], &byte, 1, MSG_DONTWAIT) == 1);
+	serve(2);
+	expect(svc.strangers.n_served == 1);
+	expect(send(full_ends[0], &byte, 1, MSG_DONTWAIT) == 1);
+	serve(8);
+	close(full_ends[--n_full]);
+	serve(8);
+	expect(svc.strangers.n_served == 0);
+	everybody_leaves();
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	fuzz_service_open(false, true);
@@ -353,6 +459,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 		ends[i] = pipes[i] = -1;
 	exhaust();
 	circle();
+	stranger();
 	heard = keep_end;
 	return 0;
 }
