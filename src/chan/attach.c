@@ -133,6 +133,9 @@ static size_t least(uint16_t type)
 	case ATTACH_REDEEM:
 	case ATTACH_REDEEMED:
 		return sizeof(struct attach_pass);
+	case ATTACH_ENDS:
+	case ATTACH_ENDS_ARE:
+		return sizeof(struct attach_ends);
 	case ATTACH_LINK:
 		return sizeof(struct attach_link);
 	case ATTACH_LINKED:

@@ -22,6 +22,8 @@
  *	                  <--   PASSED another program, which hands it in
  *	REDEEM            -->   and gets the socket
  *	                  <--   REDEEMED
+ *	ENDS              -->   some descriptors for connections that are to be passed, which go
+ *	                  <--   ENDS_ARE over the channel (CHAN_OP_KEEP)
  *	                  <--   LINK: memory that it shares with another program (link.h)
  *	LINKED            -->   mapped, or not wanted; when both have said so it is used
  *	                  <--   LINK_END: the other is gone
@@ -70,7 +72,7 @@
 #endif
 
 #define ATTACH_MAGIC   0x415a4b53u /* this and the version stay where they are for ever */
-#define ATTACH_VERSION 5
+#define ATTACH_VERSION 6
 #define ATTACH_PATH    "/run/zstack/zstackd.sock"
 #define ATTACH_FDS_MAX (3 + 4 * 16)
 #define ATTACH_MSG_MAX 512
@@ -100,6 +102,8 @@ enum attach_type {
 	ATTACH_REGION_IS,
 	ATTACH_DROP,
 	ATTACH_LINK_FREE,
+	ATTACH_ENDS, /* descriptors that may travel, before there is anything to keep */
+	ATTACH_ENDS_ARE,
 };
 
 struct attach_head {
@@ -183,6 +187,19 @@ struct attach_pass {
 	uint8_t image[ATTACH_IMAGE_MAX];
 };
 
+/* ENDS: n are wanted, ATTACH_ENDS_MAX at most. ENDS_ARE: n descriptors, perhaps fewer, and the name
+ * of each for CHAN_OP_KEEP; or res. Who has one of them finds its name as its SO_MAX_PACING_RATE,
+ * which means nothing for a UNIX socket and shows nowhere else. */
+#define ATTACH_ENDS_MAX 8u
+
+struct attach_ends {
+	struct attach_head head;
+	uint32_t id; /* echoed */
+	int32_t res; /* 0, -errno */
+	uint32_t n, pad;
+	uint64_t name[ATTACH_ENDS_MAX];
+};
+
 /* Names by core, 0: none there. */
 struct attach_drop {
 	struct attach_head head;
@@ -233,6 +250,7 @@ struct attach_msg {
 		struct attach_linked linked;
 		struct attach_region region;
 		struct attach_drop drop;
+		struct attach_ends ends;
 		char bytes[ATTACH_MSG_MAX];
 	};
 	size_t len;

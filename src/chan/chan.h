@@ -63,12 +63,12 @@ enum chan_region {
 
 /* ---- commands ----
  *
- * Order. Every command but SOCKET, DUMP and NOP names a socket and carries its ticket: 0 for the
+ * Order. Every command but those that say so (SOCKET, DUMP, NOP…) names a socket and carries its ticket: 0 for the
  * first command of a sid, then one more each. They are executed in ticket order, whatever their
  * order in sq (at most CHAN_TICKETS_AHEAD early); a ticket is used up by a command that fails, too.
  *
  * Results. Every command has exactly one RESULT (token echoed in `loan`, sid of the socket, res = 0
- * or -errno), but SEND, SEND_LOAN, SENDTO and RCVBUF_MORE, which have none. A command that makes no
+ * or -errno), but SEND, SEND_LOAN, SENDTO, RCVBUF_MORE and KEPT, which have none. A command that makes no
  * sense (unknown op, sid that is not there: -EBADF, ticket, offset…) is answered with its error and
  * counted.
  *
@@ -211,8 +211,27 @@ enum chan_op {
 	/* Of a socket that has a port and is no connection: who knows the key `off` may JOIN it from
 	 * here on, so it is shared. 0, also if it has this key already; -EEXIST: another has. */
 	CHAN_OP_OFFER,
+	/* Of a connection that is about to go to another program: it is kept under a name that the
+	 * service has issued (ENDS, attach.h), in data, with what the sender knows of it: len bytes
+	 * at off in the arena, CHAN_KEPT_IMAGE_MAX at most. From here on it is shared, as by SHARE,
+	 * but nobody reads before KEPT. -ENOENT: no such name; -EEXIST: one is kept under it. */
+	CHAN_OP_KEEP,
+	/* After KEEP: all that was unread here was given back. */
+	CHAN_OP_KEPT,
+	/* This application holds what is kept under the name in data, too. What the sender knew is
+	 * written into the scratch area at off, at most len bytes: res. Result: sid, aux = send
+	 * limit; -ENOENT: nothing is. sid 0, no ticket. */
+	CHAN_OP_REDEEM,
 	CHAN_OP_MAX,
 };
+
+/* Names of what is kept, never 0 or all ones: where it stands, and a secret. */
+#define CHAN_KEPT_PLACES    4096u
+#define CHAN_KEPT_IMAGE_MAX 256u
+static inline uint32_t chan_kept_place(uint64_t name)
+{
+	return (uint32_t)name & (CHAN_KEPT_PLACES - 1);
+}
 
 #define CHAN_TICKETS_AHEAD 64
 #define CHAN_SEND_MAX	   (64u << 10) /* bytes of one send: the arena's largest block */

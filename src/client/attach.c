@@ -88,7 +88,7 @@ int fd_take(struct attach_msg *m, unsigned i)
 	return fd_high(fd);
 }
 
-static struct fd_id fd_which(int fd)
+struct fd_id fd_which(int fd)
 {
 	struct stat st;
 

@@ -182,6 +182,9 @@ struct csock *csock_nameless(struct core *c, int domain, int type);
 /* Is there memory for a new socket of that name? 0, -ENOBUFS: then the service is told that it is
  * closed. */
 int csock_place(struct core *c, uint32_t sid) must_check;
+/* There is no row that a command could be of: it is closed. Without room for that the service keeps
+ * the socket as long as the program lives. */
+void csock_refuse(struct core *c, uint32_t sid);
 /* A row for a new socket of that name, or for one of ours (s) that gets another; NULL: the name is
  * taken, or none is left. */
 struct csock *csock_name(struct core *c, uint32_t sid, struct csock *s);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/client_priv.h"
+#include "client/pass.h"
 
 struct chan_sqe *cmd_slot(struct core *c)
 {
@@ -29,7 +30,8 @@ static struct reply *reply_take(struct core *c, struct waiter *w, uint32_t *toke
 		if (r->w != NULL)
 			continue;
 		r->w = w;
-		r->done = r->lost = false;
+		r->done = r->lost = r->redeems = false;
+		r->s = NULL;
 		r->gen = (r->gen + 1) & 0xffff;
 		*token = TOKEN_REPLY | r->gen << 8 | i;
 		return r;
@@ -110,7 +112,8 @@ static int call_once(struct core *c, struct csock *s, const struct chan_sqe *cmd
 static bool asked_again(uint8_t op)
 {
 	return op != CHAN_OP_BIND && op != CHAN_OP_READ && op != CHAN_OP_ACCEPT &&
-	       op != CHAN_OP_SHARE && op != CHAN_OP_UNACCEPT && op != CHAN_OP_OFFER;
+	       op != CHAN_OP_SHARE && op != CHAN_OP_UNACCEPT && op != CHAN_OP_OFFER &&
+	       op != CHAN_OP_KEEP;
 }
 
 int cmd_call(struct core *c, struct csock *s, const struct chan_sqe *cmd, struct chan_cqe *e)
@@ -164,6 +167,8 @@ static void reply_done(struct core *c, const struct chan_cqe *e)
 	}
 	r->e = *e;
 	r->done = true;
+	if (unlikely(r->redeems) && e->res >= 0)
+		r->s = redeemed(c, e);
 	waiter_wake(r->w);
 }
 

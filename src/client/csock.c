@@ -39,9 +39,7 @@ static int row_room(void)
 	return 0;
 }
 
-/* There is no row that a command could be of. Without room for it the service keeps the socket as
- * long as the program lives. */
-static void refuse(struct core *c, uint32_t sid)
+void csock_refuse(struct core *c, uint32_t sid)
 {
 	struct chan_sqe cmd = {.sid = sid, .arg = {0}}, *q;
 
@@ -60,7 +58,7 @@ int csock_place(struct core *c, uint32_t sid)
 	/* Whether it can be a name at all is found out later. */
 	if (i >= c->max_socks || (c->row == NULL ? zone_open(c->id, i + 1) : row_room()) == 0)
 		return 0;
-	refuse(c, sid);
+	csock_refuse(c, sid);
 	return -ENOBUFS;
 }
 

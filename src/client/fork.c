@@ -463,6 +463,7 @@ static void prepare(void)
 	forking.active = client.running && client.transport.attached;
 	forking.child = forking.orphan = false;
 	if (!forking.active) {
+		ends_drop();
 		client_unlock();
 		return;
 	}
@@ -481,6 +482,8 @@ static void prepare(void)
 	/* Or since then. */
 	if (forking.orphan && (rejoin_is_away() || service_is_deaf()))
 		orphan_prepare();
+	/* A child that had them, too, would keep what goes with them from ever being closed. */
+	ends_drop();
 }
 
 static void parent(void)

@@ -7,6 +7,7 @@
 #define ZS_CLIENT_PASS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/assert.h"
 
@@ -23,5 +24,18 @@ int pass_send(int fd, const struct pass_with *with) must_check;
  * -ENOENT: the service knows nothing of it; -EALREADY: who had it before has not got the library, and
  * the descriptor is its end of the stream. */
 int pass_receive(int fd, struct pass_with *with) must_check;
+
+/* Of a command that redeems (state.h): the socket, opened; NULL: it can't be one, and is closed. */
+struct core;
+struct csock;
+struct chan_cqe;
+struct csock *redeemed(struct core *c, const struct chan_cqe *e);
+
+/* ---- pass_end.c ---- */
+/* An end that nothing goes with yet, and its name; the caller's to close. -errno: the service gives
+ * none. */
+int end_take(uint64_t *name) must_check;
+/* The name of what was received, 0: none. */
+uint64_t end_name(int fd);
 
 #endif

@@ -295,6 +295,9 @@ struct reply {
 	struct waiter *w; /* NULL = free */
 	bool done;
 	bool lost; /* with the service: there is no result */
+	/* It brings a socket, which is opened before anything else that is said of it. */
+	bool redeems;
+	struct csock *s; /* that; NULL: none */
 	uint32_t gen;
 	struct chan_cqe e;
 };

@@ -83,6 +83,8 @@ void fork_shared(struct csock *s);
 void fork_offer(struct csock *s);
 /* After the last of them. */
 void fork_fence(void);
+/* pass_end.c: before fork; what was in store for passing sockets on is closed. */
+void ends_drop(void);
 
 /* Has it an address that others could share, at this service or the next one? */
 bool csock_may_have_key(const struct csock *s);
@@ -202,6 +204,7 @@ int mapping_map(struct mapping *m, int fd, uint64_t bytes, int prot) must_check;
 void mapping_unmap(struct mapping *m);
 /* A message's descriptor, out of the way of the program's. */
 int fd_take(struct attach_msg *m, unsigned i);
+struct fd_id fd_which(int fd);
 bool fd_is(int fd, const struct fd_id *id);
 /* The same, out of the way of the program's. */
 int fd_high(int fd);

@@ -100,6 +100,13 @@ static int replace_all(struct outgoing *o, struct msghdr *m)
 	return r;
 }
 
+void pass_end_close(int end)
+{
+	if (fd_kind(end) == FD_OWN)
+		fd_set_kind(end, FD_KERNEL);
+	real.close(end);
+}
+
 ssize_t pass_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct outgoing o = {.n = 0};
@@ -114,7 +121,7 @@ ssize_t pass_sendmsg(int fd, const struct msghdr *msg, int flags)
 	err = errno;
 	/* If it was not sent, they are the last ends. */
 	while (o.n > 0)
-		real.close(o.end[--o.n]);
+		pass_end_close(o.end[--o.n]);
 	errno = err;
 	return r;
 }

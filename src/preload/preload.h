@@ -226,6 +226,8 @@ static inline bool timespec_ok(const struct timespec *ts)
 ssize_t pass_sendmsg(int fd, const struct msghdr *msg, int flags);
 /* A message has come. */
 void pass_received(struct msghdr *msg);
+/* What pass_send() returned, when it is sent: it may stand at a number of the library's. */
+void pass_end_close(int end);
 
 /* ---- sandbox_call.c ---- */
 

@@ -179,7 +179,7 @@ static int hand(int relay, int fd, const int pair[2])
 		return (int)end;
 	both[0] = (int)end;
 	end = tell(relay, RELAY_ADD, both);
-	real.close(both[0]);
+	pass_end_close(both[0]);
 	return (int)end;
 }
 

@@ -28,6 +28,7 @@ int socks_create(const struct socks_cfg *cfg, struct socks **out)
 	s->cfg = *cfg;
 	cfg_fill(&s->cfg);
 	list_init(&s->apps);
+	list_init(&s->keeping);
 	list_init(&s->owns);
 	list_init(&s->dying);
 	list_init(&s->reaped);
@@ -63,6 +64,7 @@ void socks_destroy(struct socks *s)
 	ports_fini(s);
 	revives_fini(s);
 	grants_fini(s);
+	keep_free(s);
 	free(s);
 }
 

@@ -105,6 +105,18 @@ void socks_detach(struct socks *s, struct sock_app *app, bool orderly);
 /* What CHAN_OP_SHARE does, between any two applications. 0 and the name in `to`; -EBADF, -EBUSY,
  * -ENFILE, -ENOMEM. */
 int socks_share(struct sock_app *from, uint32_t sid, struct sock_app *to, uint32_t *out) must_check;
+/* A connection may be kept under this name (CHAN_OP_KEEP), of which no other has the place; until the
+ * end of that. 0, -ENOMEM, -EEXIST. */
+int socks_keep(struct sock_app *keeper, uint64_t name) must_check;
+void socks_keep_end(struct sock_app *keeper, uint64_t name);
+/* What is kept under it is the caller's, by the keeper's name of the socket, and there is no such
+ * name any more; what the sender knew of it goes into image. 0: nothing is kept, and the name
+ * stays. */
+uint32_t socks_keep_claim(struct sock_app *keeper, uint64_t name,
+			  uint8_t image[CHAN_KEPT_IMAGE_MAX], uint32_t *n_image);
+/* Names of what was kept when this was asked the last time, and still is; at most n. *more: it is to
+ * be asked again; else the keeper's bell rings when there is something. */
+unsigned socks_keep_old(struct sock_app *keeper, uint64_t *name, unsigned n, bool *more);
 /* A holder goes. */
 void socks_drop(struct sock_app *app, uint32_t sid);
 /* A stream that the keeper holds, and what is to be done with it (sock_kept.c). */

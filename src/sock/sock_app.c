@@ -90,6 +90,8 @@ int socks_attach(struct socks *s, const struct sock_app_cfg *cfg, struct sock_ap
 		return -ENOMEM;
 	}
 	list_add_tail(&s->apps, &a->link);
+	if (a->keeps)
+		s->keeper = a;
 	s->n_apps += !a->keeps; /* it needs no part */
 	shares(s);
 	*out = a;
@@ -126,6 +128,8 @@ void socks_detach(struct socks *s, struct sock_app *a, bool orderly)
 		if (b->parent == a)
 			b->parent = NULL;
 	}
+	if (s->keeper == a)
+		s->keeper = NULL;
 	app_link_fini(a);
 	app_view_fini(a);
 	listeners_reap(a, orderly);

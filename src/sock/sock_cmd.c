@@ -49,6 +49,9 @@ static const cmd_fn cmds[CHAN_OP_MAX] = {
 	[CHAN_OP_OFFER] = cmd_offer,
 	[CHAN_OP_SOURCE] = cmd_source,
 	[CHAN_OP_FILTER] = cmd_filter,
+	[CHAN_OP_KEEP] = cmd_keep,
+	[CHAN_OP_KEPT] = cmd_kept,
+	[CHAN_OP_REDEEM] = cmd_redeem,
 };
 
 static bool op_is_send(unsigned op)
@@ -59,7 +62,8 @@ static bool op_is_send(unsigned op)
 static bool op_has_sock(unsigned op)
 {
 	return op != CHAN_OP_NOP && op != CHAN_OP_SOCKET && op != CHAN_OP_DUMP &&
-	       op != CHAN_OP_ADDRS && op != CHAN_OP_LISTENS && op != CHAN_OP_JOIN;
+	       op != CHAN_OP_ADDRS && op != CHAN_OP_LISTENS && op != CHAN_OP_JOIN &&
+	       op != CHAN_OP_REDEEM;
 }
 
 /* Closed, as far as its application knows. */
@@ -87,7 +91,7 @@ static slow_path int refuse(struct sock_app *a, const struct chan_sqe *q, int er
 	a->s->n.bad_commands++;
 	if (op_is_send(q->op))
 		send_refuse(a, q->token);
-	else if (q->op != CHAN_OP_RCVBUF_MORE)
+	else if (q->op != CHAN_OP_RCVBUF_MORE && q->op != CHAN_OP_KEPT)
 		result(&c, err);
 	return 0;
 }

@@ -156,6 +156,8 @@ static bool look(struct sock *k, struct sock_kept *t)
 {
 	int64_t n;
 
+	if (k->share->owes != NULL)
+		return true; /* it is told when its time has come */
 	if (k->share->lease != NULL && lease_end(k->share) != 0)
 		return false;
 	n = pending_gather(k, t->max);

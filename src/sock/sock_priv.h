@@ -240,6 +240,10 @@ struct socks {
 	uint64_t now_ns;
 	struct list apps, dying, reaped;
 	struct list owns;   /* of sock_own */
+	struct sock_app *keeper; /* NULL: none */
+	struct sock_keep *keeps; /* CHAN_KEPT_PLACES, see sock_keep.c; NULL: no name was issued */
+	struct list keeping;	 /* of those, that something is kept under */
+	bool keeping_told;
 	uint64_t last_desc; /* struct sock_desc.id */
 	uint32_t n_socks;
 	uint32_t n_apps;
@@ -474,6 +478,9 @@ int cmd_link_switch(struct sock_cmd *c);
 int sock_link_revive(struct sock *k) must_check;
 /* It is one now. */
 void sock_link_revived(struct sock *k);
+
+/* ---- sock_keep.c ---- */
+void keep_free(struct socks *s);
 
 /* ---- sock_revive.c ---- */
 int revives_init(struct socks *s) must_check;

@@ -108,6 +108,8 @@ bool share_has_more(struct sock *k)
 	case SOCK_UDP:
 		return k->udp->count > 0;
 	case SOCK_CONN:
+		if (unlikely(k->share->owes != NULL))
+			return false;
 		/* Nothing is taken from it yet: what comes back unread stands before that. */
 		return pending_any(k->share) || lease_unread(k->share) > 0 ||
 		       tcp_conn_readable(k->conn) || tcp_conn_got_fin(k->conn) ||
@@ -256,6 +258,8 @@ bool share_leave(struct sock *k)
 	}
 	if (unlikely(lease_holder(sh) == k))
 		lease_leave(sh);
+	if (sh->owes == k)
+		share_owes_no_more(k);
 	while (sh->holder[i] != k)
 		i++;
 	park_move(k, sh->holder[i == 0]->app);
@@ -273,6 +277,17 @@ bool share_leave(struct sock *k)
 	else if (alone_told(k) && share_has_more(sh->holder[0]))
 		share_readable(sh->holder[0]);
 	return true;
+}
+
+void share_owes_no_more(struct sock *k)
+{
+	struct sock_desc *sh = k->share;
+
+	sh->owes = NULL;
+	if (share_is_sole(sh))
+		sock_news(sh->holder[0], NEWS_DATA | NEWS_ACCEPT);
+	else if (share_has_more(k))
+		share_readable(k);
 }
 
 void share_free(struct sock *k)
@@ -326,6 +341,9 @@ void share_readable(struct sock *k)
 {
 	struct sock_desc *sh = k->share;
 	bool one = false;
+
+	if (unlikely(sh->owes != NULL))
+		return;
 
 	for (uint32_t i = 0; i < sh->n; i++) {
 		struct sock *h = sh->holder[i];
@@ -422,7 +440,7 @@ bool share_tell_sole(struct sock *k)
 		return false;
 	if (!lease_tell_end(k))
 		return false;
-	if (!share_is_sole(sh)) {
+	if (!share_is_sole(sh) || sh->owes != NULL) {
 		k->news &= (uint16_t) ~(NEWS_FIN | NEWS_URG | NEWS_ACCEPT);
 		if (lease_holder(sh) != k)
 			k->news &= (uint16_t)~NEWS_DATA;
@@ -541,6 +559,8 @@ static int read_conn(struct sock *k, uint32_t want, bool looks)
 {
 	struct sock_desc *sh = k->share;
 
+	if (unlikely(sh->owes != NULL))
+		return -EAGAIN;
 	if (lease_holder(sh) == k)
 		return read_leased(k);
 	if (sh->lease != NULL && lease_end(sh) != 0)

@@ -59,6 +59,7 @@ struct sock_desc {
 	uint64_t gap_at; /* GAP_AT: position */
 	struct pkt_queue behind;
 	struct pkt_queue rest;	   /* from the connection, behind the gap or what is pending */
+	struct sock *owes;	   /* KEEP: still gives back what it has not read; NULL: nobody */
 	struct sock_lease *lease;  /* NULL: nobody has one */
 	const struct sock *reader; /* who has read last, `turns` times in a row; perhaps gone */
 	uint16_t turns, turns_due; /* so many bring a lease */
@@ -82,6 +83,8 @@ int share_begin(struct sock *k) must_check;
 int share_with(struct sock *k, struct sock_app *b, struct sock **out) must_check;
 /* A holder goes. True: others stay, and the protocol's object with them. */
 bool share_leave(struct sock *k);
+/* The holder that owed has given back all that it had not read: others may read. */
+void share_owes_no_more(struct sock *k);
 /* k has, or may get, another holder: nothing is pushed to it from here on. */
 void share_ask(struct sock *k);
 /* The last one: what became of the rest. */
@@ -101,6 +104,11 @@ bool share_has_more(struct sock *k);
 int join_offer(struct sock *k, uint16_t port, uint64_t key) must_check;
 int cmd_join(struct sock_cmd *c);
 int cmd_offer(struct sock_cmd *c);
+
+/* ---- sock_keep.c: connections on their way to another program ---- */
+int cmd_keep(struct sock_cmd *c);
+int cmd_kept(struct sock_cmd *c);
+int cmd_redeem(struct sock_cmd *c);
 
 int cmd_share(struct sock_cmd *c);
 int cmd_unread(struct sock_cmd *c);

@@ -50,6 +50,7 @@ static const struct may_say {
 	{ATTACH_FORK, IN(APP_READY), app_take_fork},
 	{ATTACH_PASS, IN(APP_READY), keeper_take},
 	{ATTACH_REDEEM, IN(APP_READY), keeper_give},
+	{ATTACH_ENDS, IN(APP_READY), keeper_ends},
 	{ATTACH_LINKED, IN(APP_READY), app_take_linked},
 	{ATTACH_LINK_BAD, IN(APP_READY), app_take_link_bad},
 	{ATTACH_LINK_FREE, IN(APP_READY), app_take_link_free},

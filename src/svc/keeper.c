@@ -7,6 +7,10 @@
  * (sock_park.c). Who comes with the end, which is known by the kernel's number for it, becomes a
  * holder.
  *
+ * For a connection, which is what is mostly passed, there is a shorter way: programs have some ends
+ * in store, each with a name, under which the stack itself keeps a connection and gives it to
+ * whoever has the name (sock_keep.c, named.c).
+ *
  * Both may be hostile (H32, H37): names are looked up in the application of who asks; an end that
  * is not ours is nothing; what one user has on its way is limited, and so is what goes with it.
  * Who has the end may have the socket, of whatever user or trust domain he is, as with descriptors
@@ -31,7 +35,7 @@
 /* On their way, of one user, and of all; and in descriptors, as parts of what the service may have:
  * programs need those to attach. */
 #define KEPT_USER_MAX  1024
-#define KEPT_MAX       4096
+#define KEPT_MAX       CHAN_KEPT_PLACES
 #define KEPT_USER_PART 16
 #define KEPT_PART      4
 #define SMALL	       64 /* what the keeper's channel has of everything else */
@@ -63,8 +67,8 @@ static int keeper_make(struct service *s, struct app *a)
 	return rc;
 }
 
-/* When it is first needed. It stands on no list of programs. */
-static int keeper_get(struct service *s)
+/* It stands on no list of programs. */
+int keeper_get(struct service *s)
 {
 	struct app *a;
 	int rc;
@@ -146,7 +150,7 @@ static int share_all(struct service *s, struct app *from, const uint32_t *sid, s
 
 /* ---- ends ---- */
 
-static void kept_free(struct service *s, struct kept *k)
+void kept_free(struct service *s, struct kept *k)
 {
 	stranger_forget(s, k);
 	if (k->fd >= 0) {
@@ -175,6 +179,8 @@ static void close_one(struct node_core *core, void *arg)
 
 void kept_end(struct service *s, struct kept *k, bool reset)
 {
+	if (k->name != 0)
+		named_end(s, k);
 	for (unsigned i = 0; i < s->node.n; i++) {
 		struct close_call c = {s->keeper->chan[i].app, k->sid[i], reset};
 
@@ -186,7 +192,12 @@ void kept_end(struct service *s, struct kept *k, bool reset)
 
 static void kept_ready(struct service *s, struct source *src, uint32_t events)
 {
-	stranger_heard(s, container_of(src, struct kept, end), events);
+	struct kept *k = container_of(src, struct kept, end);
+
+	if (k->name != 0 && !named_heard(s, k, events))
+		kept_end(s, k, false);
+	else
+		stranger_heard(s, k, events);
 }
 
 static uint64_t cookie_of(int fd)
@@ -214,10 +225,11 @@ static int name(int fd)
 		       : 0;
 }
 
-/* The end that travels, or -errno. */
-static int ends_open(struct service *s, struct kept *k)
+int kept_open(struct service *s, struct kept *k)
 {
 	int pair[2], rc;
+
+	k->end.ready = kept_ready;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
@@ -245,8 +257,7 @@ static void count(struct kept_count *c, const struct kept *k)
 	c->fds += k->twin >= 0 ? 2 : 1;
 }
 
-/* May another one of that user be kept? */
-static bool room_for(const struct service *s, uid_t uid)
+bool kept_room(const struct service *s, uid_t uid)
 {
 	struct kept_count mine = {0}, all = {0};
 	struct rlimit r;
@@ -281,7 +292,7 @@ static int take(struct service *s, struct app *a, struct attach_msg *m)
 	struct kept *k;
 	int rc;
 
-	if (!room_for(s, a->uid))
+	if (!kept_room(s, a->uid))
 		return -ETOOMANYREFS;
 	if (p->n_image > sizeof(p->image) || m->n_fds > 1 ||
 	    (m->n_fds == 1 && !may_go_with(m->fd[0])))
@@ -290,7 +301,6 @@ static int take(struct service *s, struct app *a, struct attach_msg *m)
 	k = rc == 0 ? calloc(1, sizeof(*k)) : NULL;
 	if (k == NULL)
 		return rc < 0 ? rc : -ENOMEM;
-	k->end.ready = kept_ready;
 	k->fd = k->twin = -1;
 	if (m->n_fds == 1) {
 		k->twin = m->fd[0];
@@ -306,7 +316,7 @@ static int take(struct service *s, struct app *a, struct attach_msg *m)
 	stranger_begin(s, k);
 	rc = share_all(s, a, p->sid, s->keeper, k->sid);
 	if (rc == 0)
-		rc = ends_open(s, k);
+		rc = kept_open(s, k);
 	if (rc >= 0)
 		return rc;
 	app_drop_socks(s, s->keeper, k->sid);
@@ -344,6 +354,8 @@ void keeper_give(struct service *s, struct app *a, struct attach_msg *m)
 	struct kept *k = find(s, m);
 
 	_Static_assert(sizeof(out.sid) == sizeof(k->sid), "a name for each core");
+	if (k != NULL && k->name != 0 && !named_claim(s, k))
+		k = NULL;
 	if (k != NULL)
 		out.res = stranger_yields(s, k, a, m->fd[0], m->pass.note);
 	if (out.res < 0)

@@ -9,6 +9,7 @@
 #include "svc/service.h"
 
 enum kept_state {
+	KEPT_NAMED,  /* the stack has it by its name, or there is nothing yet (named.c) */
 	KEPT_NEW,    /* nobody has looked at it yet: mostly it is gone before */
 	KEPT_NONE,   /* a stranger can't be served with it */
 	KEPT_WAITS,  /* for something to feed, or a word of a stranger */
@@ -22,6 +23,7 @@ struct kept {
 	int fd, twin;	   /* ours; what the sender added, -1 */
 	uint64_t cookie;   /* of the end that travels */
 	uid_t uid;
+	uint64_t name;		       /* NAMED; 0: sid and image say what is kept */
 	uint32_t sid[EMBED_CORES_MAX]; /* of the keeper */
 	uint32_t n_image, note;
 	uint8_t image[ATTACH_IMAGE_MAX];
@@ -43,8 +45,29 @@ struct kept {
 };
 
 /* ---- keeper.c ---- */
+/* There is a keeper: 0, -errno. */
+int keeper_get(struct service *s) must_check;
+/* May another one of that user be kept? */
+bool kept_room(const struct service *s, uid_t uid);
+/* The end that travels, or -errno. */
+int kept_open(struct service *s, struct kept *k) must_check;
+/* Nothing is held for it any more. */
+void kept_free(struct service *s, struct kept *k);
 /* Gives up the hold, with a reset if so. */
 void kept_end(struct service *s, struct kept *k, bool reset);
+
+/* ---- named.c ---- */
+/* The stacks keep nothing under its name. */
+void named_end(struct service *s, struct kept *k);
+/* What is kept under its name has none from here on. False: nothing is. */
+bool named_claim(struct service *s, struct kept *k);
+/* Its end has something to say, which is for a stranger's ears. False: nothing is kept, or the last
+ * copy was closed. */
+bool named_heard(struct service *s, struct kept *k, uint32_t events);
+/* The stack keeps something. */
+void named_news(struct service *s);
+/* As strangers_tick(). */
+int64_t named_tick(struct service *s);
 
 /* ---- stranger.c ---- */
 /* When there is a keeper; and before it goes. */

@@ -147,6 +147,7 @@ struct service {
 		int bell;
 		struct source on_turn, news[EMBED_CORES_MAX];
 		unsigned n_served;
+		int64_t old_ns; /* when the stacks are asked what they have kept for long; 0 */
 	} strangers;
 	struct list links;
 	unsigned n_links;
@@ -295,6 +296,8 @@ void keeper_take(struct service *s, struct app *a, struct attach_msg *m);
 void keeper_give(struct service *s, struct app *a, struct attach_msg *m);
 /* As admins_tick(). */
 int64_t strangers_tick(struct service *s);
+/* It wants descriptors to pass connections on by its channel. */
+void keeper_ends(struct service *s, struct app *a, struct attach_msg *m);
 /* Closes sockets of an application: of each core one, 0: none. */
 void app_drop_socks(struct service *s, struct app *of, const uint32_t *sid);
 /* Before the stacks stop, and after. */

@@ -427,6 +427,7 @@ static void news_ready(struct service *s, struct source *src, uint32_t events)
 
 	(void)events;
 	bell_empty(s->keeper->chan[core].shared_bell);
+	named_news(s);
 	do {
 		node_call(&s->node.core[core], ask_news, &c);
 		for (unsigned i = 0; i < c.n; i++)
@@ -434,23 +435,31 @@ static void news_ready(struct service *s, struct source *src, uint32_t events)
 	} while (c.n == NEWS);
 }
 
+static int64_t sooner(int64_t a, int64_t b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 int64_t strangers_tick(struct service *s)
 {
-	int64_t now;
+	int64_t now, named;
 
-	if (s->keeper == NULL || list_empty(&s->strangers.fresh))
+	if (s->keeper == NULL)
 		return -1;
+	named = named_tick(s);
+	if (list_empty(&s->strangers.fresh))
+		return named;
 	now = node_now_ns();
 	while (!list_empty(&s->strangers.fresh)) {
 		struct kept *k = container_of(s->strangers.fresh.next, struct kept, turn);
 
 		if (k->look_ns > now)
-			return k->look_ns - now;
+			return sooner(named, k->look_ns - now);
 		meet(s, k);
 		if (k->state == KEPT_WAITS)
 			wants_turn(s, k);
 	}
-	return -1;
+	return named;
 }
 
 /* ---- who redeems it ---- */

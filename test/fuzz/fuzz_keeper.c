@@ -25,6 +25,7 @@
 /* What PASSED brought; sockets whose other end went along with a socket that was passed. */
 static int ends[ENDS_MAX], pipes[ENDS_MAX];
 static unsigned ends_heard;
+static uint64_t names[ENDS_MAX]; /* of ends that have one */
 
 static void put(int table[ENDS_MAX], unsigned i, int fd)
 {
@@ -36,6 +37,11 @@ static void put(int table[ENDS_MAX], unsigned i, int fd)
 
 static void keep_end(struct peer *p, struct attach_msg *m)
 {
+	for (unsigned i = 0; m->head.type == ATTACH_ENDS_ARE && i < m->n_fds; i++) {
+		names[ends_heard % ENDS_MAX] = m->ends.name[i];
+		put(ends, ends_heard++, m->fd[i]);
+		m->fd[i] = -1;
+	}
 	if (m->head.type != ATTACH_PASSED || m->n_fds != 1)
 		return;
 	put(ends, ends_heard++, m->fd[0]);
@@ -220,6 +226,34 @@ static void pass_stream(struct peer *p, struct choices *c)
 		use_end(ends[before % ENDS_MAX], c);
 }
 
+static void want_ends(struct peer *p, struct choices *c)
+{
+	struct attach_ends m = {.id = choose8(c), .n = choose8(c) & 1 ? choose32(c) : 3};
+
+	say(p, ATTACH_ENDS, &m, sizeof(m), NULL, 0);
+	serve(1);
+	hear(p);
+}
+
+/* By a name that was heard, of whomever, or by one that is not quite one. */
+static void by_name(struct peer *p, struct choices *c)
+{
+	uint64_t name = names[choose8(c) % ENDS_MAX];
+	uint8_t how = choose8(c);
+	struct chan_sqe q = {.op = how & 1 ? CHAN_OP_KEEP : CHAN_OP_REDEEM,
+			     .sid = choose_sid(c),
+			     .ticket = choose8(c) % 8,
+			     .len = how & 2 ? choose32(c) : 200,
+			     .off = how & 4 ? choose32(c) : 0};
+
+	if (how & 8)
+		q.op = CHAN_OP_KEPT;
+	if (how & 16)
+		name ^= 1ull << choose8(c) % 64;
+	memcpy(q.data, &name, sizeof(name));
+	push(p, &q);
+}
+
 /* What stands for a kept socket goes to where only the keeper could read it. */
 static void send_round(struct choices *c)
 {
@@ -264,7 +298,7 @@ static void step(struct choices *c)
 	uint8_t i = choose8(c) % ENDS_MAX;
 	struct attach_head head;
 
-	switch (choose8(c) % 18) {
+	switch (choose8(c) % 20) {
 	case 0:
 		come(p, c);
 		break;
@@ -310,6 +344,12 @@ static void step(struct choices *c)
 	case 15:
 	case 16:
 		pass_stream(p, c);
+		break;
+	case 17:
+		want_ends(p, c);
+		break;
+	case 18:
+		by_name(p, c);
 		break;
 	case 14:
 		say(p, ATTACH_FORK, &head, sizeof(head), NULL, 0);

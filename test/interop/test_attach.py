@@ -20,11 +20,11 @@ peer.start()
 service.install()
 net = Net("af_packet")
 
-MAGIC, VERSION = 0x415a4b53, 5
+MAGIC, VERSION = 0x415a4b53, 6
 TYPES = ("HELLO WELCOME REFUSED MAPPED READY GRANT GRANTED BYE FORK ADMIN ANSWER RESUME PASS PASSED REDEEM REDEEMED "
-         "LINK LINKED LINK_END LINK_BAD REGION REGION_IS DROP LINK_FREE").split()
+         "LINK LINKED LINK_END LINK_BAD REGION REGION_IS DROP LINK_FREE ENDS ENDS_ARE").split()
 NUMBER = {name: i + 1 for i, name in enumerate(TYPES)}
-NUMBER |= {"type 0": 0, "type 25": 25, "type 65535": 65535}
+NUMBER |= {"type 0": 0, "type 27": 27, "type 65535": 65535}
 HELLO = struct.pack("=IIIIQ64s", 0, 0, 0, 0, 1 << 20, b"played")
 BODY = {
     "HELLO": HELLO, "GRANT": struct.pack("=IHBB16s", 7, 8080, 0, 0, bytes(16)), "ADMIN": b'{"ask": "apps"}',
@@ -32,6 +32,7 @@ BODY = {
     "REDEEM": struct.pack("=Ii16III256s", 7, 0, *[0] * 16, 0, 0, b""),
     "LINKED": struct.pack("=Ii", 7, 0), "LINK_BAD": struct.pack("=Ii", 7, 0),
     "LINK_FREE": struct.pack("=Ii", 7, 0), "REGION": struct.pack("=IIQ", 7, 0, 0),
+    "ENDS": struct.pack("=IiII8Q", 7, 0, 3, 0, *[0] * 8),
     "DROP": struct.pack("=16IQ", *[7] * 16, 0),
 }
 # What comes back; None: nothing, and the session goes on; "end": its end, which was asked for.
@@ -39,8 +40,8 @@ MAY = {
     "new": {"HELLO": "WELCOME", "ADMIN": "ANSWER", "RESUME": "end", "BYE": "end"},
     "mapping": {"MAPPED": "READY", "BYE": "end"},
     "forked": {"MAPPED": "READY", "DROP": None, "BYE": "end"},
-    "ready": {"GRANT": "GRANTED", "FORK": "WELCOME", "PASS": "PASSED", "REDEEM": "REDEEMED", "LINKED": None,
-              "LINK_BAD": None, "LINK_FREE": None, "REGION": "REGION_IS", "BYE": "end"},
+    "ready": {"GRANT": "GRANTED", "FORK": "WELCOME", "PASS": "PASSED", "REDEEM": "REDEEMED", "ENDS": "ENDS_ARE",
+              "LINKED": None, "LINK_BAD": None, "LINK_FREE": None, "REGION": "REGION_IS", "BYE": "end"},
 }
 
 
