@@ -32,6 +32,8 @@ static struct call {
 	{SYS_writev, "writev", false, false},
 	{SYS_pread64, "pread64", false, false},
 	{SYS_pwrite64, "pwrite64", false, false},
+	{SYS_preadv2, "preadv2", false, false},
+	{SYS_pwritev2, "pwritev2", false, false},
 	{SYS_recvfrom, "recvfrom", false, false},
 	{SYS_sendto, "sendto", false, false},
 	{SYS_recvmsg, "recvmsg", false, false},
@@ -70,6 +72,7 @@ static struct call {
 	{SYS_pselect6, "pselect", true, true},
 	{SYS_epoll_ctl, "epoll_ctl", true, true},
 	{SYS_epoll_pwait, "epoll_pwait", true, true},
+	{SYS_epoll_pwait2, "epoll_pwait2", true, true},
 	{SYS_prctl, "prctl", true, true},
 	{SYS_prlimit64, "prlimit64", true, true},
 	{SYS_setrlimit, "setrlimit", true, true},
@@ -116,6 +119,16 @@ static long pselect_mask(long arg)
 	return mask != NULL ? (long)mask->set : 0;
 }
 
+/* Where a function takes other arguments than the call: flags stand behind both halves of an
+ * offset, which is one argument of the function's. */
+static void to_function(long number, long a[6])
+{
+	if (number == SYS_pselect6)
+		a[5] = pselect_mask(a[5]);
+	else if (number == SYS_preadv2 || number == SYS_pwritev2)
+		a[4] = a[5];
+}
+
 /* Its child goes on behind it, with memory of its own: as fork's. */
 static bool clone_is_fork(const long a[6])
 {
@@ -149,9 +162,9 @@ long syscall(long number, ...)
 	if (number == SYS_seccomp)
 		sandboxed();
 	c = find(number);
-	if (number == SYS_pselect6)
-		a[5] = pselect_mask(a[5]);
-	if (c != NULL && (c->always || fd_kind((int)a[0]) != FD_KERNEL))
+	if (c != NULL && (c->always || fd_kind((int)a[0]) != FD_KERNEL)) {
+		to_function(number, a);
 		return relay(c, a);
+	}
 	return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

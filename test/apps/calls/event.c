@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 
@@ -663,6 +664,29 @@ static void nested_oneshot(void)
 	look(out, 4, 0);
 }
 
+/* Waits and transfers by their numbers in the system, as other C libraries' headers have them. */
+static void by_number(void)
+{
+	char buf[8] = "";
+	struct iovec v = {buf, 3};
+	struct epoll_event want = {.events = EPOLLIN, .data.u64 = 7}, got = {0};
+	struct timespec none = {0, 0};
+	int fd = with_data("hello"), ep = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+
+	show(syscall(SYS_epoll_ctl, ep, EPOLL_CTL_ADD, fd, &want));
+	show(syscall(SYS_epoll_pwait, ep, &got, 1, 0, NULL, 8L));
+	show((long)got.data.u64);
+	show(syscall(SYS_epoll_pwait2, ep, &got, 1, &none, NULL, 8L));
+	show(syscall(SYS_preadv2, fd, &v, 1L, 0L, 0L, 0));
+	show(syscall(SYS_preadv2, fd, &v, 1L, -1L, 0L, RWF_NOWAIT));
+	show_bytes("read", buf, 3);
+	show(syscall(SYS_pwritev2, fd, &v, 1L, -1L, 0L, 1 << 20));
+	show(syscall(SYS_pwritev2, fd, &v, 1L, -1L, 0L, 0));
+	v.iov_len = 2;
+	show(syscall(SYS_preadv2, fd, &v, 1L, -1L, -1L, 0));
+	show_bytes("read", buf, 2);
+}
+
 const struct call_case event_cases[] = {
 	{"event_errors", errors},
 	{"triggers", triggers},
@@ -680,5 +704,6 @@ const struct call_case event_cases[] = {
 	{"event_threads", threads},
 	{"wildcard_triggers", wildcard_triggers},
 	{"nested_oneshot", nested_oneshot},
+	{"by_number", by_number},
 	{NULL, NULL},
 };
