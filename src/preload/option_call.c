@@ -272,12 +272,23 @@ static int get_advice(void *value, socklen_t *len)
 	return 0;
 }
 
+/* Linux says EOPNOTSUPP of levels that a socket of IPv4 has not, when it is asked. */
+static bool is_foreign(int fd, int level)
+{
+	int own = is_stream(fd) ? IPPROTO_TCP : IPPROTO_UDP, domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return level != SOL_SOCKET && level != IPPROTO_IP && level != own &&
+	       zs_getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_INET;
+}
+
 static int get_ours(int fd, int level, int name, void *value, socklen_t *len)
 {
 	int r, n;
 
-	/* No socket of ours is bound to a device. */
-	if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
+	/* No socket of ours is bound to a device, or has a ULP. */
+	if ((level == SOL_SOCKET && name == SO_BINDTODEVICE) ||
+	    (level == IPPROTO_TCP && name == TCP_ULP && is_stream(fd)))
 		return (int)(*len = 0);
 	r = zs_getsockopt(fd, level, name, value, len);
 	/* Of a group that the kernel's side has joined. */
@@ -286,7 +297,7 @@ static int get_ours(int fd, int level, int name, void *value, socklen_t *len)
 		n = real.getsockopt(twin_of(fd), level, name, value, len) < 0 ? -errno : 0;
 		return n == 0 || r == -ENODEV ? n : r;
 	}
-	if (r == -ENOPROTOOPT && level == IPPROTO_TCP && !is_stream(fd))
+	if (r == -ENOPROTOOPT && is_foreign(fd, level))
 		return -EOPNOTSUPP;
 	if (r == -ENOPROTOOPT && is_advice(level, name))
 		return get_advice(value, len);

@@ -22,7 +22,8 @@ static struct list *listen_head(struct tcp *t, uint16_t lport)
 	return &t->listen[lport % TCP_LISTEN_HEADS];
 }
 
-/* How well a listener fits: 0 not at all, 2 its address, 1 a wildcard. */
+/* How well a listener fits: 0 not at all, 3 its address, 2 the wildcard of the family, 1 IPv6's for
+ * IPv4, as in Linux. */
 static unsigned fits(const struct tcp_listener *l, const struct ip_addr *laddr, uint16_t lport)
 {
 	const struct ip_addr *own = &l->l.laddr;
@@ -30,10 +31,10 @@ static unsigned fits(const struct tcp_listener *l, const struct ip_addr *laddr, 
 	if (l->l.lport != lport)
 		return 0;
 	if (!ip_addr_is_any(own))
-		return ip_addr_eq(own, laddr) ? 2 : 0;
-	if (ip_addr_is_v4(laddr))
-		return !l->l.v6only || ip_addr_is_v4(own);
-	return !ip_addr_is_v4(own);
+		return ip_addr_eq(own, laddr) ? 3 : 0;
+	if (ip_addr_is_v4(laddr) == ip_addr_is_v4(own))
+		return 2;
+	return ip_addr_is_v4(laddr) && !l->l.v6only;
 }
 
 /* The connection at the other end, if that is ours as well. */

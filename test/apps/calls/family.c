@@ -263,6 +263,69 @@ static void to_itself(void)
 	show(recv(u, buf, 8, MSG_DONTWAIT));
 }
 
+/* Levels that a socket has not. */
+static void levels(void)
+{
+	static const int level[] = {IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, 282, 500};
+	int fd[] = {socket(AF_INET, SOCK_STREAM, 0), socket(AF_INET, SOCK_DGRAM, 0),
+		    socket(AF_INET6, SOCK_STREAM, 0), socket(AF_INET6, SOCK_DGRAM, 0)};
+	char buf[64];
+
+	show(bind(fd[0], AT(OWN, 0)) + bind(fd[1], AT(OWN, 0)));
+	show(bind(fd[2], AT6(OWN6, 0)) + bind(fd[3], AT6(OWN6, 0)));
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned k = 0; k < sizeof(level) / sizeof(level[0]); k++) {
+			socklen_t len = sizeof(int);
+
+			printf("socket %u, level %d\n", i, level[k]);
+			show(getsockopt(fd[i], level[k], 9999, buf, &len));
+			show(setsockopt(fd[i], level[k], 9999, buf, sizeof(int)));
+		}
+	}
+	for (unsigned i = 0; i < 4; i++) {
+		socklen_t len = sizeof(buf);
+
+		show(getsockopt(fd[i], IPPROTO_TCP, TCP_ULP, buf, &len));
+		show((long)len);
+	}
+}
+
+static int sharing(int domain, int port)
+{
+	int fd = socket(domain, SOCK_STREAM, 0), one = 1;
+
+	show(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)));
+	if (domain == AF_INET)
+		show(bind(fd, AT("0.0.0.0", port)));
+	else
+		show(bind(fd, AT6("::", port)));
+	show(listen(fd, 16));
+	return fd;
+}
+
+/* Of two listeners that share a port, IPv4 goes to that of IPv4. */
+static void nearer_listener(void)
+{
+	struct pollfd p[2] = {{.events = POLLIN}, {.events = POLLIN}};
+	int fd, four = 0, six = 0;
+
+	p[0].fd = sharing(AF_INET6, 0);
+	p[1].fd = sharing(AF_INET, port_of(p[0].fd));
+	for (int i = 0; i < 12; i++) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		if (connect(fd, AT(OWN, port_of(p[0].fd))) < 0 || poll(p, 2, -1) != 1)
+			show_result("connection", i);
+		six += p[0].revents != 0;
+		four += p[1].revents != 0;
+		close(accept(p[p[1].revents != 0].fd, NULL, NULL));
+	}
+	show(six);
+	show(four);
+	show(close(p[1].fd));
+	show(connect(socket(AF_INET, SOCK_STREAM, 0), AT(OWN, port_of(p[0].fd))));
+	show(readable(p[0].fd));
+}
+
 const struct call_case family_cases[] = {
 	{"stream6", stream6},
 	{"mapped", mapped},
@@ -273,5 +336,7 @@ const struct call_case family_cases[] = {
 	{"bound_then_connected", bound_then_connected},
 	{"options_of_both", options_of_both},
 	{"to_itself", to_itself},
+	{"levels", levels},
+	{"nearer_listener", nearer_listener},
 	{NULL, NULL},
 };
