@@ -167,7 +167,7 @@ static size_t stream_take(struct csock *s, struct iov_it *it, size_t want, int f
 }
 
 /* Up to the urgent mark, or from behind it if it is at the head. */
-static size_t stream_peek(struct csock *s, struct iov_it *it, size_t want)
+static size_t stream_peek(struct csock *s, struct iov_it *it, size_t want, int flags)
 {
 	struct core *c = csock_core(s);
 	uint32_t skip = urgent_at_head(s) ? 1 : 0;
@@ -186,9 +186,10 @@ static size_t stream_peek(struct csock *s, struct iov_it *it, size_t want)
 		}
 		skip = 0;
 		n = l->len - at < want - done ? l->len - at : want - done;
-		done += iov_put(it, l->base + at, n);
+		if ((flags & MSG_TRUNC) == 0)
+			client.stats.api_copied_bytes += iov_put(it, l->base + at, n);
+		done += n;
 	}
-	client.stats.api_copied_bytes += done;
 	return done;
 }
 
@@ -249,7 +250,7 @@ static ssize_t recv_stream(struct csock *s, struct recv_args *a)
 		if (a->flags & MSG_PEEK) {
 			if (unlikely(s->lease != 0) && !shared_holds(s))
 				continue;
-			done = stream_peek(s, &a->it, left);
+			done = stream_peek(s, &a->it, left, a->flags);
 			if (unlikely(csock_core(s)->loan[s->head].copy))
 				shared_forget(s);
 			return (ssize_t)done;

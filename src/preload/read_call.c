@@ -50,6 +50,13 @@ static bool route_recv(int fd, void *buf, size_t len, int flags, ssize_t *r)
 	return fd_kind(fd) == FD_ROUTE && route_receive(fd, &m, flags, r);
 }
 
+/* Bytes of a stream that MSG_TRUNC throws away need no place (tcp(7)). */
+static bool lacks_place(int fd, const void *buf, size_t len, int flags)
+{
+	return buf == NULL && len > 0 &&
+	       ((flags & (MSG_TRUNC | MSG_OOB | MSG_ERRQUEUE)) != MSG_TRUNC || !is_stream(fd));
+}
+
 ssize_t read(int fd, void *buf, size_t len)
 {
 	long r;
@@ -82,7 +89,8 @@ ssize_t recv(int fd, void *buf, size_t len, int flags)
 	if (!fd_is_ours(fd))
 		return route_recv(fd, buf, len, flags, &r) ? r : real.recv(fd, buf, len, flags);
 	if (unlikely(!is_plain(fd, buf, flags)))
-		return result(buf == NULL && len > 0 ? -EFAULT : recv_buf(fd, buf, len, flags));
+		return result(lacks_place(fd, buf, len, flags) ? -EFAULT
+							       : recv_buf(fd, buf, len, flags));
 	CALL(r, zs_recv(fd, buf, len, flags));
 	return result(r);
 }
@@ -111,7 +119,7 @@ ssize_t recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *rest
 			*addrlen = m.msg_namelen;
 		return r;
 	}
-	if ((buf == NULL && len > 0) || (addr != NULL && addrlen == NULL))
+	if (lacks_place(fd, buf, len, flags) || (addr != NULL && addrlen == NULL))
 		return result(-EFAULT);
 	if (addr == NULL)
 		return recv(fd, buf, len, flags);

@@ -165,6 +165,27 @@ static void flags(void)
 	show(send(fd, NULL, 1, 0));
 }
 
+/* What is thrown away needs no place. */
+static void discarded(void)
+{
+	char buf[8] = {0};
+	struct iovec v = {NULL, 2};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	int fd = tcp_to(GREET);
+
+	show(readable(fd));
+	show(recv(fd, NULL, 2, MSG_TRUNC));
+	show(recvmsg(fd, &m, MSG_TRUNC));
+	show(recvfrom(fd, NULL, 4, MSG_TRUNC | MSG_PEEK, NULL, NULL));
+	show(recv(fd, buf, 3, MSG_TRUNC | MSG_PEEK));
+	printf("kept %d\n", buf[0]);
+	show(recvfrom(fd, NULL, 1, MSG_TRUNC, NULL, NULL));
+	show(recv(fd, buf, 4, 0));
+	show_bytes("then", buf, 4);
+	show(recv(fd, NULL, 64, MSG_TRUNC | MSG_DONTWAIT));
+	show(recv(fd, NULL, 64, MSG_TRUNC | MSG_DONTWAIT));
+}
+
 static void vectors(void)
 {
 	char a[3], b[8], c[8];
@@ -317,6 +338,7 @@ const struct call_case stream_cases[] = {
 	{"reset_by_peer", reset_by_peer},
 	{"end_of_stream", end_of_stream},
 	{"flags", flags},
+	{"discarded", discarded},
 	{"vectors", vectors},
 	{"accepts", accepts},
 	{"nonblocking_connect", nonblocking_connect},
