@@ -235,12 +235,16 @@ void pass_end_close(int end);
 void sandboxed(void);
 /* It has done so. */
 bool in_sandbox(void);
+/* It is about to have another root directory. */
+void uprooted(void);
 
 /* ---- start.c ---- */
 
 /* Attaches, or loads the stack, unless it is done. 0; as room_error(), after it was said on stderr
  * why. */
 int start_need(void) must_check;
+/* The way to the service is about to be lost: attaches, if it can, and says nothing. */
+void start_early(void);
 bool started(void);
 /* The stack is the program's own: there is no service, and there are no other programs. */
 bool start_embedded(void);

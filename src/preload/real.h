@@ -95,6 +95,7 @@ __sighandler_t bsd_signal(int sig, __sighandler_t fn);
 	X(prctl)                                                                                   \
 	X(preadv2)                                                                                 \
 	X(preadv64v2)                                                                              \
+	X(chroot)                                                                                  \
 	X(prlimit)                                                                                 \
 	X(prlimit64)                                                                               \
 	X(pselect)                                                                                 \

@@ -4,6 +4,11 @@
  * that it does not expect of itself. What the library needs for sockets that are there is read,
  * write, futex, poll and ppoll, which are what a program with sockets needs. A child of fork that
  * has not used its sockets yet is attached before (client/child.c).
+ *
+ * A program that changes its root directory does not find the service's socket any more. Who is
+ * attached needs no path, and finds the next service by its name (client/rejoin.c); so a program
+ * that has not needed the service yet attaches before. Not done: the embedded mode, whose library
+ * can't be loaded there either.
  */
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -34,6 +39,17 @@ void sandboxed(void)
 		return;
 	numbers_room();
 	host_frugal();
+}
+
+void uprooted(void)
+{
+	start_early();
+}
+
+int chroot(const char *path)
+{
+	uprooted();
+	return real.chroot(path);
 }
 
 #define FEW 64

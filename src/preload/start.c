@@ -135,7 +135,8 @@ static const char *error_name(int r)
 	return r == -ENOMEM ? "ENOMEM" : r == -ENOBUFS ? "ENOBUFS" : "ENETDOWN";
 }
 
-static int start_now(void)
+/* needed: else it is tried in advance, and nobody is told of what may never matter. */
+static int start_now(bool needed)
 {
 	struct zs_config *c = zs_config_new();
 	int r;
@@ -149,10 +150,10 @@ static int start_now(void)
 		fork_watch();
 	stops = r == 0 && start_embedded();
 
-	if (r < 0 && !told)
+	if (r < 0 && !told && needed)
 		say("%s; its sockets get %s until that works",
 		    c != NULL ? zs_config_error(c) : strerror(-r), error_name(room_error(r)));
-	told = r < 0;
+	told = r < 0 && (told || needed);
 	zs_config_free(c);
 	return r;
 }
@@ -168,25 +169,34 @@ bool started(void)
 	return atomic_load_explicit(&running, memory_order_acquire);
 }
 
-int start_need(void)
+static int start(bool needed)
 {
 	int64_t now;
 	int r;
 
-	if (likely(started()) && unlikely(atomic_load_explicit(&forked, memory_order_relaxed)))
-		settle();
-	if (likely(started()))
-		return 0;
 	enter();
 	pthread_mutex_lock(&lock);
 	now = mono_ns();
 	if (!started() && (failed_ns == 0 || lacks_room(failed) || now - failed_ns >= RETRY_NS)) {
-		failed = room_error(start_now());
-		failed_ns = failed < 0 ? now : 0;
+		failed = room_error(start_now(needed));
+		failed_ns = failed < 0 && needed ? now : 0;
 		atomic_store_explicit(&running, failed == 0, memory_order_release);
 	}
 	r = started() ? 0 : failed;
 	pthread_mutex_unlock(&lock);
 	leave(0);
 	return r;
+}
+
+int start_need(void)
+{
+	if (likely(started()) && unlikely(atomic_load_explicit(&forked, memory_order_relaxed)))
+		settle();
+	return likely(started()) ? 0 : start(true);
+}
+
+void start_early(void)
+{
+	if (!started() && !start_embedded())
+		(void)!start(false);
 }

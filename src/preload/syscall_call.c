@@ -74,6 +74,7 @@ static struct call {
 	{SYS_epoll_pwait, "epoll_pwait", true, true},
 	{SYS_epoll_pwait2, "epoll_pwait2", true, true},
 	{SYS_prctl, "prctl", true, true},
+	{SYS_chroot, "chroot", true, true},
 	{SYS_prlimit64, "prlimit64", true, true},
 	{SYS_setrlimit, "setrlimit", true, true},
 	{SYS_execve, "execve", true, true},
@@ -161,6 +162,8 @@ long syscall(long number, ...)
 		return fork();
 	if (number == SYS_seccomp)
 		sandboxed();
+	if (number == SYS_pivot_root)
+		uprooted();
 	c = find(number);
 	if (c != NULL && (c->always || fd_kind((int)a[0]) != FD_KERNEL)) {
 		to_function(number, a);

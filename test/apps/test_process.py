@@ -708,6 +708,37 @@ def a_program_in_a_chroot_finds_the_next_service():
         well(p)
 
 
+LATE = JAIL.replace(*JAIL.splitlines(True)[1:2], "").replace("l.settimeout(None)", "") \
+    .replace('os.chdir("/")', 'os.chdir("/")\nl = socket.create_server(("%s", 7))').replace("os.chroot", "%s")
+
+
+@case
+def a_program_that_needs_the_service_first_in_a_chroot_has_it():
+    os.makedirs(path("empty"), exist_ok=True)
+    for how in ("os.chroot", "ctypes.CDLL(None).chroot", "(lambda p: ctypes.CDLL(None).syscall(161, p.encode()))"):
+        with App(world.PYTHON, "-c", "import ctypes\n" + LATE % (how, ZS4), path("empty"), ready="ready", ok=(0, -15)) as p:
+            check(jailed(), f"{how}: it does not serve")
+            world.is_taken(7)
+            world.replace_service()
+            world.until("it serves again", jailed)
+            well(p)
+
+
+@case
+def a_chroot_without_a_service_is_silent():
+    if world.kernel:
+        return
+    with App(world.PYTHON, "-c", "import os, sys\nprint('ready', flush=True)\nsys.stdin.readline()\nos.chroot('/tmp')\nprint('there', flush=True)",
+             ready="ready", stdin=subprocess.PIPE) as p:
+        world.service.process.kill()
+        world.service.wait(20)
+        p.process.stdin.write(b"\n")
+        p.process.stdin.flush()
+        p.await_line("there")
+        well(p)
+        world.serve()
+
+
 @case
 def who_takes_the_services_name_is_told_nothing():
     """Another user has it while there is no service: the program turns away from him, and the service says who it is."""
