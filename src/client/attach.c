@@ -17,6 +17,7 @@
 
 #include "chan/attach.h"
 #include "client/client_priv.h"
+#include "client/host.h"
 
 #define FD_MIN	     900
 #define ANSWER_MS    10000  /* until a service that accepted us has answered */
@@ -32,6 +33,11 @@ __attribute__((constructor)) static void program_know(int argc, char **argv)
 	const char *name = argc > 0 ? argv[0] : "", *slash = strrchr(name, '/');
 
 	snprintf(program, sizeof(program), "%s", slash != NULL ? slash + 1 : name);
+}
+
+const char *host_program(void)
+{
+	return program;
 }
 
 const char *attach_path(const char *configured)

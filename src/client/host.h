@@ -48,6 +48,10 @@ bool host_timed(void);
  */
 void host_frugal(void);
 
+/* What the program was called as at its start, by its last component: programs write over what the C
+ * library and the kernel have. */
+const char *host_program(void);
+
 /* A child of fork attaches when it first uses a socket. Now, since what comes may keep it from
  * that: false if it can't, and has no sockets. For others: does the stack run? */
 bool host_settle(void);

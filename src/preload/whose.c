@@ -82,7 +82,7 @@ static void tell(const struct wish *w, const char *what)
 		return;
 	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&w->c.addr.s6_addr32[3] : &w->c.addr,
 		  text, sizeof(text));
-	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", program_invocation_short_name, getpid(),
+	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", host_program(), getpid(),
 	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, w->fd,
 	    what);
 }

@@ -79,6 +79,17 @@ def a_relative_service_stays_right():
 
 
 @case
+def verbose_calls_a_program_as_it_was_started():
+    """nginx's workers write "worker process" where the C library has the name."""
+    rename = ("import ctypes, socket, sys\n"
+              "name = ctypes.c_char_p.in_dll(ctypes.CDLL(None), 'program_invocation_short_name')\n"
+              "name.value = b'somebody else'\n"
+              "socket.socket().bind((sys.argv[1], 7300))\n")
+    code, out = said("-v", *SERVICE, PYTHON, "-c", rename, ZS4)
+    check(code == 0 and re.search(r"zstack: python3\[\d+\]: tcp bind", out), out)
+
+
+@case
 def verbose_says_whose_each_socket_is():
     out = said("-v", *SERVICE, PYTHON, bind, f"{ZS4}:7300", "127.0.0.1:7301", "0.0.0.0:7302")[1]
     for want in (rf"zstack: python3\S*\[\d+\]: tcp bind {ZS4}:7300 \(fd \d+\): taken", r"127\.0\.0\.1:7301 \(fd \d+\): both: loopback",
