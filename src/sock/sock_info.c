@@ -102,7 +102,7 @@ int sock_tcp_info(struct sock *k, void *out, uint32_t len)
 
 	/* As Linux: how many wait to be accepted, and how many may. */
 	if (k->kind == SOCK_LISTEN) {
-		o.tcpi_unacked = k->announced;
+		o.tcpi_unacked = tcp_sock_waiting(k);
 		o.tcpi_sacked = k->backlog;
 	}
 	if (k->kind == SOCK_CONN || k->kind == SOCK_CONNECTING) {

@@ -64,7 +64,7 @@ static bool sock_fill(const struct sock *k, struct sock_info *i)
 	case SOCK_LISTEN:
 		i->state = tcp_state_name(TCP_LISTEN);
 		i->listens = true;
-		i->recv_queue = k->announced;
+		i->recv_queue = tcp_sock_waiting(k);
 		i->send_queue = k->backlog;
 		break;
 	case SOCK_UDP:

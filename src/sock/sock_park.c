@@ -65,6 +65,15 @@ bool park_accept(struct sock *l)
 	return true;
 }
 
+uint32_t parked_count(const struct sock *l)
+{
+	uint32_t n = 0;
+
+	LIST_EACH (i, &l->share->parked)
+		n++;
+	return n;
+}
+
 void park_move(struct sock *l, struct sock_app *heir)
 {
 	LIST_EACH_SAFE (i, &l->share->parked) {

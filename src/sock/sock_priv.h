@@ -520,6 +520,9 @@ void tcp_sock_event(struct sock *k, uint32_t events);
 bool tcp_sock_tell_accept(struct sock *k);
 /* There is a connection to accept. */
 void tcp_sock_accept_news(struct sock *k);
+/* Of a listener: how many connections nobody has accepted, those that its application was told of
+ * included. */
+uint32_t tcp_sock_waiting(const struct sock *l);
 int tcp_sock_send(struct sock_cmd *c);
 /* A connection that failed to open: the socket may try again. */
 void tcp_sock_unconnect(struct sock *k);

@@ -170,6 +170,8 @@ bool park_return(struct sock *k);
 /* The next of those that were given back is announced; the caller made sure of a slot and of an
  * event. False: there is none. */
 bool park_accept(struct sock *l);
+/* How many there are. */
+uint32_t parked_count(const struct sock *l);
 /* Those of a holder of l that leaves are another's. */
 void park_move(struct sock *l, struct sock_app *heir);
 void park_drop(struct sock_desc *sh);

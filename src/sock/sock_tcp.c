@@ -151,6 +151,13 @@ void tcp_sock_accept_news(struct sock *k)
 		sock_news(k, NEWS_ACCEPT);
 }
 
+uint32_t tcp_sock_waiting(const struct sock *l)
+{
+	uint32_t n = l->announced + tcp_listener_waiting(l->listener);
+
+	return unlikely(l->share != NULL) ? n + parked_count(l) : n;
+}
+
 int cmd_accepted(struct sock_cmd *c)
 {
 	struct sock *k = c->k;

@@ -190,6 +190,11 @@ bool tcp_listener_ready(const struct tcp_listener *l)
 	return !list_empty(&l->accept);
 }
 
+uint32_t tcp_listener_waiting(const struct tcp_listener *l)
+{
+	return l->queued;
+}
+
 struct tcp_conn *tcp_accept(struct tcp *t, struct tcp_listener *l)
 {
 	struct tcp_conn *c;

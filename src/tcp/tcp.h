@@ -224,6 +224,8 @@ struct tcp_conn *tcp_accept(struct tcp *t, struct tcp_listener *l);
 uint64_t tcp_listener_user(const struct tcp_listener *l);
 /* tcp_accept() would give one. */
 bool tcp_listener_ready(const struct tcp_listener *l);
+/* … as often. */
+uint32_t tcp_listener_waiting(const struct tcp_listener *l);
 void tcp_listener_set_user(struct tcp_listener *l, uint64_t user);
 /* A passive open needs a link before its SYN-ACK goes out: the stack answers from its routes.
  * Segments to and from unlinked peers carry link.path = PATH_NONE and the defaults set here. */

@@ -6,6 +6,8 @@
  * later, once. Which of several is told that there is something (EPOLLEXCLUSIVE). Datagrams that
  * were told and not read go back in front of what waits.
  */
+#include <linux/tcp.h>
+
 #include "sock/sock_udp.h"
 #include "sock_test.h"
 
@@ -441,6 +443,42 @@ static void comes(void)
 	assert_int_equal(do_connect(A, client, &B->addr, 80), 0);
 }
 
+/* tcpi_unacked, as in Linux: how many wait in the queue of all. */
+static uint32_t waiting(struct host *h, uint32_t sid)
+{
+	struct chan_sqe q = {.op = CHAN_OP_GETOPT, .sid = sid, .len = sizeof(struct tcp_info)};
+	struct tcp_info i;
+
+	q.opt.level = IPPROTO_TCP;
+	q.opt.name = TCP_INFO;
+	assert_int_equal(call(h, q).res, sizeof(i));
+	memcpy(&i, h->end.scratch, sizeof(i));
+	assert_int_equal(i.tcpi_sacked, 16);
+	return i.tcpi_unacked;
+}
+
+static void all_holders_see_how_many_wait(void **state)
+{
+	struct chan_cqe e;
+
+	listener_of_three();
+	assert_int_equal(waiting(B, listener), 0);
+	comes();
+	comes();
+	step(10);
+	assert_int_equal(waiting(B, listener), 2);
+	submit(B, (struct chan_sqe){.op = CHAN_OP_ACCEPT, .sid = listener, .token = 5});
+	step(1);
+	app_read(B);
+	assert_true(take(B, CHAN_EV_ACCEPT, listener, &e));
+	/* One waits, and one is told of: the client knows what of that it has taken. */
+	assert_int_equal(waiting(B, listener), 2);
+	submit(B, (struct chan_sqe){.op = CHAN_OP_RCVBUF_MORE, .sid = listener, .arg = {1}});
+	assert_int_equal(waiting(B, listener), 1);
+	app_down(&child);
+	app_down(&other);
+}
+
 /* epoll_ctl(2), EPOLLEXCLUSIVE; who did not ask for it is told always. */
 static void of_those_that_sleep_one_is_told(void **state)
 {
@@ -866,6 +904,7 @@ int main(void)
 		TEST(who_was_told_and_goes_is_replaced),
 		TEST(who_was_told_and_waits_no_more_is_replaced),
 		TEST(who_knows_the_key_joins),
+		TEST(all_holders_see_how_many_wait),
 		TEST(others_do_not_join),
 		TEST(what_is_offered_is_joined),
 		TEST(what_can_not_be_joined_is_not_offered),
