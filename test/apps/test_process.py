@@ -593,15 +593,20 @@ os.setgid(33)
 os.setuid(33)
 os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], str(d.fileno())])
 """
-CLOSED = """import errno, socket, sys
+CLOSED = """import errno, socket, sys, time
+def said():
+    try:
+        socket.socket().bind(("%s", 80))
+        return "bound"
+    except OSError as e:
+        return "said " + errno.errorcode[e.errno]
+
 d = socket.socket(fileno=int(sys.argv[1]))
 print("ready", flush=True)
 for line in sys.stdin:
-    try:
-        socket.socket().bind(("%s", 80))
-        print("bound", flush=True)
-    except OSError as e:
-        print("said", errno.errorcode[e.errno], flush=True)
+    while said() == "said ENETDOWN": # not at the next service yet
+        time.sleep(0.1)
+    print(said(), flush=True)
 """
 
 
