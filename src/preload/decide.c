@@ -327,6 +327,17 @@ int decide_connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return r;
 }
 
+int decide_ours(int fd)
+{
+	int r = -EBADF;
+
+	number_lock();
+	if (fd_kind(fd) == FD_UNDECIDED)
+		r = ours_alone(fd);
+	number_unlock();
+	return r;
+}
+
 /* UDP: what sends to us may send to the kernel's side next, and the other way round. */
 int decide_send(int fd, const struct sockaddr *addr, socklen_t len)
 {

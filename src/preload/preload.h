@@ -318,6 +318,8 @@ int decide_bind(int fd, const struct sockaddr *addr, socklen_t len) must_check;
 int decide_listen(int fd) must_check;
 int decide_connect(int fd, const struct sockaddr *addr, socklen_t len) must_check;
 int decide_send(int fd, const struct sockaddr *addr, socklen_t len) must_check;
+/* It is ours alone, wherever it is to be bound or connected to: the supervisor's. 0, -errno. */
+int decide_ours(int fd) must_check;
 /* It names an interface for what goes to groups. True: it is one of the stack's, which is remembered
  * for when the socket is ours. */
 bool decide_group_if(int fd, int level, int name, const void *value, socklen_t len);

@@ -82,7 +82,10 @@ static void tell(const struct wish *w, const char *what)
 		return;
 	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? (const void *)&w->c.addr.s6_addr32[3] : &w->c.addr,
 		  text, sizeof(text));
-	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s", host_program(), getpid(),
+	/* Another process's by the name that its supervisor has taken for it. */
+	say("%s[%d]: %s %s %s%s%s:%u (fd %d): %s",
+	    w->pid != 0 ? program_invocation_short_name : host_program(),
+	    w->pid != 0 ? w->pid : getpid(),
 	    w->c.udp ? "udp" : "tcp", w->verb, v4 ? "" : "[", text, v4 ? "" : "]", w->c.port, w->fd,
 	    what);
 }
@@ -243,6 +246,12 @@ int whose_told(struct wish *w)
 	if (!lacks_room(r))
 		tell(w, said[w->why]);
 	return r;
+}
+
+void whose_unserved(const struct wish *w)
+{
+	tell(w, "kernel: UDP of a supervised program");
+	count_socket(TOLD_OTHER_KIND);
 }
 
 /* What else went wrong than want of room is the program's affair: a port that is taken, a wrong

@@ -11,6 +11,7 @@
 struct wish {
 	const char *verb; /* as verbose says it */
 	int fd;		  /* of which it was asked */
+	pid_t pid;	  /* and whose it is; 0: this process's */
 	struct rule_case c;
 	bool wildcard;	    /* the address is */
 	bool loopback;	    /* the address is one of this host alone */
@@ -35,6 +36,8 @@ void no_link_rule(int fd, const struct rule_case *c);
 void no_link_rule_to(int fd, const struct sockaddr *sa, socklen_t len);
 /* The same, and said if that is wanted. */
 int whose_told(struct wish *w) must_check;
+/* It stays the kernel's, and would be ours if such sockets of such a program could be served. */
+void whose_unserved(const struct wish *w);
 /* It came to that: counted, as w->why says, or as the error does. Returns r: 0 and above, or
  * -errno. */
 int whose_done(const struct wish *w, int r) must_check;
