@@ -17,7 +17,7 @@ _zstack_run()
 			((i++))
 			break
 			;;
-		-v | --verbose | --no-loopback | --no-link | --embedded | --no-huge | --*=*) ;;
+		-v | --verbose | --no-loopback | --no-link | --supervise | --embedded | --no-huge | --*=*) ;;
 		-*) ((i++)) ;;
 		*) break ;;
 		esac
@@ -29,7 +29,7 @@ _zstack_run()
 	elif [[ $prev == --take || $prev == --leave ]]; then
 		_zstack_of "tcp udp bind connect gateway"
 	elif [[ $cur == -* && ${COMP_WORDS[i - 1]} != -- ]]; then
-		_zstack_of "--service --embedded --take --leave --rules --no-loopback --no-link --verbose --help --vdev --port
+		_zstack_of "--service --embedded --take --leave --rules --no-loopback --no-link --supervise --verbose --help --vdev --port
 			--addr --gateway --cores --mtu --mem --buffers --no-huge --capture --congestion
 			--max-sockets --spin --linger"
 	else

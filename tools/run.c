@@ -21,6 +21,7 @@
 #include "chan/attach.h"
 #include "preload/image.h"
 #include "preload/rules.h"
+#include "supervise.h"
 #include "zstack.h"
 
 #define RUN_FAILED 125
@@ -38,6 +39,7 @@ enum {
 	OPT_RULES,
 	OPT_NO_LOOPBACK,
 	OPT_NO_LINK,
+	OPT_SUPERVISE,
 	OPT_HELP,
 	OPT_STACK
 };
@@ -50,13 +52,14 @@ static const struct option plain_options[] = {
 	{"rules", required_argument, NULL, OPT_RULES},
 	{"no-loopback", no_argument, NULL, OPT_NO_LOOPBACK},
 	{"no-link", optional_argument, NULL, OPT_NO_LINK},
+	{"supervise", no_argument, NULL, OPT_SUPERVISE},
 	{"verbose", no_argument, NULL, 'v'},
 	{"help", no_argument, NULL, OPT_HELP},
 };
 
 struct run {
 	const char *service;
-	bool embedded, stack, ports, verbose, no_loopback, help;
+	bool embedded, stack, ports, verbose, no_loopback, supervise, help;
 	char *config; /* ZSTACK_CONFIG, of malloc; grows */
 	char *rules;  /* ZSTACK_RUN, likewise */
 	unsigned n_rules;
@@ -179,6 +182,9 @@ static int one_option(struct run *r, int opt, const char *value, const char *wor
 	case OPT_NO_LOOPBACK:
 		r->no_loopback = true;
 		return 0;
+	case OPT_SUPERVISE:
+		r->supervise = true;
+		return 0;
 	case OPT_HELP:
 		r->help = true;
 		return 0;
@@ -221,6 +227,8 @@ static int help(void)
 	     "  --no-loopback      127.0.0.1 and ::1 are the kernel's alone\n"
 	     "  --no-link[=RULE]   connections, all or what fits, that are not to go by shared\n"
 	     "                     memory to programs of this node, but by TCP\n"
+	     "  --supervise        by a supervisor, as programs that can't load a library:\n"
+	     "                     static ones, Go's\n"
 	     "  -v, --verbose      one line on standard error for each socket: whose it is\n\n"
 	     "RULE: [tcp|udp] [bind|connect] [ADDR[/LEN]][:PORT[-PORT]], or gateway. The first\n"
 	     "that fits decides; without one it is Z-Stack's what is bound to one of its\n"
@@ -357,6 +365,20 @@ static int set_environment(struct tool *t, struct run *r)
 	return rc < 0 ? rc : set_preload(path);
 }
 
+/* Of malloc; setenv() and unsetenv() leave it alone. */
+static char **environ_copy(void)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (environ[n] != NULL)
+		n++;
+	copy = calloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; copy != NULL && i < n; i++)
+		copy[i] = strdup(environ[i]);
+	return copy;
+}
+
 static int check(struct tool *t, const struct run *r)
 {
 	if (r->service != NULL)
@@ -369,6 +391,26 @@ static int check(struct tool *t, const struct run *r)
 		return failed("--vdev, --port, --addr and the like are for a stack in the program: "
 			      "say --embedded");
 	return 0;
+}
+
+/* The environment is the supervisor's: the program and its children are served by the filter, which
+ * they all have, and not by the library as well. */
+static int supervised(struct tool *t, struct run *r, const char *program, const char *what)
+{
+	char **before = environ_copy(), why[256];
+	int rc;
+
+	if (before == NULL)
+		return failed("out of memory");
+	rc = set_environment(t, r);
+	if (rc == 0 && supervise_start(program, r->verbose, why, sizeof(why)) < 0) {
+		failed("%s; and what serves such programs can't: %s", what, why);
+		rc = -IMAGE_REFUSED;
+	}
+	environ = before;
+	if (rc == 0 && r->verbose)
+		fprintf(stderr, "zstack: %s; it is served by a supervisor (zstack apps)\n", what);
+	return rc;
 }
 
 int cmd_run(struct tool *t, int argc, char **argv)
@@ -387,11 +429,15 @@ int cmd_run(struct tool *t, int argc, char **argv)
 	if (rc < 0)
 		return -rc;
 	rc = image_check(argv[at], why, sizeof(why));
-	if (rc != 0) {
+	if (rc != 0 && rc != IMAGE_SUPERVISED) {
 		failed("%s", why);
 		return rc;
 	}
-	rc = set_environment(t, &r);
+	if (rc == 0 && r.supervise) {
+		rc = IMAGE_SUPERVISED;
+		snprintf(why, sizeof(why), "%s", argv[at]);
+	}
+	rc = rc == IMAGE_SUPERVISED ? supervised(t, &r, argv[at], why) : set_environment(t, &r);
 	if (rc < 0)
 		return -rc;
 	execvp(argv[at], argv + at);

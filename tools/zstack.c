@@ -29,7 +29,8 @@ static const struct command {
 	{"capture", cmd_capture, "[-w FILE|-] [-c COUNT] [-s BYTES] [FILTER]", "frames (pcapng)"},
 	{"ping", cmd_ping, "[-c COUNT] [-i SECONDS] [-s BYTES] [-W SECONDS] IP", "echo"},
 	{"run", cmd_run, "[-v] [OPTION]... -- PROGRAM [ARGUMENT]...", "a program on Z-Stack"},
-	{"relay", cmd_relay, NULL, NULL}, /* the library starts it */
+	{"relay", cmd_relay, NULL, NULL},	    /* the library starts it */
+	{"supervise", cmd_supervise, NULL, NULL}, /* run starts it */
 };
 
 /* ---- what the commands share ---- */

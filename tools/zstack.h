@@ -12,6 +12,7 @@
  *   capture.c  frames, to a file or as lines; frame.c says a frame in words
  *   relay.c    serves programs that can't load libzstack-preload
  *   run.c      starts a program with libzstack-preload; image.c says whether it can be served
+ *   supervise.h  serves programs that can't load it, from their start on
  *
  * Output is a table, or with --json one JSON object a line. Names are not looked up.
  */
@@ -76,6 +77,7 @@ int cmd_ping(struct tool *t, int argc, char **argv);
 int cmd_capture(struct tool *t, int argc, char **argv);
 int cmd_run(struct tool *t, int argc, char **argv);
 int cmd_relay(struct tool *t, int argc, char **argv);
+int cmd_supervise(struct tool *t, int argc, char **argv);
 
 /* ---- frame.c ---- */
 /* A frame of len bytes in words: {"proto": .., "src": .., "dst": .., "info": ..} */

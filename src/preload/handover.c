@@ -163,7 +163,7 @@ void handover_begin(struct handover *h, const char *file, char *const *env, enum
 	*h = (struct handover){.letter = -1, .relay = -1, .env = (char **)env};
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &h->cancel_state);
 	status = n > 0 ? image_check(file, why, sizeof(why)) : 0;
-	if (status == IMAGE_REFUSED)
+	if (status == IMAGE_REFUSED || status == IMAGE_SUPERVISED)
 		relay(h, with_dups, why);
 	if (n == 0 || status != 0)
 		return;

@@ -163,17 +163,17 @@ static bool is_linker(const char *path, const char *linker)
 static int judge(struct image *im, const char *path, const struct elf *e, const struct elf *self)
 {
 	if (e->go)
-		return no(im, IMAGE_REFUSED,
+		return no(im, IMAGE_SUPERVISED,
 			  "%s: is a Go program: it makes its system calls itself, so that a "
 			  "library does not see them",
 			  path);
 	if (e->interp == NULL && is_linker(path, self->interp))
 		return 0;
 	if (e->interp == NULL)
-		return no(im, IMAGE_REFUSED,
+		return no(im, IMAGE_SUPERVISED,
 			  "%s: is linked statically: nothing loads a library into it", path);
 	if (strcmp(last_of(e->interp), last_of(self->interp)) != 0)
-		return no(im, IMAGE_REFUSED,
+		return no(im, IMAGE_SUPERVISED,
 			  "%s: is made for another C library: its dynamic linker is %.100s, that "
 			  "of libzstack-preload %.100s",
 			  path, e->interp, self->interp);

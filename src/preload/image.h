@@ -11,6 +11,7 @@
 
 #define IMAGE_REFUSED	126 /* as of env(1) and the shell: found, but can't be run (so) */
 #define IMAGE_NOT_FOUND 127
+#define IMAGE_SUPERVISED 1 /* no library can be loaded, but it can be served without (tools/supervise.h) */
 
 /* Looks at what execvp(program) would start, and at the interpreters of scripts. 0: can be served,
  * or can't be told (no permission to read it, no ELF file and no script: execvp knows what to do);

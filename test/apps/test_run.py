@@ -50,10 +50,16 @@ def rules_of_a_file_are_checked_by_line():
 
 @case
 def programs_that_can_not_be_served():
-    refused(126, "statically", *SERVICE, "/sbin/ldconfig", "-p")
     refused(127, "not found", *SERVICE, "zs-no-such-program")
     refused(126, "may not be executed", *SERVICE, "/etc/passwd")
     refused(126, "set-user-ID", *SERVICE, "su", prefix=world.as_user(world.USER))
+
+
+@case
+def static_programs_are_supervised():
+    """And are themselves: test_supervised.py has the rest."""
+    check(said(*SERVICE, "/sbin/ldconfig", "--version")[0] == 0, "ldconfig")
+    check(said(*SERVICE, "--supervise", "sh", "-c", "kill -9 $$") == (-9, ""), "a signal")
 
 
 @case

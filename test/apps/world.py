@@ -25,6 +25,7 @@ from peer import (LINUX4, LINUX6, ZS4, ZS6, Failed, Net, Skip, build, case, chec
                   connect, digest, pattern, recv_all, run, sh)
 
 kernel = "kernel" in sys.argv[1:]
+supervised = "supervised" in sys.argv[1:]  # as if no program could load the library
 PYTHON = "/usr/bin/python3"  # Debian's
 USER = "www-data"
 folder = tempfile.mkdtemp(prefix="zsapps")
@@ -101,7 +102,8 @@ def finish(limit=60):
 
 def wrapped(argv, *options):
     """The command line that starts a program on Z-Stack (or plain, to try the test)."""
-    return list(map(str, argv if kernel else [tool, "run", "--service", socket_path, *options, "--", *argv]))
+    how = ["--supervise"] if supervised else []
+    return list(map(str, argv if kernel else [tool, "run", "--service", socket_path, *how, *options, "--", *argv]))
 
 
 def as_user(user):

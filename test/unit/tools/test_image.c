@@ -105,6 +105,11 @@ static void refused_elf(const struct elf_file *e, const char *because)
 	refused(file("elf", e, sizeof(*e), 0755), IMAGE_REFUSED, because);
 }
 
+static void supervised_elf(const struct elf_file *e, const char *because)
+{
+	refused(file("elf", e, sizeof(*e), 0755), IMAGE_SUPERVISED, because);
+}
+
 static void this_program_is_served(void **state)
 {
 	struct elf_file e = elf(linker);
@@ -117,17 +122,17 @@ static void this_program_is_served(void **state)
 	assert_int_equal(check_elf(&e), 0);
 }
 
-static void static_programs_are_refused(void **state)
+static void static_programs_are_supervised(void **state)
 {
 	struct elf_file e = elf(NULL);
 
 	e.h.e_type = ET_EXEC;
-	refused_elf(&e, "statically");
+	supervised_elf(&e, "statically");
 	e.h.e_type = ET_DYN; /* static-pie */
-	refused_elf(&e, "statically");
+	supervised_elf(&e, "statically");
 }
 
-static void programs_of_go_are_refused(void **state)
+static void programs_of_go_are_supervised(void **state)
 {
 	struct elf_file e = elf(linker);
 
@@ -136,25 +141,25 @@ static void programs_of_go_are_refused(void **state)
 	e.p[1] = (ElfW(Phdr)){.p_type = PT_NOTE,
 			      .p_offset = offsetof(struct elf_file, note),
 			      .p_filesz = sizeof(e.note)};
-	refused_elf(&e, "Go program");
+	supervised_elf(&e, "Go program");
 	memcpy(&e.note[3], "GNU", 4);
 	assert_int_equal(check_elf(&e), 0);
 	strcpy(e.names + 20, ".go.buildinfo");
 	e.s[0].sh_name = 20;
-	refused_elf(&e, "Go program");
+	supervised_elf(&e, "Go program");
 	e = elf(NULL);
 	strcpy(e.names + 20, ".note.go.buildid");
 	e.s[0].sh_name = 20;
-	refused_elf(&e, "Go program"); /* says more than that it is static */
+	supervised_elf(&e, "Go program"); /* says more than that it is static */
 }
 
-static void other_c_libraries_are_refused(void **state)
+static void other_c_libraries_are_supervised(void **state)
 {
 	struct elf_file e = elf("/lib/ld-musl-x86_64.so.1");
 
-	refused_elf(&e, "ld-musl");
+	supervised_elf(&e, "ld-musl");
 	e = elf("/system/bin/linker64");
-	refused_elf(&e, "another C library");
+	supervised_elf(&e, "another C library");
 }
 
 static void other_machines_are_refused(void **state)
@@ -181,7 +186,7 @@ static void damaged_files_are_refused_and_not_trusted(void **state)
 	refused_elf(&e, "no ELF program");
 	e = elf(linker);
 	e.p[0].p_filesz = UINT64_MAX;
-	refused_elf(&e, "statically");
+	supervised_elf(&e, "statically");
 	e = elf(linker);
 	e.s[0].sh_name = UINT32_MAX;
 	e.s[1].sh_size = 3;
@@ -228,9 +233,9 @@ static void scripts_are_judged_by_their_interpreter(void **state)
 	assert_int_equal(check(script("text", "no interpreter")), 0);
 	assert_int_equal(check(script("empty", "#!\n")), 0);
 	snprintf(text, sizeof(text), "#! %s -x\n", go);
-	refused(script("a", text), IMAGE_REFUSED, "statically");
+	refused(script("a", text), IMAGE_SUPERVISED, "statically");
 	snprintf(text, sizeof(text), "#!%s/a\n", folder);
-	refused(script("b", text), IMAGE_REFUSED, "statically");
+	refused(script("b", text), IMAGE_SUPERVISED, "statically");
 	refused(script("c", "#!/no/such/interpreter\n"), IMAGE_NOT_FOUND,
 		"/no/such/interpreter: not found");
 	snprintf(text, sizeof(text), "#!%s/loop\n", folder);
@@ -247,7 +252,7 @@ static void env_in_scripts_is_looked_through(void **state)
 	assert_int_equal(check(script("a", "#!/usr/bin/env\n")), 0);
 	refused(script("a", "#!/usr/bin/env zs-no-such-thing\n"), IMAGE_NOT_FOUND, "not found");
 	snprintf(text, sizeof(text), "#!/usr/bin/env -S A=b %s -c\n", path);
-	refused(script("a", text), IMAGE_REFUSED, "statically");
+	refused(script("a", text), IMAGE_SUPERVISED, "statically");
 }
 
 static void programs_are_found_as_execvp_finds_them(void **state)
@@ -307,9 +312,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(this_program_is_served),
-		cmocka_unit_test(static_programs_are_refused),
-		cmocka_unit_test(programs_of_go_are_refused),
-		cmocka_unit_test(other_c_libraries_are_refused),
+		cmocka_unit_test(static_programs_are_supervised),
+		cmocka_unit_test(programs_of_go_are_supervised),
+		cmocka_unit_test(other_c_libraries_are_supervised),
 		cmocka_unit_test(other_machines_are_refused),
 		cmocka_unit_test(damaged_files_are_refused_and_not_trusted),
 		cmocka_unit_test(random_damage_gives_a_verdict),
