@@ -268,6 +268,8 @@ static void give_back_accepted(struct csock *l)
 		l->unread--;
 		s->link = NIL;
 		s->linger_s = -1;
+		/* As one that was accepted it is not freed, if its service goes meanwhile. */
+		s->fd = l->fd;
 		if (cmd_call(csock_core(s), s, &cmd, &e) >= 0)
 			give_back_unread(s);
 		csock_close(s);

@@ -142,6 +142,7 @@ void fake_start(unsigned n_cores, bool threaded)
 	struct zs_config *c = zs_config_new();
 
 	fake.keep_tokens = fake.keep_connects = fake.keep_closes = false;
+	fake.keep_unaccepts = false;
 	memset(fake.result, 0, sizeof(fake.result));
 	fake.limit = FAKE_LIMIT;
 	fake.on_sleep = NULL;
@@ -259,6 +260,10 @@ static void command(struct fake_core *c, const struct chan_sqe *q)
 		return;
 	case CHAN_OP_CONNECT:
 		if (fake.keep_connects)
+			return;
+		break;
+	case CHAN_OP_UNACCEPT:
+		if (fake.keep_unaccepts)
 			return;
 		break;
 	case CHAN_OP_CLOSE:

@@ -60,6 +60,7 @@ struct fake {
 	bool keep_tokens;	 /* sends stay unacknowledged until fake_ack() */
 	bool keep_connects;	 /* CONNECT is answered by fake_connected() */
 	bool keep_closes;	 /* CLOSE is answered by fake_closed() */
+	bool keep_unaccepts;	 /* UNACCEPT is not answered */
 	bool join_waits;	 /* what is joined is worth asking for: said before JOIN's answer */
 	int result[CHAN_OP_MAX]; /* of the next such command, then 0 again */
 	uint32_t limit;

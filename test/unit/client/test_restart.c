@@ -362,6 +362,49 @@ static void what_is_closed_in_between_is_gone(void **state)
 	assert_int_equal(client.top[0], 4); /* sids begin at 1 */
 }
 
+/* Once a connection is about to be given back. */
+static void *lose_amid_unaccept(void *arg)
+{
+	unsigned said = 0;
+
+	(void)arg;
+	while (said == 0) {
+		pthread_mutex_lock(&fake.lock);
+		said = fake_count(&fake.core[0], CHAN_OP_UNACCEPT);
+		pthread_mutex_unlock(&fake.lock);
+		usleep(1000);
+	}
+	lose();
+	return NULL;
+}
+
+/* A fork gives back what was announced to its listener; with the service that goes the connection
+ * goes once. */
+static void what_is_given_back_when_the_service_goes_is_freed_once(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid), err;
+	struct pollfd p = {.fd = l, .events = POLLIN};
+	pthread_t t;
+
+	sock_event(say_accept);
+	sock_event(say_accept);
+	assert_int_equal(zs_poll(&p, 1, 1000), 1);
+	fake.keep_unaccepts = true;
+	assert_int_equal(pthread_create(&t, NULL, lose_amid_unaccept, NULL), 0);
+	client_lock();
+	fork_share(fd_csock(l, &err), 1);
+	client_unlock();
+	pthread_join(t, NULL);
+	come(1);
+	sid = 1;
+	for (int i = 0; i < 3; i++)
+		sock_event(say_accept);
+	for (int i = 1; i <= 3; i++)
+		assert_int_equal(zs_accept(l, NULL, NULL), l + i);
+	fake.result[CHAN_OP_ACCEPT] = -EAGAIN;
+	assert_int_equal(zs_accept(l, NULL, NULL), -EAGAIN);
+}
+
 static void *late(void *arg)
 {
 	(void)arg;
@@ -465,6 +508,7 @@ int main(void)
 		T(held_buffer_stays_and_is_sent_as_a_copy),
 		T(sends_in_flight_come_home),
 		T(what_is_closed_in_between_is_gone),
+		T(what_is_given_back_when_the_service_goes_is_freed_once),
 		T(calls_wait_for_the_service),
 		T(port_that_is_refused_is_told),
 		THREE(sockets_move_when_cores_are_fewer_or_more),
