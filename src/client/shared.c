@@ -75,6 +75,9 @@ void shared_forget(struct csock *s)
 	struct core *c = csock_core(s);
 	uint32_t *at = &s->head, row;
 
+	/* What waits at a listener are connections. */
+	if (s->state == CSOCK_LISTEN)
+		return;
 	s->tail = NIL;
 	while ((row = *at) != NIL) {
 		struct loan *l = &c->loan[row];

@@ -399,6 +399,23 @@ static void who_accepts_says_nothing(void **state)
 	said(1, 1);
 }
 
+/* Connections wait at it, not buffers: those of the same numbers have nothing to do with them. */
+static void a_listener_that_is_alone_again_keeps_its_queue(void **state)
+{
+	int l = fake_listener(SOCK_NONBLOCK, &sid);
+	struct core *c = &client.core[0];
+
+	shared(l);
+	for (uint32_t i = 0; i < c->max_loans; i++)
+		c->loan[i].copy = true;
+	fake_accept(core0, sid);
+	fake_event(core0, &(struct chan_cqe){.ev = CHAN_EV_SOLE, .sid = sid});
+	fake_accept(core0, sid);
+	assert_true(zs_accept(l, NULL, NULL) >= 0);
+	assert_true(zs_accept(l, NULL, NULL) >= 0);
+	assert_int_equal(zs_accept(l, NULL, NULL), -EAGAIN);
+}
+
 static void sharing_says_how_it_is_waited_for(void **state)
 {
 	int l = fake_listener(SOCK_NONBLOCK, &sid), err;
@@ -475,6 +492,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(who_sleeps_in_accept_is_one_of_several, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(who_accepts_says_nothing, fake_setup,
+						fake_teardown),
+		cmocka_unit_test_setup_teardown(a_listener_that_is_alone_again_keeps_its_queue, fake_setup,
 						fake_teardown),
 		cmocka_unit_test_setup_teardown(sharing_says_how_it_is_waited_for, fake_setup,
 						fake_teardown),
