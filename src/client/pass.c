@@ -18,19 +18,32 @@
 
 _Static_assert(sizeof(struct sock_image) <= ATTACH_IMAGE_MAX, "it fits");
 
-static int ask(enum attach_type type, struct attach_pass *p, const int *fd, enum attach_type answer,
-	       struct attach_msg *m)
+_Static_assert(offsetof(struct attach_pass, id) == offsetof(struct attach_ends, id) &&
+		       offsetof(struct attach_pass, res) == offsetof(struct attach_ends, res),
+	       "they begin alike");
+
+static int answered(struct attach_msg *m)
+{
+	if (m->pass.res == 0)
+		return 0;
+	attach_close_fds(m);
+	return m->pass.res < 0 && m->pass.res > -4096 ? m->pass.res : -EPROTO;
+}
+
+int pass_ask(enum attach_type type, void *what, size_t len, const int *fd, enum attach_type answer,
+	     struct attach_msg *m)
 {
 	static uint32_t id;
 	struct attached *a = &client.transport.service;
 	int rc;
 
-	p->id = ++id;
-	rc = attach_send(a->sock, type, p, sizeof(*p), fd, fd != NULL);
+	id++;
+	memcpy((char *)what + offsetof(struct attach_pass, id), &id, sizeof(id));
+	rc = attach_send(a->sock, type, what, len, fd, fd != NULL);
 	while (rc == 0) {
 		rc = attach_answer(a, m);
-		if (rc == 0 && m->head.type == answer && m->pass.id == p->id)
-			return m->pass.res <= 0 && m->pass.res > -4096 ? m->pass.res : -EPROTO;
+		if (rc == 0 && m->head.type == answer && m->pass.id == id)
+			return answered(m);
 		if (rc == 0)
 			attach_close_fds(m);
 	}
@@ -125,7 +138,8 @@ static int send_by_control(struct csock *s, const struct pass_with *with)
 	}
 	image_of(&image, s);
 	memcpy(p.image, &image, sizeof(image));
-	rc = ask(ATTACH_PASS, &p, with->fd >= 0 ? &with->fd : NULL, ATTACH_PASSED, &m);
+	rc = pass_ask(ATTACH_PASS, &p, sizeof(p), with->fd >= 0 ? &with->fd : NULL, ATTACH_PASSED,
+		      &m);
 	if (rc == 0 && m.n_fds != 1)
 		rc = -EPROTO;
 	if (rc < 0)
@@ -217,7 +231,7 @@ static int redeem_by_control(int fd, struct attach_msg *m)
 	for (unsigned i = 0; (rc == -EAGAIN || rc == -EBUSY) && i < REDEEMS_MAX; i++) {
 		if (rc == -EBUSY)
 			nanosleep(&a_while, NULL);
-		rc = ask(ATTACH_REDEEM, &p, &fd, ATTACH_REDEEMED, m);
+		rc = pass_ask(ATTACH_REDEEM, &p, sizeof(p), &fd, ATTACH_REDEEMED, m);
 		p.note = rc == -EAGAIN ? take_out(fd) : 0;
 	}
 	return rc;

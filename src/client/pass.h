@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
+#include "chan/attach.h"
 
 /* What the host adds to a socket, and gets with it. */
 struct pass_with {
@@ -30,6 +31,12 @@ struct core;
 struct csock;
 struct chan_cqe;
 struct csock *redeemed(struct core *c, const struct chan_cqe *e);
+
+/* Asks the service over the control connection, under the client's lock: `what`, of len bytes,
+ * begins as attach_pass does and is numbered here, and a descriptor, if fd is not NULL. m: the
+ * answer, with its descriptors. -errno: what stopped it, or the answer's res; then there are none. */
+int pass_ask(enum attach_type type, void *what, size_t len, const int *fd, enum attach_type answer,
+	     struct attach_msg *m) must_check;
 
 /* ---- pass_end.c ---- */
 /* An end that nothing goes with yet, and its name; the caller's to close. -errno: the service gives

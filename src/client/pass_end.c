@@ -33,12 +33,10 @@ void ends_drop(void)
 		put(--ends.n);
 }
 
-static int answered(struct attach_msg *m)
+static int store(struct attach_msg *m)
 {
 	unsigned n = m->ends.n;
 
-	if (m->ends.res < 0)
-		return m->ends.res > -4096 ? m->ends.res : -EPROTO;
 	if (n == 0 || n > ATTACH_ENDS_MAX || n != m->n_fds)
 		return -EPROTO;
 	for (unsigned i = 0; i < n; i++) {
@@ -51,28 +49,19 @@ static int answered(struct attach_msg *m)
 	return 0;
 }
 
-static int ask(void)
+static int more(void)
 {
-	static uint32_t id;
-	struct attached *a = &client.transport.service;
-	struct attach_ends want = {.id = ++id, .n = 2 * ends.batch};
+	struct attach_ends want = {.n = 2 * ends.batch};
 	struct attach_msg m;
 	int rc;
 
 	if (want.n == 0 || want.n > ATTACH_ENDS_MAX)
 		want.n = want.n == 0 ? 1 : ATTACH_ENDS_MAX;
-	rc = attach_send(a->sock, ATTACH_ENDS, &want, sizeof(want), NULL, 0);
-	while (rc == 0) {
-		rc = attach_answer(a, &m);
-		if (rc < 0)
-			break;
-		if (m.head.type == ATTACH_ENDS_ARE && m.ends.id == want.id) {
-			rc = answered(&m);
-			attach_close_fds(&m);
-			return rc;
-		}
-		attach_close_fds(&m);
-	}
+	rc = pass_ask(ATTACH_ENDS, &want, sizeof(want), NULL, ATTACH_ENDS_ARE, &m);
+	if (rc < 0)
+		return rc;
+	rc = store(&m);
+	attach_close_fds(&m);
 	return rc;
 }
 
@@ -81,7 +70,7 @@ int end_take(uint64_t *name)
 	if (ends.epoch != client.epoch)
 		ends_drop();
 	for (;;) {
-		int rc = ends.n == 0 ? ask() : 0;
+		int rc = ends.n == 0 ? more() : 0;
 
 		if (rc < 0)
 			return rc;
