@@ -167,12 +167,6 @@ int service_open(struct service *s, const struct svc_err *err)
 	return rc == 0 ? node_all(s, err) : rc;
 }
 
-/* Of two times from now, -1 being never. */
-static int64_t sooner(int64_t a, int64_t b)
-{
-	return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
 void service_run(struct service *s)
 {
 	struct epoll_event e;
@@ -183,8 +177,7 @@ void service_run(struct service *s)
 		int n;
 
 		again_ns = sooner(again_ns, strangers_tick(s));
-		n = epoll_wait(s->epoll, &e, 1,
-				   again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
+		n = epoll_wait(s->epoll, &e, 1, again_ns < 0 ? -1 : (int)(again_ns / 1000000) + 1);
 
 		if (n == 1) {
 			struct source *src = e.data.ptr;

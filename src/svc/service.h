@@ -122,9 +122,9 @@ struct svc_link {
 	/* It carries nothing any more. Who is alive may still hold memory of the other, and send it
 	 * on; bits of sides: */
 	bool over;
-	bool told;	/* the one that is alive, that it is over */
-	unsigned left;	/* its program is gone */
-	unsigned freed; /* it holds nothing of the other's */
+	bool told;			  /* the one that is alive, that it is over */
+	unsigned left;			  /* its program is gone */
+	unsigned freed;			  /* it holds nothing of the other's */
 	uint32_t cursor[EMBED_CORES_MAX]; /* see stack_bring_home() */
 };
 
@@ -188,6 +188,11 @@ bool service_may_log(struct service *s);
 int service_open(struct service *s, const struct svc_err *err) must_check;
 /* Serves until SIGTERM or SIGINT. */
 void service_run(struct service *s);
+/* Of two times from now, -1 being never. */
+static inline int64_t sooner(int64_t a, int64_t b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
 void service_close(struct service *s);
 int service_watch(struct service *s, struct source *src, int fd) must_check;
 /* Another set of events of one that is watched. */

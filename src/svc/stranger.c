@@ -435,11 +435,6 @@ static void news_ready(struct service *s, struct source *src, uint32_t events)
 	} while (c.n == NEWS);
 }
 
-static int64_t sooner(int64_t a, int64_t b)
-{
-	return a < 0 || (b >= 0 && b < a) ? b : a;
-}
-
 int64_t strangers_tick(struct service *s)
 {
 	int64_t now, named;
