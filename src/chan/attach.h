@@ -171,10 +171,10 @@ struct attach_granted {
 
 /* PASS: the sender's names of the socket, by core; what it knows of it, which the service does not
  * read, and perhaps a descriptor that goes with it. PASSED: res, and the descriptor that is to
- * travel. REDEEM: that, and in `note` how many bytes were taken out of it. REDEEMED: res, the receiver's names, what
- * the sender knew and added; -EAGAIN: there are bytes in it for who can't redeem (svc/stranger.c),
- * which are to be taken out and thrown away first; -EBUSY: another one is at it; -EALREADY: such a
- * one has read. */
+ * travel. REDEEM: that, and in `note` how many bytes were taken out of it. REDEEMED: res, the
+ * receiver's names, what the sender knew and added; -EAGAIN: there are bytes in it for who can't
+ * redeem (svc/stranger.c), which are to be taken out and thrown away first; -EBUSY: another one is
+ * at it; -EALREADY: such a one has read. */
 #define ATTACH_IMAGE_MAX 256
 
 struct attach_pass {

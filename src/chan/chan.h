@@ -63,14 +63,15 @@ enum chan_region {
 
 /* ---- commands ----
  *
- * Order. Every command but those that say so (SOCKET, DUMP, NOP…) names a socket and carries its ticket: 0 for the
- * first command of a sid, then one more each. They are executed in ticket order, whatever their
- * order in sq (at most CHAN_TICKETS_AHEAD early); a ticket is used up by a command that fails, too.
+ * Order. Every command but those that say so (SOCKET, DUMP, NOP…) names a socket and carries its
+ * ticket: 0 for the first command of a sid, then one more each. They are executed in ticket order,
+ * whatever their order in sq (at most CHAN_TICKETS_AHEAD early); a ticket is used up by a command
+ * that fails, too.
  *
  * Results. Every command has exactly one RESULT (token echoed in `loan`, sid of the socket, res = 0
- * or -errno), but SEND, SEND_LOAN, SENDTO, RCVBUF_MORE and KEPT, which have none. A command that makes no
- * sense (unknown op, sid that is not there: -EBADF, ticket, offset…) is answered with its error and
- * counted.
+ * or -errno), but SEND, SEND_LOAN, SENDTO, RCVBUF_MORE and KEPT, which have none. A command that
+ * makes no sense (unknown op, sid that is not there: -EBADF, ticket, offset…) is answered with its
+ * error and counted.
  *
  * Room. The stack takes no command while cq has no place for its results: who waits for room in sq
  * must drain cq meanwhile. It may sleep on commands or events that lack room only while cq is more

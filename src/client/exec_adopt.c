@@ -95,13 +95,13 @@ static bool item_open(const char *all, size_t bytes, size_t *at, struct exec_fil
 		return false;
 	voucher = e.voucher != 0 ? voucher_next(v) : -1;
 	s = image_open(&e.image, opts);
-	if (s == NULL)
+	if (s == NULL) {
 		vouch_drop(voucher);
-	if (s != NULL) {
-		vouch_again(s, voucher);
-		adopted[n_adopted] = s;
-		f[n_adopted++] = e.file;
+		return true;
 	}
+	vouch_again(s, voucher);
+	adopted[n_adopted] = s;
+	f[n_adopted++] = e.file;
 	return true;
 }
 
