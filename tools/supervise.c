@@ -92,6 +92,14 @@ bool is_v6only(int sock, int domain)
 	       v != 0;
 }
 
+bool has_port(int sock)
+{
+	union name own = {0};
+	socklen_t len = sizeof(own);
+
+	return getsockname(sock, &own.any, &len) == 0 && own.v4.sin_port != 0;
+}
+
 socklen_t loopback_name(union name *n, int domain, bool v6only, uint16_t port)
 {
 	memset(n, 0, sizeof(*n));

@@ -87,6 +87,9 @@ bool notice_get(struct notice *n);
 /* Gets n->sock if that is a socket of IPv4 or IPv6, by TCP (or UDP, if asked for). -errno: it is
  * none, or can't be had (-EPERM). */
 int notice_socket(struct notice *n, bool *udp) must_check;
+/* The same of a call with a name, as bind() has it; -ENOTSOCK also if that is none of IPv4 or
+ * IPv6. */
+int notice_named(struct notice *n, union name *name, socklen_t *len, bool *udp) must_check;
 void notice_done(struct notice *n); /* closes n->sock */
 bool notice_valid(uint64_t id);
 /* The program's call returns that: 0 and above, or -errno. -ENOENT: it does not wait any more. */
@@ -193,6 +196,9 @@ struct sup *sup_new(enum sup_state state, int domain);
 /* Everything of it is closed, and it is freed when the events at hand are done. */
 void sup_drop(struct sup *s);
 void sup_bury(void);
+/* Asks zs for its names. False: it has none. */
+bool sup_local(struct sup *s);
+bool sup_peer(struct sup *s);
 void sup_insert(struct sup *s, uint64_t cookie);
 struct sup *sup_find(uint64_t cookie);
 void sup_each(void (*fn)(struct sup *s));
@@ -211,6 +217,7 @@ int kernel_socket(int domain) must_check;	     /* the kernel's, likewise, for TC
 /* Loopback's address that a socket of the program can use; v6only: of IPv6 alone. */
 socklen_t loopback_name(union name *n, int domain, bool v6only, uint16_t port);
 bool is_v6only(int sock, int domain);
+bool has_port(int sock);
 void watch_zs(struct sup *s, uint32_t events); /* as epoll has them */
 void watch_end(struct sup *s, uint32_t events);
 void watch_program(struct sup *s, bool on);

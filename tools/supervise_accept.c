@@ -86,9 +86,7 @@ static void offer_new(struct sup *l, int zs)
 		return;
 	}
 	s->zs = zs;
-	s->local_len = s->peer_len = sizeof(s->local);
-	if (getsockname(zs, &s->local.any, &s->local_len) < 0 ||
-	    getpeername(zs, &s->peer.any, &s->peer_len) < 0 || offer(s, l) < 0) {
+	if (!sup_local(s) || !sup_peer(s) || offer(s, l) < 0) {
 		reset_on_close(zs);
 		sup_drop(s);
 	}

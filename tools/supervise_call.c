@@ -20,13 +20,6 @@
 
 /* ---- bind ---- */
 
-static void set_local(struct sup *s)
-{
-	s->local_len = sizeof(s->local);
-	if (getsockname(s->zs, &s->local.any, &s->local_len) < 0)
-		s->local_len = 0;
-}
-
 static bool is_any(const union name *n)
 {
 	const struct in6_addr *a = &n->v6.sin6_addr;
@@ -63,7 +56,7 @@ static int bind_once(const struct notice *n, const union name *asked, socklen_t 
 	if (r >= 0)
 		r = bind(s->zs, &asked->any, len) < 0 ? -errno : 0;
 	if (r == 0)
-		set_local(s);
+		sup_local(s);
 	s->both = (whose & SUPERVISE_KERNEL) != 0;
 	if (r == 0 && s->both)
 		r = bind_kernel(n, s, asked, len, (whose & SUPERVISE_SHARED) != 0);
@@ -110,25 +103,13 @@ static int bind_asked(const struct notice *n, const union name *asked, socklen_t
 	return r;
 }
 
-static bool has_port(int sock)
-{
-	union name own = {0};
-	socklen_t len = sizeof(own);
-
-	return getsockname(sock, &own.any, &len) == 0 && own.v4.sin_port != 0;
-}
-
 void call_bind(struct notice *n)
 {
-	socklen_t len = n->arg[2] < sizeof(union name) ? (socklen_t)n->arg[2] : sizeof(union name);
-	union name asked = {0};
+	union name asked;
+	socklen_t len;
 	bool udp = false;
-	int domain = -ENOTSOCK, r = SUPERVISE_KERNEL;
+	int domain = notice_named(n, &asked, &len, &udp), r = SUPERVISE_KERNEL;
 
-	if (len >= sizeof(struct sockaddr_in) &&
-	    program_read(n->tid, n->arg[1], &asked, len) == 0 &&
-	    (asked.any.sa_family == AF_INET || asked.any.sa_family == AF_INET6))
-		domain = notice_socket(n, &udp);
 	if (domain == -EPERM)
 		r = -EPERM;
 	else if (domain >= 0 && !udp && sup_find(n->cookie) != NULL)
@@ -237,7 +218,7 @@ void call_name(struct notice *n, bool peer)
 		return;
 	}
 	if (s->state == SUP_CONNECTING && !peer)
-		set_local(s);
+		sup_local(s);
 	name = peer ? &s->peer : &s->local;
 	len = peer ? s->peer_len : s->local_len;
 	if (peer && s->state != SUP_OPEN)

@@ -191,21 +191,13 @@ static void failed(struct sup *s, int error)
 	sup_unexpect(s);
 }
 
-static void names(struct sup *s)
-{
-	s->local_len = s->peer_len = sizeof(s->local);
-	if (getsockname(s->zs, &s->local.any, &s->local_len) < 0)
-		s->local_len = 0;
-	if (getpeername(s->zs, &s->peer.any, &s->peer_len) < 0)
-		s->peer_len = 0;
-}
-
 static void connected(struct sup *s)
 {
 	uint64_t waits = s->waits;
 	int end;
 
-	names(s);
+	sup_local(s);
+	sup_peer(s);
 	/* From here on the program may see that it is connected, and asks for names. */
 	s->state = SUP_OPEN;
 	end = waits != 0 ? by_door(s) : from_gate(s);
@@ -333,31 +325,20 @@ static bool again(struct notice *n, struct sup *s)
 	return true;
 }
 
-static bool is_bound(int sock)
-{
-	union name own = {0};
-	socklen_t len = sizeof(own);
-
-	return getsockname(sock, &own.any, &len) == 0 && own.v4.sin_port != 0;
-}
-
 void call_connect(struct notice *n)
 {
-	socklen_t len = n->arg[2] < sizeof(union name) ? (socklen_t)n->arg[2] : sizeof(union name);
-	union name to = {0};
+	union name to;
+	socklen_t len;
 	struct sup *s = NULL;
 	bool udp = false;
-	int domain = -ENOTSOCK, whose = SUPERVISE_KERNEL;
+	int domain = notice_named(n, &to, &len, &udp), whose = SUPERVISE_KERNEL;
 
-	if (len >= sizeof(struct sockaddr_in) && program_read(n->tid, n->arg[1], &to, len) == 0 &&
-	    (to.any.sa_family == AF_INET || to.any.sa_family == AF_INET6))
-		domain = notice_socket(n, &udp);
 	if (domain >= 0 && !udp) {
 		s = sup_find(n->cookie);
 		if (s != NULL && again(n, s))
 			return;
 	}
-	if (domain >= 0 && (s != NULL || udp || !is_bound(n->sock)))
+	if (domain >= 0 && (s != NULL || udp || !has_port(n->sock)))
 		whose = ask_whose(n, "connect", &to, len);
 	/* It can't be looked into: then nobody knows what it would be. */
 	if (domain == -EPERM)

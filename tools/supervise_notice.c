@@ -156,6 +156,16 @@ int notice_socket(struct notice *n, bool *udp)
 	return domain;
 }
 
+int notice_named(struct notice *n, union name *name, socklen_t *len, bool *udp)
+{
+	*name = (union name){0};
+	*len = n->arg[2] < sizeof(*name) ? (socklen_t)n->arg[2] : sizeof(*name);
+	if (*len < sizeof(struct sockaddr_in) || program_read(n->tid, n->arg[1], name, *len) < 0 ||
+	    (name->any.sa_family != AF_INET && name->any.sa_family != AF_INET6))
+		return -ENOTSOCK;
+	return notice_socket(n, udp);
+}
+
 int program_socket(pid_t tid, int number, uint64_t cookie)
 {
 	int thread = open_thread(tid), fd = -1;

@@ -39,6 +39,22 @@ struct sup *sup_new(enum sup_state state, int domain)
 	return s;
 }
 
+bool sup_local(struct sup *s)
+{
+	s->local_len = sizeof(s->local);
+	if (getsockname(s->zs, &s->local.any, &s->local_len) < 0)
+		s->local_len = 0;
+	return s->local_len > 0;
+}
+
+bool sup_peer(struct sup *s)
+{
+	s->peer_len = sizeof(s->peer);
+	if (getpeername(s->zs, &s->peer.any, &s->peer_len) < 0)
+		s->peer_len = 0;
+	return s->peer_len > 0;
+}
+
 void sup_insert(struct sup *s, uint64_t cookie)
 {
 	struct sup **p = place_of(cookie);
