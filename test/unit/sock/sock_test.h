@@ -178,25 +178,43 @@ static void show_pool(struct host *h, struct rte_mempool *pool)
 	h->map.region[CHAN_REGION_PKT].bytes = range[1] - range[0];
 }
 
-static void guest_up(struct host *h, struct sock_app_cfg cfg)
+/* An application of B's stack. */
+static void app_up(struct host *h, struct sock_app_cfg cfg)
 {
 	memset(h, 0, sizeof(*h));
 	h->socks = B->socks;
+	channel_up(h, cfg);
+	show_pool(h, cfg.own != NULL ? cfg.own : pools.rx);
+}
+
+static void app_down(struct host *h)
+{
+	socks_detach(B->socks, h->app, false);
+	while (socks_reaped(B->socks) != NULL)
+		;
+	channel_down(h);
+}
+
+/* One that is a host of its own, and whose events are read. */
+static void guest_up(struct host *h, struct sock_app_cfg cfg)
+{
+	app_up(h, cfg);
 	h->addr = B->addr;
 	h->addr6 = B->addr6;
 	h->peer = A;
-	channel_up(h, cfg);
-	show_pool(h, cfg.own != NULL ? cfg.own : pools.rx);
 	guest = h;
 }
 
 static void guest_down(void)
 {
-	socks_detach(B->socks, guest->app, false);
-	while (socks_reaped(B->socks) != NULL)
-		;
-	channel_down(guest);
+	app_down(guest);
 	guest = NULL;
+}
+
+static void fill_arena(struct host *h)
+{
+	for (uint32_t i = 0; i < CHAN_SEND_MAX; i++)
+		((uint8_t *)h->map.arena)[i] = (uint8_t)i;
 }
 
 static void host_up(struct host *h, uint8_t last)

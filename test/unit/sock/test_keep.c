@@ -15,29 +15,6 @@
 
 static struct host keeper, other;
 
-/* An application of B's stack. */
-static void app_up(struct host *h, struct sock_app_cfg cfg)
-{
-	memset(h, 0, sizeof(*h));
-	h->socks = B->socks;
-	channel_up(h, cfg);
-	show_pool(h, pools.rx);
-}
-
-static void app_down(struct host *h)
-{
-	socks_detach(B->socks, h->app, false);
-	while (socks_reaped(B->socks) != NULL)
-		;
-	channel_down(h);
-}
-
-static void fill_arena(struct host *h)
-{
-	for (uint32_t i = 0; i < CHAN_SEND_MAX; i++)
-		((uint8_t *)h->map.arena)[i] = (uint8_t)i;
-}
-
 static int32_t named_cmd(struct host *h, uint8_t op, uint64_t name, uint32_t sid, uint32_t len,
 			 struct chan_cqe *out)
 {

@@ -17,23 +17,6 @@
 
 static struct host child, other;
 
-/* An application of B's stack of which the test looks at no event. */
-static void app_up(struct host *h, struct sock_app_cfg cfg)
-{
-	memset(h, 0, sizeof(*h));
-	h->socks = B->socks;
-	channel_up(h, cfg);
-	show_pool(h, pools.rx);
-}
-
-static void app_down(struct host *h)
-{
-	socks_detach(B->socks, h->app, false);
-	while (socks_reaped(B->socks) != NULL)
-		;
-	channel_down(h);
-}
-
 /* B's connection, which a child of B holds as well. */
 static void share_with_child(uint32_t sid)
 {
@@ -87,12 +70,6 @@ static uint32_t read_all(void)
 	assert_int_equal(r.res, -EAGAIN);
 	step(2);
 	return n;
-}
-
-static void fill_arena(struct host *h)
-{
-	for (uint32_t i = 0; i < CHAN_SEND_MAX; i++)
-		((uint8_t *)h->map.arena)[i] = (uint8_t)i;
 }
 
 /* The stack's memory for received data is what it was, so everybody goes on receiving. */
