@@ -13,8 +13,8 @@ import subprocess
 import time
 
 import world
-from world import (LINUX4, LINUX6, PYTHON, ZS4, ZS6, App, Near, build, case, check, check_echo, connect, far, near, path,
-                   pattern, put, recv_all, sh, together, until)
+from world import (LINUX4, LINUX6, PYTHON, ZS4, ZS6, App, Near, build, case, check, check_asleep, check_echo, connect, far,
+                   near, path, pattern, put, recv_all, send_until_full, sh, together, until)
 
 world.start()
 PROGRAM = os.path.join(build, "test/apps/supervised")
@@ -179,27 +179,9 @@ def what_it_does_not_read_is_a_reset():
 def a_full_program_stops_the_peer():
     with server("full"):
         s = connect(ZS4, timeout=1)
-        sent = 0
-        try:
-            while sent < 64 << 20:
-                sent += s.send(bytes(1 << 16))
-        except TimeoutError:
-            pass
-        check(sent < 40 << 20, f"{sent} bytes went")
+        send_until_full(s, 40 << 20)
         if not world.kernel:
-            before = cpu(supervisors())
-            time.sleep(1)
-            check(cpu(supervisors()) - before < 20, "the supervisor does not sleep")
-
-
-def cpu(pids):
-    """Ticks of 10 ms."""
-    total = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-    return total
+            check_asleep(supervisors(), "the supervisor")
 
 
 def reset(s):

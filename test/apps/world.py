@@ -22,7 +22,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop"))
 import peer  # noqa: E402
 from peer import (LINUX4, LINUX6, ZS4, ZS6, Failed, Net, Skip, build, case, check, check_echo,  # noqa: E402,F401
-                  connect, digest, pattern, recv_all, run, sh)
+                  connect, cpu_seconds, digest, pattern, recv_all, run, sh)
 
 kernel = "kernel" in sys.argv[1:]
 supervised = "supervised" in sys.argv[1:]  # as if no program could load the library
@@ -232,6 +232,23 @@ def together(n, work):
     """work(0) … work(n-1) in threads; their results."""
     with concurrent.futures.ThreadPoolExecutor(n) as pool:
         return list(pool.map(work, range(n)))
+
+
+def send_until_full(s, most):
+    """Until nobody takes more of it, which is before so many bytes."""
+    sent = 0
+    try:
+        while sent < 64 << 20:
+            sent += s.send(bytes(1 << 16))
+    except TimeoutError:
+        pass
+    check(sent < most, f"{sent} bytes went")
+
+
+def check_asleep(pids, what):
+    before = cpu_seconds(*pids)
+    time.sleep(1)
+    check(cpu_seconds(*pids) - before < 0.2, f"{what} does not sleep")
 
 
 def sleeps(pid):

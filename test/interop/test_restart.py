@@ -12,7 +12,7 @@ import threading
 import time
 
 import peer
-from peer import ADDRS, LINUX4, ZS4, Net, Skip, case, check, connect, digest, echo, pattern, recv_all
+from peer import ADDRS, LINUX4, ZS4, Net, Skip, case, check, connect, cpu_seconds, digest, echo, pattern, recv_all
 
 peer.start()
 net = Net()
@@ -94,12 +94,6 @@ def memory(p):
 def mappings(p):
     with open(f"/proc/{p.process.pid}/maps") as f:
         return len(f.readlines())
-
-
-def cpu(p):
-    with open(f"/proc/{p.process.pid}/stat") as f:
-        fields = f.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ends(port):
@@ -225,10 +219,10 @@ def nothing_is_burnt_while_there_is_no_service():
     service.process.wait()
     time.sleep(0.5)
     # The third program has a thread that asks once in a millisecond.
-    before = {p.name: cpu(p) for p in (http, echoes)}
+    before = {p.name: cpu_seconds(p.process.pid) for p in (http, echoes)}
     time.sleep(8)
     for p in (http, echoes):
-        used = cpu(p) - before[p.name]
+        used = cpu_seconds(p.process.pid) - before[p.name]
         check(used < 0.08, f"{p.name} used {used:.2f} s of 8")
     service = peer.Service(net, SOCKET)
     all_work()
@@ -271,10 +265,10 @@ def program_that_closes_all_descriptors_gets_ours_again():
         check(again(lambda q=port, d=data: echo(connect(ZS4, q), d)) == data, f"port {port}: others came back")
     check("has its descriptors again" in service.errors(), service.errors())
     time.sleep(1)
-    before = cpu(p)
+    before = cpu_seconds(p.process.pid)
     time.sleep(2)
     # One of its threads asks once in a millisecond.
-    check(cpu(p) - before < 0.3, f"it uses {cpu(p) - before:.2f} s of 2")
+    check(cpu_seconds(p.process.pid) - before < 0.3, f"it uses {cpu_seconds(p.process.pid) - before:.2f} s of 2")
     restart()
     for port in (107, 108, 109):
         data = pattern(100000, port)
